@@ -1,0 +1,1 @@
+"""The command line, configuration and supervision: it wires the other packages together."""

@@ -1,0 +1,1 @@
+"""What the product does, each topology in a folder of its own."""
