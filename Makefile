@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@echo "installing into ./$(VENV) (about 1 GB; once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.8'
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
