@@ -1,1 +1,1 @@
-"""The stream processing framework: time, state, tasks and workers. It knows nothing of telemetry."""
+"""The stream processing framework: time, state, tasks and workers. It knows no telemetry."""

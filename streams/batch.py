@@ -1,0 +1,169 @@
+"""Columnar messages: named columns and a little metadata in one value of a log record.
+
+Layout, little endian: magic ``TMT1``; u32 length of the header; the header (JSON: ``meta`` and, for
+each column, its name, dtype, rows and byte length); padding to 8; then each column's bytes, padded
+to 8. A column of byte strings is stored as ``rows + 1`` i64 offsets followed by the joined bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+MAGIC = b"TMT1"
+BYTES_DTYPE = "bytes"
+_ALIGNMENT = 8
+_NUMERIC = {"u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"}
+
+Array = npt.NDArray[Any]
+
+
+class MalformedTable(ValueError):
+    """The bytes are not a table: cut short, of another version, or lengths that disagree."""
+
+
+@dataclass(frozen=True, slots=True)
+class BytesColumn:
+    """A column of byte strings.
+
+    Attributes:
+        offsets: i64[rows + 1], ascending from 0; row i is ``data[offsets[i]:offsets[i + 1]]``.
+        data: The rows joined.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    data: bytes
+
+    @classmethod
+    def of(cls, rows: Iterable[bytes]) -> BytesColumn:
+        parts = list(rows)
+        offsets = np.zeros(len(parts) + 1, np.int64)
+        np.cumsum([len(part) for part in parts], out=offsets[1:])
+        return cls(offsets, b"".join(parts))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> bytes:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        return self.data[int(self.offsets[row]) : int(self.offsets[row + 1])]
+
+    def __iter__(self) -> Iterator[bytes]:
+        bounds: list[int] = self.offsets.tolist()
+        data = self.data
+        return (data[a:b] for a, b in itertools.pairwise(bounds))
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> BytesColumn:
+        """The rows at these indexes, in their order."""
+        chosen: list[int] = rows.tolist()
+        return BytesColumn.of(self[row] for row in chosen)
+
+
+Column = Array | BytesColumn
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns of equal length, by name, and metadata that JSON can carry."""
+
+    columns: Mapping[str, Column]
+    meta: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        lengths = {len(column) for column in self.columns.values()}
+        if len(lengths) > 1:
+            named = {name: len(column) for name, column in self.columns.items()}
+            raise ValueError(f"columns of one table differ in length: {named}")
+
+    @property
+    def rows(self) -> int:
+        return next((len(column) for column in self.columns.values()), 0)
+
+    def array(self, name: str) -> Array:
+        """A numeric column; TypeError where the column holds byte strings."""
+        column = self.columns[name]
+        if isinstance(column, BytesColumn):
+            raise TypeError(f"column '{name}' holds byte strings, not numbers")
+        return column
+
+    def strings(self, name: str) -> BytesColumn:
+        """A column of byte strings; TypeError where the column is numeric."""
+        column = self.columns[name]
+        if not isinstance(column, BytesColumn):
+            raise TypeError(f"column '{name}' holds {column.dtype}, not byte strings")
+        return column
+
+    def take(self, rows: npt.NDArray[np.integer[Any]]) -> Table:
+        """The rows at these indexes, in their order, with the same metadata."""
+        taken: dict[str, Column] = {}
+        for name, column in self.columns.items():
+            taken[name] = column.take(rows) if isinstance(column, BytesColumn) else column[rows]
+        return Table(taken, self.meta)
+
+
+def encode_table(table: Table) -> bytes:
+    """The table as the bytes of a record's value."""
+    described: list[list[Any]] = []
+    body: list[bytes] = []
+    for name, column in table.columns.items():
+        dtype, raw = _column_bytes(name, column)
+        described.append([name, dtype, len(column), len(raw)])
+        body.append(raw + bytes(-len(raw) % _ALIGNMENT))
+    header = msgspec.json.encode({"meta": table.meta, "columns": described})
+    head = MAGIC + len(header).to_bytes(4, "little") + header
+    return head + bytes(-len(head) % _ALIGNMENT) + b"".join(body)
+
+
+def _column_bytes(name: str, column: Column) -> tuple[str, bytes]:
+    if isinstance(column, BytesColumn):
+        return BYTES_DTYPE, column.offsets.astype("<i8").tobytes() + column.data
+    code = column.dtype.str[1:]
+    if code not in _NUMERIC or column.ndim != 1:
+        raise TypeError(f"column '{name}' is {column.dtype}[{column.ndim}d]; want 1-d numbers")
+    return code, column.astype(f"<{code}", copy=False).tobytes()
+
+
+def decode_table(raw: bytes) -> Table:
+    """The table of a record's value; numeric columns are read-only views of ``raw``.
+
+    Raises:
+        MalformedTable: The bytes are no table of this version.
+    """
+    if len(raw) < 8 or raw[:4] != MAGIC:
+        raise MalformedTable(f"no table: it starts with {raw[:4]!r}, not {MAGIC!r}")
+    length = int.from_bytes(raw[4:8], "little")
+    try:
+        header = msgspec.json.decode(raw[8 : 8 + length])
+        meta = cast("dict[str, Any]", header["meta"])
+        described = cast("list[tuple[str, str, int, int]]", header["columns"])
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise MalformedTable(f"the header of a table does not parse: {error}") from error
+    at = 8 + length + (-(8 + length) % _ALIGNMENT)
+    columns: dict[str, Column] = {}
+    for name, dtype, rows, size in described:
+        if size < 0 or rows < 0 or at + size > len(raw):
+            raise MalformedTable(f"column '{name}' ends past the record: it was cut short")
+        columns[name] = _column_of(raw, at, name, dtype, rows, size)
+        at += size + (-size % _ALIGNMENT)
+    return Table(columns, meta)
+
+
+def _column_of(raw: bytes, at: int, name: str, dtype: str, rows: int, size: int) -> Column:
+    if dtype == BYTES_DTYPE:
+        head = (rows + 1) * 8
+        if size < head:
+            raise MalformedTable(f"column '{name}' is shorter than its {rows} offsets")
+        offsets = np.frombuffer(raw, "<i8", rows + 1, at)
+        if offsets[0] != 0 or offsets[-1] != size - head or bool((np.diff(offsets) < 0).any()):
+            raise MalformedTable(f"column '{name}' has offsets that do not fit its bytes")
+        return BytesColumn(offsets, raw[at + head : at + size])
+    if dtype not in _NUMERIC or rows * int(dtype[1:]) != size:
+        raise MalformedTable(f"column '{name}' of type '{dtype}' does not have {rows} rows")
+    return np.frombuffer(raw, f"<{dtype}", rows, at)
