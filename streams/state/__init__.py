@@ -1,0 +1,1 @@
+"""State stores behind one port: in memory and RocksDB, and the changelog they are rebuilt from."""

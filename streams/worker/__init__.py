@@ -1,0 +1,1 @@
+"""The shell that hosts tasks: consumer, producers, rebalance, executor, Faust."""
