@@ -1,0 +1,1 @@
+"""Compiled loops over columns, and the one decorator that makes them."""
