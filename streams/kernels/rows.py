@@ -1,0 +1,324 @@
+"""Rows of accumulated values, one a stream and window, and one a group and window.
+
+A *stream row* is i64[STREAM_WIDTH]: what the aggregates over time need of one stream's points in
+one window. A *group row* is i64[GROUP_WIDTH]: what the aggregates over space need of the numbers
+of a group's streams. Both merge associatively and commutatively to the bit. Doubles are kept as
+their bits; sums as the three limbs of `streams.kernels.exact`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streams.kernels.compile import kernel
+from streams.kernels.exact import add_double, add_integer, add_limbs, fits, round_mean
+from streams.kernels.types import Column, Word
+
+# Stream row
+POINTS = 0
+SUM = 1  # three limbs
+MINIMUM = 4
+MAXIMUM = 5
+LAST_TIME = 6
+LAST = 7
+INCREASE = 8  # three limbs
+STEPS = 11  # contributions to the increase
+FLAGS = 12
+STREAM_WIDTH = 16
+
+# Group row
+STREAMS = 0
+GROUP_POINTS = 1
+GROUP_SUM = 2  # three limbs
+GROUP_MINIMUM = 5
+GROUP_MAXIMUM = 6
+GROUP_LAST_TIME = 7
+GROUP_LAST = 8
+GROUP_FLAGS = 9
+GROUP_WIDTH = 10
+
+# Flags of a sum; those of the increase stand three bits higher
+NAN = 1
+PLUS_INFINITY = 2
+MINUS_INFINITY = 4
+INCREASE_SHIFT = 3
+SPILLED_SUM = 64
+SPILLED_INCREASE = 128
+
+# What a stream's number is (`over_time`)
+TIME_SUM = 0
+TIME_COUNT = 1
+TIME_MIN = 2
+TIME_MAX = 3
+TIME_AVG = 4
+TIME_LAST = 5
+TIME_INCREASE = 6
+TIME_DELTA_INCREASE = 7  # the increase of a stream that already reports deltas: its sum
+
+# Point meta bits
+IS_INTEGER = 1
+IS_CUMULATIVE = 2
+
+EARLIEST = np.iinfo(np.int64).min
+_INFINITY_BITS = 0x7FF0000000000000
+_NAN_BITS = 0x7FF8000000000000
+
+
+@kernel("i64(f64, f64[::1])", forceinline=True)
+def to_bits(value: Word, scratch: Column) -> Word:
+    """The bits of a double; NaN becomes the one canonical NaN. `scratch` is f64[1]."""
+    if value != value:
+        return _NAN_BITS
+    scratch[0] = value
+    return scratch.view(np.int64)[0]
+
+
+@kernel("f64(i64, f64[::1])", forceinline=True)
+def to_double(bits: Word, scratch: Column) -> Word:
+    """The double with these bits. `scratch` is f64[1]."""
+    scratch.view(np.int64)[0] = bits
+    return scratch[0]
+
+
+@kernel("i64(i64)", forceinline=True)
+def ordered(bits: Word) -> Word:
+    """An integer that orders as IEEE 754 totalOrder does: -0.0 < +0.0, NaN above infinity."""
+    return bits if bits >= 0 else bits ^ 0x7FFFFFFFFFFFFFFF
+
+
+@kernel("i64(i64)", forceinline=True)
+def special_flag(bits: Word) -> Word:
+    """NAN, PLUS_INFINITY or MINUS_INFINITY; 0 for a finite double."""
+    magnitude = bits & 0x7FFFFFFFFFFFFFFF
+    if magnitude < _INFINITY_BITS:
+        return 0
+    if magnitude > _INFINITY_BITS:
+        return NAN
+    return PLUS_INFINITY if bits > 0 else MINUS_INFINITY
+
+
+@kernel("void(i64[:, ::1], i64)", forceinline=True)
+def clear_stream_row(rows: Column, r: Word) -> None:
+    """The identity: no points."""
+    for c in range(STREAM_WIDTH):
+        rows[r, c] = 0
+    rows[r, LAST_TIME] = EARLIEST
+
+
+@kernel("void(i64[:, ::1], i64)", forceinline=True)
+def clear_group_row(rows: Column, r: Word) -> None:
+    """The identity: no streams."""
+    for c in range(GROUP_WIDTH):
+        rows[r, c] = 0
+    rows[r, GROUP_LAST_TIME] = EARLIEST
+
+
+@kernel("void(i64[:, ::1], i64, i64, i64, i64, bool_)", forceinline=True)
+def _extreme(rows: Column, r: Word, low: Word, high: Word, bits: Word, first: Word) -> None:
+    order = ordered(bits)
+    if first or order < ordered(rows[r, low]):
+        rows[r, low] = bits
+    if first or order > ordered(rows[r, high]):
+        rows[r, high] = bits
+
+
+@kernel("void(i64[:, ::1], i64, i64, i64, i64, i64)", forceinline=True)
+def _latest(rows: Column, r: Word, when: Word, what: Word, time: Word, bits: Word) -> None:
+    if time > rows[r, when] or (time == rows[r, when] and ordered(bits) > ordered(rows[r, what])):
+        rows[r, when] = time
+        rows[r, what] = bits
+
+
+@kernel("void(i64[:, ::1], i64, i64[:, ::1], i64)", forceinline=True)
+def merge_stream_row(into: Column, i: Word, rows: Column, r: Word) -> None:
+    """into[i] becomes both together."""
+    if rows[r, POINTS] > 0:
+        first = into[i, POINTS] == 0
+        _extreme(into, i, MINIMUM, MAXIMUM, rows[r, MINIMUM], first)
+        _extreme(into, i, MINIMUM, MAXIMUM, rows[r, MAXIMUM], False)
+        _latest(into, i, LAST_TIME, LAST, rows[r, LAST_TIME], rows[r, LAST])
+    into[i, POINTS] += rows[r, POINTS]
+    into[i, STEPS] += rows[r, STEPS]
+    add_limbs(into, i, SUM, rows, r, SUM)
+    add_limbs(into, i, INCREASE, rows, r, INCREASE)
+    into[i, FLAGS] |= rows[r, FLAGS]
+
+
+@kernel("void(i64[:, ::1], i64, i64[:, ::1], i64)", forceinline=True)
+def merge_group_row(into: Column, i: Word, rows: Column, r: Word) -> None:
+    """into[i] becomes both together."""
+    if rows[r, STREAMS] > 0:
+        first = into[i, STREAMS] == 0
+        _extreme(into, i, GROUP_MINIMUM, GROUP_MAXIMUM, rows[r, GROUP_MINIMUM], first)
+        _extreme(into, i, GROUP_MINIMUM, GROUP_MAXIMUM, rows[r, GROUP_MAXIMUM], False)
+        _latest(into, i, GROUP_LAST_TIME, GROUP_LAST, rows[r, GROUP_LAST_TIME], rows[r, GROUP_LAST])
+    into[i, STREAMS] += rows[r, STREAMS]
+    into[i, GROUP_POINTS] += rows[r, GROUP_POINTS]
+    add_limbs(into, i, GROUP_SUM, rows, r, GROUP_SUM)
+    into[i, GROUP_FLAGS] |= rows[r, GROUP_FLAGS]
+
+
+@kernel("bool_(i64[:, ::1], i64, i64, i64, i64, f64[::1])", forceinline=True)
+def add_point(rows: Column, r: Word, time: Word, raw: Word, meta: Word, scratch: Column) -> Word:
+    """Count one point in a stream row. False: its value does not fit the sum and must be spilled.
+
+    raw: the bits of a double, or the integer itself where meta has IS_INTEGER.
+    """
+    integer = (meta & IS_INTEGER) != 0
+    bits = to_bits(np.float64(raw), scratch) if integer else raw
+    special = 0 if integer else special_flag(bits)
+    if special == NAN:
+        bits = _NAN_BITS
+    _extreme(rows, r, MINIMUM, MAXIMUM, bits, rows[r, POINTS] == 0)
+    _latest(rows, r, LAST_TIME, LAST, time, bits)
+    rows[r, POINTS] += 1
+    if special != 0:
+        rows[r, FLAGS] |= special
+        return True
+    if integer:
+        add_integer(rows, r, SUM, raw, False)
+        return True
+    if fits(bits):
+        add_double(rows, r, SUM, bits, False)
+        return True
+    rows[r, FLAGS] |= SPILLED_SUM
+    return False
+
+
+@kernel("f64(i64)", forceinline=True)
+def special_sum(flags: Word) -> Word:
+    """What a sum with these flags of special values is."""
+    if (flags & NAN) != 0 or (flags & 6) == 6:
+        return np.nan
+    return np.inf if (flags & PLUS_INFINITY) != 0 else -np.inf
+
+
+@kernel("void(i64[:, ::1], i32[::1], i64[:, ::1], i32[::1], i64[:, ::1], i32[::1])")
+def merge_sorted(
+    left: Column,
+    left_slots: Column,
+    right: Column,
+    right_slots: Column,
+    out: Column,
+    out_slots: Column,
+) -> None:
+    """The union of two sets of stream rows by slot, merged where both have the slot.
+
+    left i64[n, STREAM_WIDTH] with ascending slots i32[n], right likewise with m rows; out and
+    out_slots have n + m rows, of which the unused ones are given slot -1.
+    """
+    i = 0
+    j = 0
+    n = left_slots.shape[0]
+    m = right_slots.shape[0]
+    at = 0
+    while i < n or j < m:
+        take_left = i < n and (j >= m or left_slots[i] <= right_slots[j])
+        take_right = j < m and (i >= n or right_slots[j] <= left_slots[i])
+        if take_left:
+            for c in range(STREAM_WIDTH):
+                out[at, c] = left[i, c]
+            out_slots[at] = left_slots[i]
+            i += 1
+            if take_right:
+                merge_stream_row(out, at, right, j)
+                j += 1
+        else:
+            for c in range(STREAM_WIDTH):
+                out[at, c] = right[j, c]
+            out_slots[at] = right_slots[j]
+            j += 1
+        at += 1
+    for k in range(at, n + m):
+        out_slots[k] = -1
+
+
+@kernel("i64(i64[:, ::1], i32[::1], i64[::1], i32[::1], u8[::1], i64[:, ::1], i64[:, ::1])")
+def fold_groups(
+    rows: Column,
+    slots: Column,
+    first_cell: Column,
+    cells: Column,
+    over_time: Column,
+    groups: Column,
+    left_over: Column,
+) -> Word:
+    """Fold each stream's number into the groups it belongs to.
+
+    rows i64[n, STREAM_WIDTH] of slots i32[n]; slot s belongs to cells[first_cell[s] :
+    first_cell[s + 1]] (a cell is a definition and a group; first_cell i64[slots + 1]);
+    over_time u8[len(cells)] says what the stream's number is there; groups i64[all cells,
+    GROUP_WIDTH] is added to. Rows whose exact sum spilled are not folded but listed in
+    left_over i64[k, 2] as (row, entry). Returns how many; at most k are written, so a larger
+    return than k says to call again on cleared groups with more room.
+    """
+    scratch = np.zeros(1, np.float64)
+    words = np.zeros(9, np.uint64)
+    quotient = np.zeros(9, np.uint64)
+    room = left_over.shape[0]
+    left = 0
+    known = first_cell.shape[0] - 1
+    for r in range(slots.shape[0]):
+        slot = slots[r]
+        if slot < 0 or slot >= known:
+            continue
+        for entry in range(first_cell[slot], first_cell[slot + 1]):
+            kind = over_time[entry]
+            cell = cells[entry]
+            if kind == TIME_INCREASE:
+                if rows[r, STEPS] == 0:
+                    continue
+                flags = (rows[r, FLAGS] >> INCREASE_SHIFT) & 7
+                spilled = (rows[r, FLAGS] & SPILLED_INCREASE) != 0
+                column = INCREASE
+            else:
+                if rows[r, POINTS] == 0:
+                    continue
+                flags = rows[r, FLAGS] & 7
+                spilled = (rows[r, FLAGS] & SPILLED_SUM) != 0
+                column = SUM
+            summed = kind in (TIME_SUM, TIME_INCREASE, TIME_DELTA_INCREASE)
+            if spilled and (summed or kind == TIME_AVG):
+                if left < room:
+                    left_over[left, 0] = r
+                    left_over[left, 1] = entry
+                left += 1
+                continue
+            if kind == TIME_COUNT:
+                value = np.float64(rows[r, POINTS])
+            elif kind == TIME_MIN:
+                value = to_double(rows[r, MINIMUM], scratch)
+            elif kind == TIME_MAX:
+                value = to_double(rows[r, MAXIMUM], scratch)
+            elif kind == TIME_LAST:
+                value = to_double(rows[r, LAST], scratch)
+            elif flags != 0:
+                value = special_sum(flags)
+            elif kind == TIME_AVG:
+                value = round_mean(rows, r, SUM, rows[r, POINTS], words, quotient)
+            else:
+                value = round_mean(rows, r, column, 1, words, quotient)
+            if (kind in (TIME_MIN, TIME_MAX)) and (flags & NAN) != 0:
+                value = np.nan
+            bits = to_bits(value, scratch)
+            special = special_flag(bits)
+            if special == 0 and not summed and not fits(bits):
+                if left < room:
+                    left_over[left, 0] = r
+                    left_over[left, 1] = entry
+                left += 1
+                continue
+            _extreme(groups, cell, GROUP_MINIMUM, GROUP_MAXIMUM, bits, groups[cell, STREAMS] == 0)
+            _latest(groups, cell, GROUP_LAST_TIME, GROUP_LAST, rows[r, LAST_TIME], bits)
+            groups[cell, STREAMS] += 1
+            if kind == TIME_INCREASE:
+                groups[cell, GROUP_POINTS] += rows[r, STEPS]
+            else:
+                groups[cell, GROUP_POINTS] += rows[r, POINTS]
+            if special != 0:
+                groups[cell, GROUP_FLAGS] |= special
+            elif summed:
+                add_limbs(groups, cell, GROUP_SUM, rows, r, column)
+            else:
+                add_double(groups, cell, GROUP_SUM, bits, False)
+    return left

@@ -1,0 +1,7 @@
+"""Settings that all tests share."""
+
+from hypothesis import settings
+
+# A kernel compiles at its first call, and the machines are shared: no timing is asserted.
+settings.register_profile("tidemill", deadline=None, print_blob=True)
+settings.load_profile("tidemill")
