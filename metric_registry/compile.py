@@ -1,0 +1,29 @@
+"""From resolved definitions to the plan that the workers run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from metric_registry.plan import Plan, ResolvedDefinition
+
+MAX_DEFINITIONS = 65_535
+"""Messages carry a definition's index as u16."""
+
+
+class CompileError(ValueError):
+    """Definitions that cannot be planned together; `check` finds the same with its position."""
+
+
+def compile_plan(definitions: Iterable[ResolvedDefinition]) -> Plan:
+    """The plan of these definitions, the same for every order they come in.
+
+    Raises CompileError for two definitions of one name, or more than MAX_DEFINITIONS.
+    """
+    ordered = tuple(sorted(definitions, key=lambda definition: definition.name))
+    if len(ordered) > MAX_DEFINITIONS:
+        raise CompileError(f"{len(ordered)} definitions, a plan holds at most {MAX_DEFINITIONS}")
+    for first, second in itertools.pairwise(ordered):
+        if first.name == second.name:
+            raise CompileError(f"two definitions are named {first.name}: run the check")
+    return Plan(ordered)

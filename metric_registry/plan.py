@@ -1,0 +1,226 @@
+"""What the workers run: resolved definitions, and the plan compiled from all of them together.
+
+A plan is a value. A task stores `Plan.to_json()` in its state and gets the same plan back, on any
+machine and from any file order; `Plan.hash` tells two plans apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+OverTime = Literal["sum", "count", "min", "max", "avg", "last", "increase"]
+OverSpace = Literal["sum", "count", "min", "max", "avg", "last"]
+AttributeLookup = Callable[[str], str | None]
+"""Gives a data point's attribute as text (`tenant`, point, scope, then resource; `resource.NAME`
+asks the resource alone; what is not a string is rendered as JSON), or None where it is absent."""
+Where = tuple[tuple[str, tuple[str, ...]], ...]
+
+API_VERSION = "tidemill/v1"
+PLAN_FORMAT = 1
+SEMANTIC_FIELDS = (
+    "name",
+    "sources",
+    "where",
+    "source_unit",
+    "unit",
+    "keep",
+    "over_time",
+    "over_space",
+    "granularities",
+    "grace_ns",
+    "corrections_ns",
+    "series_limit",
+    "beyond",
+)
+"""The fields whose change can change a published number or the identity of a row. The version is
+their hash. Where numbers go and how long they stay (`publish`) is not among them, nor is who owns
+them; a plan's hash covers `publish` as well."""
+
+
+class PlanError(ValueError):
+    """A serialised plan that is damaged, or was written in another format."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedDefinition:
+    """One definition with nothing left implicit. Times are nanoseconds where the name says so."""
+
+    name: str
+    """The definition's name, which is the name of the metric it publishes."""
+    version: str
+    """The first 16 hex characters of blake2b over the canonical JSON of SEMANTIC_FIELDS."""
+    sources: tuple[str, ...]
+    """Metric names that it reads, sorted, each once."""
+    where: Where
+    """Sorted (attribute, sorted values): a point matches if each attribute has one of its values.
+    An absent attribute never matches."""
+    source_unit: str
+    """UCUM unit of the source's points."""
+    unit: str
+    """UCUM unit of the published value; differs from the source's where points or streams are
+    counted."""
+    keep: tuple[str, ...]
+    """Attributes that a group keeps, sorted. `tenant` is part of every group and never listed."""
+    over_time: OverTime
+    over_space: OverSpace
+    granularities: tuple[int, ...]
+    """Window sizes in seconds, ascending; each is a multiple of the one before it."""
+    grace_ns: int
+    corrections_ns: int
+    series_limit: int
+    beyond: Literal["other"]
+    publish_final: bool
+    publish_upsert: bool
+    retention: tuple[tuple[int, int], ...]
+    """(granularity, how long its rows are kept), both in seconds, ascending, one a granularity."""
+
+    @property
+    def group_by(self) -> tuple[str, ...]:
+        """The labels of a group, sorted: `keep` and `tenant`."""
+        return tuple(sorted({*self.keep, "tenant"}))
+
+    @property
+    def finest(self) -> int:
+        """The finest granularity in seconds; windows of it are computed from points."""
+        return self.granularities[0]
+
+    @property
+    def publishes_a_sum(self) -> bool:
+        """Whether the published metric is a delta sum; else it is a gauge."""
+        return self.over_space == "sum" and self.over_time in ("increase", "sum", "count")
+
+    def matches(self, lookup: AttributeLookup) -> bool:
+        """Whether a point of one of the sources passes `where`."""
+        return all(lookup(attribute) in values for attribute, values in self.where)
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """Definitions that share their finest granularity, so that one pass serves them."""
+
+    seconds: int
+    definitions: tuple[int, ...]
+    """Indexes into Plan.definitions, ascending."""
+    granularities: tuple[int, ...]
+    """Every granularity of these definitions, in seconds, ascending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All definitions together, in order of name. Make one with `compile.compile_plan`.
+
+    An index into `definitions` is what messages carry (u16); it means something only together
+    with this plan's hash.
+    """
+
+    definitions: tuple[ResolvedDefinition, ...]
+    hash: str = field(init=False)
+    """The first 32 hex characters of blake2b over the canonical JSON of the definitions."""
+    panes: tuple[Pane, ...] = field(init=False, compare=False, repr=False)
+    """By seconds, ascending."""
+    _by_metric: Mapping[str, tuple[tuple[int, Where], ...]] = field(
+        init=False, compare=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hash", digest([asdict(d) for d in self.definitions], 32))
+        object.__setattr__(self, "panes", _panes(self.definitions))
+        object.__setattr__(self, "_by_metric", _by_metric(self.definitions))
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """Every metric name that some definition reads."""
+        return frozenset(self._by_metric)
+
+    def candidates(self, metric: str) -> tuple[int, ...]:
+        """Indexes of the definitions that read `metric`, whatever its attributes; ascending."""
+        return tuple(index for index, _ in self._by_metric.get(metric, ()))
+
+    def matches(self, metric: str, lookup: AttributeLookup) -> tuple[int, ...]:
+        """Indexes of the definitions that a stream belongs to, ascending. Called once a stream."""
+        found = self._by_metric.get(metric)
+        if found is None:
+            return ()
+        return tuple(
+            index
+            for index, where in found
+            if all(lookup(attribute) in values for attribute, values in where)
+        )
+
+    def to_json(self) -> bytes:
+        """Canonical JSON: equal plans give equal bytes."""
+        definitions = [asdict(definition) for definition in self.definitions]
+        return canonical({"format": PLAN_FORMAT, "hash": self.hash, "definitions": definitions})
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Plan:
+        """The plan that `to_json` wrote. Raises PlanError if it is damaged or of another format."""
+        try:
+            stored = msgspec.json.decode(data, type=_StoredPlan)
+        except msgspec.MsgspecError as error:
+            raise PlanError(f"not a plan: {error}") from error
+        if stored.format != PLAN_FORMAT:
+            raise PlanError(
+                f"plan of format {stored.format}, this program reads {PLAN_FORMAT}: "
+                "compile it again from its definitions"
+            )
+        plan = cls(stored.definitions)
+        if plan.hash != stored.hash:
+            raise PlanError(f"plan is damaged: says hash {stored.hash}, has {plan.hash}")
+        return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredPlan:
+    format: int
+    hash: str
+    definitions: tuple[ResolvedDefinition, ...]
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no white space, as UTF-8: equal values give equal bytes."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
+
+
+def digest(value: Any, characters: int) -> str:
+    """The first hex characters of blake2b over the canonical JSON of `value`."""
+    return hashlib.blake2b(canonical(value)).hexdigest()[:characters]
+
+
+def version_of(definition: Mapping[str, Any]) -> str:
+    """The version of a definition, given its resolved fields by name."""
+    semantic = {name: definition[name] for name in SEMANTIC_FIELDS}
+    return digest({"apiVersion": API_VERSION, **semantic}, 16)
+
+
+def _panes(definitions: tuple[ResolvedDefinition, ...]) -> tuple[Pane, ...]:
+    members: dict[int, list[int]] = {}
+    for index, definition in enumerate(definitions):
+        members.setdefault(definition.finest, []).append(index)
+    return tuple(
+        Pane(
+            seconds=seconds,
+            definitions=tuple(indexes),
+            granularities=tuple(
+                sorted({g for index in indexes for g in definitions[index].granularities})
+            ),
+        )
+        for seconds, indexes in sorted(members.items())
+    )
+
+
+def _by_metric(
+    definitions: tuple[ResolvedDefinition, ...],
+) -> dict[str, tuple[tuple[int, Where], ...]]:
+    readers: dict[str, list[tuple[int, Where]]] = {}
+    for index, definition in enumerate(definitions):
+        for metric in definition.sources:
+            readers.setdefault(metric, []).append((index, definition.where))
+    return {metric: tuple(found) for metric, found in readers.items()}
