@@ -131,7 +131,9 @@ class Intrinsic:
     def _numba_type_(self) -> Any:
         if self._made is None:
             self._made = _numba(".extending").intrinsic(self.py_func)
-        return _numba(".core.typing.typeof").typeof(self._made)
+        context = _numba(".core.registry").cpu_target.typing_context
+        context.refresh()
+        return context.resolve_value_type(self._made)
 
     def digest(self) -> bytes:
         return _digest(self.py_func, "intrinsic")
@@ -148,9 +150,9 @@ def kernel(signature: str, *, forceinline: bool = False) -> Callable[[F], F]:
     return decorate
 
 
-def intrinsic(function: F) -> F:
+def intrinsic(function: Callable[..., Any]) -> Any:
     """Make ``function(typing_context, *types) -> (signature, codegen)`` an operation of kernels."""
-    return cast(F, Intrinsic(function))
+    return Intrinsic(function)
 
 
 def bounds_checked() -> bool:
