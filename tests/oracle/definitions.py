@@ -1,0 +1,97 @@
+"""Metric definitions, read from YAML for the oracle alone: only the fields that decide a number."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SECOND = 1_000_000_000
+UNITS = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
+UNITS |= {"d": 86400 * SECOND, "w": 7 * 86400 * SECOND}
+OVER_TIME = {"sum", "count", "min", "max", "avg", "last", "increase"}
+OVER_SPACE = OVER_TIME - {"increase"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One metric name and the attribute values it must have (any one of those listed)."""
+
+    metric: str
+    where: tuple[tuple[str, tuple[Any, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What is counted, by which labels, in which windows. All times are nanoseconds."""
+
+    name: str
+    sources: tuple[Source, ...]
+    keep: tuple[str, ...]
+    sizes: tuple[int, ...]
+    grace: int
+    corrections: int
+    over_time: str
+    over_space: str
+
+    @property
+    def finest(self) -> int:
+        """The smallest window, in nanoseconds."""
+        return min(self.sizes)
+
+
+def duration(text: str | int) -> int:
+    """`10s`, `1m30s`, `500ms` to nanoseconds; a bare 0 is allowed."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", str(text))
+    if "".join(number + unit for number, unit in parts) != str(text) and str(text) != "0":
+        raise ValueError(f"{text!r} is not a duration such as 10s, 1m, 1h30m")
+    return sum(round(float(number) * UNITS[unit]) for number, unit in parts)
+
+
+def load(folder: Path) -> list[Definition]:
+    """Every definition of every *.yaml below `folder` (or of that one file), by name."""
+    files = sorted(folder.rglob("*.y*ml")) if folder.is_dir() else [folder]
+    found = [parse(doc) for file in files for doc in yaml.safe_load_all(file.read_text()) if doc]
+    if len({definition.name for definition in found}) != len(found):
+        raise ValueError(f"two definitions in {folder} carry the same name")
+    return sorted(found, key=lambda definition: definition.name)
+
+
+def parse(doc: dict[str, Any]) -> Definition:
+    """One YAML document. What would change a number and is not understood here is refused."""
+    if doc.get("apiVersion") != "tidemill/v1" or doc.get("kind") != "Metric":
+        raise ValueError(f"not a tidemill/v1 Metric: {doc.get('kind')!r}")
+    name, time, aggregate = doc["name"], doc["time"], doc["aggregate"]
+    known = {"granularities", "grace", "corrections"}
+    if set(time) - known or set(doc["space"]) - {"keep"} or "dedupe" in doc:
+        raise ValueError(f"{name}: the oracle does not know every field of time, space or dedupe")
+    if aggregate["over_time"] not in OVER_TIME or aggregate["over_space"] not in OVER_SPACE:
+        raise ValueError(f"{name}: unknown aggregate {aggregate}")
+    return Definition(
+        name=name,
+        sources=tuple(_sources(name, doc["source"])),
+        keep=tuple(label for label in doc["space"].get("keep", []) if label != "tenant"),
+        sizes=tuple(duration(size) for size in time["granularities"]),
+        grace=duration(time.get("grace", 0)),
+        corrections=duration(time.get("corrections", 0)),
+        over_time=aggregate["over_time"],
+        over_space=aggregate["over_space"],
+    )
+
+
+def _sources(name: str, block: dict[str, Any]) -> list[Source]:
+    if set(block) - {"metric", "any_of", "where", "unit"}:
+        raise ValueError(f"{name}: the oracle does not know every field of source {sorted(block)}")
+    shared = block.get("where") or {}
+    choices = block["any_of"] if "any_of" in block else [{"metric": block["metric"]}]
+    return [Source(one["metric"], _where(shared | (one.get("where") or {}))) for one in choices]
+
+
+def _where(block: dict[str, Any]) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    return tuple(
+        (attribute, tuple(wanted) if isinstance(wanted, list) else (wanted,))
+        for attribute, wanted in block.items()
+    )

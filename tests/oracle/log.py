@@ -1,0 +1,238 @@
+"""What a partition holds, read by the rules: which points are accepted, and where time stands.
+
+Input: for each (topic, partition) the ordered records. Output: for each the decoded points with
+their fate, and the watermark after every record. Nothing here knows definitions.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, DataPointFlags
+
+MINUTE = 60_000_000_000
+AHEAD = 2 * MINUTE  # a live point further ahead of `received` than this is rejected
+REPEAT = 10 * MINUTE  # for so long after its first sight a digest marks a repeat
+NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
+CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+LIVE = "telemetry.raw"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of the log as a Kafka consumer sees it."""
+
+    offset: int
+    headers: Mapping[str, bytes]
+    value: bytes
+
+
+Log = Mapping[tuple[str, int], Sequence[Record]]
+
+
+@dataclass(slots=True)
+class Point:
+    """One data point. Times are unix nanoseconds; `record` indexes the partition's records."""
+
+    record: int
+    fate: str  # accepted, repeat, ahead, no value
+    metric: str
+    kind: str  # gauge, delta, cumulative, unspecified, histogram
+    monotonic: bool
+    stream: str  # canonical text of tenant, resource, scope, metric and attributes
+    lookup: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]  # point, scope, resource
+    tenant: str
+    time: int
+    start: int
+    value: int | float | None
+
+
+@dataclass(slots=True)
+class Partition:
+    """A partition, read. `watermark[k]` is the watermark after record k (never decreasing)."""
+
+    topic: str
+    number: int
+    points: list[Point] = field(default_factory=list[Point])
+    watermark: list[float] = field(default_factory=list[float])
+    offsets: list[int] = field(default_factory=list[int])
+    malformed: int = 0
+    repeated_records: int = 0
+    wrong_digests: int = 0
+
+    @property
+    def live(self) -> bool:
+        """Live topics are moved by their data, history topics by markers alone."""
+        return self.topic == LIVE
+
+    def before(self, record: int) -> float:
+        """The watermark just before record `record` was applied."""
+        return self.watermark[record - 1] if record else -math.inf
+
+
+def read(log: Log, out_of_orderness: int = 0) -> list[Partition]:
+    """Apply the rules of acceptance and of event time to every partition."""
+    return [
+        _read_partition(topic, number, records, out_of_orderness)
+        for (topic, number), records in sorted(log.items())
+    ]
+
+
+def _read_partition(
+    topic: str, number: int, records: Sequence[Record], out_of_orderness: int
+) -> Partition:
+    partition = Partition(topic, number)
+    first_seen: dict[tuple[bytes, bytes], int] = {}
+    time = -math.inf
+    for index, record in enumerate(records):
+        partition.offsets.append(record.offset)
+        control = record.headers.get("control")
+        if control is not None:
+            time = max(time, _control_time(control, record.value, partition.live))
+        else:
+            points = _points(partition, index, record, first_seen)
+            partition.points.extend(points)
+            if partition.live:
+                received = int(record.headers.get("received", b"0"))
+                moving = [p.time for p in points if p.fate in ("accepted", "no value")]
+                if moving:
+                    time = max(time, min(max(moving), received) - out_of_orderness)
+        partition.watermark.append(time)
+    return partition
+
+
+def _control_time(control: bytes, body: bytes, live: bool) -> float:
+    """Idle marks move live partitions, markers move history partitions; `end` ends the domain."""
+    if (control == b"idle") != live:
+        return -math.inf
+    mark = json.loads(body)
+    return math.inf if mark.get("end") else mark["time"]
+
+
+def _points(
+    partition: Partition,
+    index: int,
+    record: Record,
+    first_seen: dict[tuple[bytes, bytes], int],
+) -> list[Point]:
+    headers = record.headers
+    request = ExportMetricsServiceRequest()
+    try:
+        if headers["encoding"] != b"otlp":
+            raise ValueError("unknown encoding")
+        tenant, received = headers["tenant"], int(headers["received"])
+        request.ParseFromString(record.value)
+    except (DecodeError, KeyError, ValueError):
+        partition.malformed += 1
+        return []
+    digest = headers.get("digest")
+    repeat = False
+    if digest is not None:
+        if digest != hashlib.blake2b(tenant + b"\0" + record.value, digest_size=16).digest():
+            partition.wrong_digests += 1
+        seen = first_seen.get((tenant, digest))
+        repeat = seen is not None and received - seen < REPEAT
+        if not repeat:
+            first_seen[tenant, digest] = received
+        partition.repeated_records += repeat
+    points = list(decode(request, tenant.decode(), received, index))
+    for point in points:
+        if repeat:
+            point.fate = "repeat"
+        elif (partition.live and point.time - received > AHEAD) or point.time >= 1 << 63:
+            point.fate = "ahead"
+        elif point.value is None:
+            point.fate = "no value"
+    return points
+
+
+def decode(
+    request: ExportMetricsServiceRequest, tenant: str, received: int, index: int = 0
+) -> Iterator[Point]:
+    """Every data point of a request; those without a timestamp get `received`."""
+    for of_resource in request.resource_metrics:
+        resource = attributes(of_resource.resource.attributes)
+        for of_scope in of_resource.scope_metrics:
+            scope = attributes(of_scope.scope.attributes)
+            named = [of_scope.scope.name, of_scope.scope.version, scope]
+            for metric in of_scope.metrics:
+                shape = metric.WhichOneof("data")
+                if shape is None:
+                    continue
+                body = getattr(metric, shape)
+                owner = _canonical([tenant, resource, named, metric.name])[:-1]
+                for point in body.data_points:
+                    own = attributes(point.attributes)
+                    yield Point(
+                        record=index,
+                        fate="accepted",
+                        metric=metric.name,
+                        kind=_kind(shape, body),
+                        monotonic=shape == "sum" and body.is_monotonic,
+                        stream=f"{owner},{_canonical(own)}]",
+                        lookup=(own, scope, resource),
+                        tenant=tenant,
+                        time=point.time_unix_nano or received,
+                        start=point.start_time_unix_nano,
+                        value=_value(shape, point),
+                    )
+
+
+def _kind(shape: str, body: Any) -> str:
+    if shape == "gauge":
+        return "gauge"
+    if shape == "sum":
+        return {CUMULATIVE: "cumulative", DELTA: "delta"}.get(
+            body.aggregation_temporality, "unspecified"
+        )
+    return "histogram"
+
+
+def _value(shape: str, point: Any) -> int | float | None:
+    """None: the point says that nothing was recorded."""
+    if point.flags & NO_VALUE:
+        return None
+    if shape not in ("gauge", "sum"):
+        return 0
+    held = point.WhichOneof("value")
+    return None if held is None else getattr(point, held)
+
+
+def attributes(pairs: Any) -> dict[str, Any]:
+    """Key to plain value: str, bool, int, float, list, dict, bytes or None."""
+    return {pair.key: _plain(pair.value) for pair in pairs}
+
+
+def _plain(value: Any) -> Any:
+    held = value.WhichOneof("value")
+    if held is None:
+        return None
+    inner = getattr(value, held)
+    if held == "array_value":
+        return [_plain(item) for item in inner.values]
+    return attributes(inner.values) if held == "kvlist_value" else inner
+
+
+def render(value: Any) -> str:
+    """A label: strings as they are, all else as compact JSON (bytes in base64)."""
+    if isinstance(value, str):
+        return value
+    return _canonical(value, lambda raw: base64.b64encode(raw).decode())
+
+
+def _canonical(value: Any, of_bytes: Callable[[bytes], Any] = lambda raw: [raw.hex(), 0]) -> str:
+    compact = (",", ":")
+    return json.dumps(
+        value, sort_keys=True, separators=compact, ensure_ascii=False, default=of_bytes
+    )

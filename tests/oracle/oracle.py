@@ -1,0 +1,347 @@
+"""What every published number must be, computed from the log and the definitions alone.
+
+Shares no code with what it checks. DuckDB selects and groups; exact rationals finish. For every
+definition, window size, window and group it says
+
+- `first`: the value over the points that had arrived when the window was sealed, a domain
+  (absent when the group had no data by then), and
+- `latest`: the value over all accepted points of windows that are closed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_double
+from oracle.definitions import Definition
+from oracle.log import Partition, Point, render
+
+STREAM_GAP = 15 * 60 * 1_000_000_000
+
+
+class Key(NamedTuple):
+    """One published row: window end in unix nanoseconds, size in nanoseconds, sorted labels."""
+
+    definition: str
+    size: int
+    window_end: int
+    labels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value, how many points it counts, how many of them came late, and which they are."""
+
+    value: float
+    points: int
+    late: int
+    behind: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the points that match one definition."""
+
+    accepted: int = 0
+    repeated: int = 0
+    rejected: int = 0
+    no_value: int = 0
+    unsuitable: int = 0
+    beyond_corrections: int = 0
+
+
+@dataclass(slots=True)
+class Result:
+    """Everything that must be published, and the points to explain it with."""
+
+    first: dict[Key, dict[str, Cell]] = field(default_factory=dict[Key, dict[str, Cell]])
+    latest: dict[Key, Cell] = field(default_factory=dict[Key, Cell])
+    tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
+    points: list[tuple[Partition, Point]] = field(default_factory=list[tuple[Partition, Point]])
+
+
+def compute(partitions: Sequence[Partition], definitions: Iterable[Definition]) -> Result:
+    """Apply every definition to what the partitions hold."""
+    result = Result()
+    for definition in definitions:
+        _compute_one(partitions, definition, result)
+    return result
+
+
+def window_end(time: int, size: int) -> int:
+    """The end of the window (end - size, end] that holds `time`."""
+    return -(-time // size) * size
+
+
+def sealed_at(partition: Partition, definition: Definition, end: int) -> int | None:
+    """Index of the record that seals the window ending at `end`, or None while it is open."""
+    record = bisect_left(partition.watermark, end + definition.grace)
+    return record if record < len(partition.watermark) else None
+
+
+# ---------------------------------------------------------------- which points a definition counts
+
+
+def _compute_one(partitions: Sequence[Partition], definition: Definition, result: Result) -> None:
+    tally = result.tallies.setdefault(definition.name, Tally())
+    base = len(result.points)
+    rows: list[tuple[int, ...]] = []
+    streams: dict[tuple[str, str], int] = {}
+    groups: dict[tuple[tuple[str, str], ...], int] = {}
+    domains = sorted({partition.topic for partition in partitions})
+    for number, partition in enumerate(partitions):
+        for point in partition.points:
+            if not _counts(definition, partition, point, tally):
+                continue
+            labels = group_of(definition, point)
+            rows.append(
+                (
+                    len(result.points) - base,
+                    number,
+                    domains.index(partition.topic),
+                    point.record,
+                    streams.setdefault((partition.topic, point.stream), len(streams)),
+                    groups.setdefault(labels, len(groups)),
+                    point.time,
+                    point.start,
+                    definition.over_time == "increase" and point.kind == "cumulative",
+                )
+            )
+            result.points.append((partition, point))
+    if not rows:
+        return
+    of_group = list(groups)
+    with duckdb.connect() as db:
+        db.execute("SET threads = 2")
+        _load(db, rows, result.points[base:], _seals(partitions, domains, definition, rows))
+        for domain, size, end, group, streams_of in _selected(db, by_domain=True):
+            key = Key(definition.name, size, end, of_group[group])
+            if cell := _cell(definition, result.points, base, streams_of):
+                result.first.setdefault(key, {})[domains[domain]] = cell
+        for _, size, end, group, streams_of in _selected(db, by_domain=False):
+            key = Key(definition.name, size, end, of_group[group])
+            if cell := _cell(definition, result.points, base, streams_of):
+                result.latest[key] = cell
+
+
+def _counts(definition: Definition, partition: Partition, point: Point, tally: Tally) -> bool:
+    """Whether the definition counts the point; if it matches, the tally says what became of it."""
+    if point.kind == "histogram" or not any(
+        source.metric == point.metric
+        and all(_has(point, attribute, wanted) for attribute, wanted in source.where)
+        for source in definition.sources
+    ):
+        return False
+    if point.fate == "repeat":
+        tally.repeated += 1
+    elif point.fate == "ahead":
+        tally.rejected += 1
+    elif point.fate == "no value":
+        tally.no_value += 1
+    elif definition.over_time == "increase" and not (
+        point.kind == "delta" or (point.kind == "cumulative" and point.monotonic)
+    ):
+        tally.unsuitable += 1
+    elif _beyond_corrections(definition, partition, point):
+        tally.beyond_corrections += 1
+    else:
+        tally.accepted += 1
+        return True
+    return False
+
+
+def _beyond_corrections(definition: Definition, partition: Partition, point: Point) -> bool:
+    """Late for its finest window, and by more than the horizon: for the late ledger only."""
+    end = window_end(point.time, definition.finest)
+    before = partition.before(point.record)
+    return before >= end + definition.grace and before - end > definition.corrections
+
+
+def _has(point: Point, attribute: str, wanted: Sequence[Any]) -> bool:
+    found = look_up(point, attribute)
+    return found is not None and found in {render(value) for value in wanted}
+
+
+def look_up(point: Point, attribute: str) -> str | None:
+    """Tenant; else the attribute of the point, its scope, its resource (`resource.` forces it)."""
+    if attribute == "tenant":
+        return point.tenant
+    for attributes in point.lookup:
+        if attribute in attributes:
+            return render(attributes[attribute])
+    forced = attribute.removeprefix("resource.")
+    resource = point.lookup[2]
+    return render(resource[forced]) if forced != attribute and forced in resource else None
+
+
+def group_of(definition: Definition, point: Point) -> tuple[tuple[str, str], ...]:
+    """The labels of the point's group, sorted; an attribute that is absent is no label."""
+    labels = {"tenant": point.tenant}
+    for attribute in definition.keep:
+        if (value := look_up(point, attribute)) is not None:
+            labels[attribute] = value
+    return tuple(sorted(labels.items()))
+
+
+# ---------------------------------------------------------------- windows, seals and selection
+
+
+def _seals(
+    partitions: Sequence[Partition],
+    domains: list[str],
+    definition: Definition,
+    rows: list[tuple[int, ...]],
+) -> list[tuple[int, int, int, int]]:
+    """(partition, size, window end, sealing record) of every window its whole domain sealed."""
+    windows = {
+        (row[2], size, window_end(row[6], size)) for row in rows for size in definition.sizes
+    }
+    members = [
+        [number for number, partition in enumerate(partitions) if partition.topic == domain]
+        for domain in domains
+    ]
+    found: list[tuple[int, int, int, int]] = []
+    for domain, size, end in windows:
+        seals = [(p, sealed_at(partitions[p], definition, end)) for p in members[domain]]
+        found.extend(
+            (number, size, end, seal)
+            for number, seal in seals
+            if seal is not None and all(other is not None for _, other in seals)
+        )
+    return found
+
+
+def _load(
+    db: duckdb.DuckDBPyConnection,
+    rows: list[tuple[int, ...]],
+    points: list[tuple[Partition, Point]],
+    seals: list[tuple[int, int, int, int]],
+) -> None:
+    """Tables `point` (a row a counted point, `place` orders values) and `seal`."""
+    values = [point.value for _, point in points]
+    place = _places([value for value in values if value is not None])
+    names = ["id", "part", "domain", "rec", "stream", "grp", "t", "start", "sample"]
+    columns = np.array(rows, dtype=np.uint64).astype(np.int64).T
+    point = dict(zip(names, columns, strict=True))
+    point["place"] = np.array([place[_identity(value)] for value in values], dtype=np.int64)
+    sealed = np.array(seals, dtype=np.int64).reshape(-1, 4).T
+    seal = dict(zip(["part", "size", "window_end", "rec"], sealed, strict=True))
+    db.execute("CREATE TABLE point AS SELECT * FROM point")
+    db.execute("CREATE TABLE seal AS SELECT * FROM seal")
+    del point, seal
+
+
+def _identity(value: Any) -> tuple[int, Fraction | int]:
+    return rank(value), Fraction(value) if is_finite(value) else 0
+
+
+def _places(values: list[int | float]) -> dict[tuple[int, Fraction | int], int]:
+    """Position of each distinct value in their order: as doubles, then (integers) exactly."""
+    distinct = sorted({_identity(value) for value in values})
+    return {identity: place for place, identity in enumerate(distinct)}
+
+
+SELECT = f"""
+WITH plain AS (      -- points that count by themselves: `previous` is not asked for
+  SELECT size, window_end, domain, grp, stream, id, NULL AS previous, t, place,
+    p.rec > s.rec AS late
+  FROM point p JOIN seal s
+    ON p.part = s.part AND s.window_end = p.t + (s.size - p.t % s.size) % s.size
+  WHERE sample = 0 AND ($everything OR p.rec <= s.rec)
+), reach AS (        -- samples of a window, and those before it that may be a predecessor
+  SELECT size, window_end, domain, grp, stream, id, t, place, p.rec > s.rec AS late
+  FROM point p JOIN seal s
+    ON p.part = s.part AND p.t <= s.window_end AND p.t > s.window_end - s.size - {STREAM_GAP}
+  WHERE sample = 1 AND ($everything OR p.rec <= s.rec)
+  QUALIFY row_number() OVER (
+    PARTITION BY size, window_end, stream, t ORDER BY place DESC, start DESC, p.rec, id) = 1
+), sample AS (       -- each sample of a window with its predecessor in event time, or -1
+  SELECT * FROM (
+    SELECT size, window_end, domain, grp, stream, id,
+      coalesce(lag(id) OVER (PARTITION BY size, window_end, stream ORDER BY t), -1) AS previous,
+      t, place, late
+    FROM reach)
+  WHERE t > window_end - size
+), counted AS (SELECT * FROM plain UNION ALL SELECT * FROM sample)
+SELECT if($by_domain, domain, 0) AS of_domain, size, window_end, grp, stream,
+  list(id ORDER BY t, place, id), list(previous ORDER BY t, place, id),
+  list(late ORDER BY t, place, id)
+FROM counted GROUP BY ALL ORDER BY of_domain, size, window_end, grp, stream
+"""
+
+
+def _selected(
+    db: duckdb.DuckDBPyConnection, *, by_domain: bool
+) -> Iterator[tuple[int, int, int, int, list[Any]]]:
+    """(domain, size, window end, group, its streams): in time a domain, or everything."""
+    found = db.execute(SELECT, {"everything": not by_domain, "by_domain": by_domain}).fetchall()
+    for (domain, size, end, group), streams in groupby(found, key=lambda row: row[:4]):
+        yield domain, size, end, group, [row[5:] for row in streams]
+
+
+# ---------------------------------------------------------------- finishing a row, exactly
+
+
+def _cell(
+    definition: Definition,
+    points: list[tuple[Partition, Point]],
+    base: int,
+    streams: list[tuple[list[int], list[int | None], list[bool]]],
+) -> Cell | None:
+    """over_time for each stream, then over_space; None when no point counts."""
+    numbers: list[tuple[int, Number]] = []
+    behind: list[int] = []
+    late = 0
+    for ids, previous, lates in streams:
+        taken: list[Number] = []
+        newest = 0
+        for identity, before, was_late in zip(ids, previous, lates, strict=True):
+            point = points[base + identity][1]
+            number = point.value
+            if before is not None:
+                predecessor = None if before < 0 else points[base + before][1]
+                number = contribution(point, predecessor, definition.finest)
+            if number is None:
+                continue
+            taken.append(number)
+            behind.append(base + identity)
+            late += was_late
+            newest = point.time
+        if taken:
+            numbers.append((newest, over_time(definition.over_time, taken)))
+    if not numbers:
+        return None
+    value = to_double(over_space(definition.over_space, numbers))
+    return Cell(value, len(behind), late, tuple(behind))
+
+
+def contribution(sample: Point, previous: Point | None, finest: int) -> Number | None:
+    """What a cumulative sample adds; None when it only sets the base line."""
+    assert sample.value is not None
+    if previous is None or sample.time - previous.time > STREAM_GAP:
+        end = window_end(sample.time, finest)
+        return sample.value if sample.start and end - finest < sample.start <= end else None
+    assert previous.value is not None
+    restarted = sample.start != previous.start and sample.start and previous.start
+    if restarted or sample.value < previous.value:
+        return sample.value
+    return difference(sample.value, previous.value)
+
+
+def over_time(aggregate: str, in_order: list[Number]) -> Number:
+    """One stream's number in a window; values come in order of (time, value)."""
+    return to_double(in_order[-1]) if aggregate == "last" else fold(aggregate, in_order)
+
+
+def over_space(aggregate: str, numbers: list[tuple[int, Number]]) -> Number:
+    """A group's number from (time of the newest point, number) of each of its streams."""
+    if aggregate == "last":
+        return max(numbers, key=lambda pair: (pair[0], rank(pair[1])))[1]
+    return fold(aggregate, [number for _, number in numbers])

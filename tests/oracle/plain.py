@@ -1,0 +1,161 @@
+"""The same answers by brute force: loops over every window and point, no database, no cleverness.
+
+Quadratic, for small inputs; tests hold it equal to `oracle.compute`. It shares with it the reading
+of records and the matching of points; selection, sealing and arithmetic are written again.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from oracle.definitions import Definition
+from oracle.log import Partition, Point
+from oracle.oracle import STREAM_GAP, Key, Tally, _counts, group_of
+
+Answer = dict[Any, tuple[int, int, int]]  # (bits of the value, points, late)
+
+
+def compute(
+    partitions: Sequence[Partition], definitions: Sequence[Definition]
+) -> tuple[dict[tuple[Key, str], tuple[int, int, int]], dict[Key, tuple[int, int, int]]]:
+    """First publications by (row, domain), latest values by row."""
+    first: Answer = {}
+    latest: Answer = {}
+    for d in definitions:
+        counted = [
+            (partition, point, group_of(d, point))
+            for partition in partitions
+            for point in partition.points
+            if _counts(d, partition, point, Tally())
+        ]
+        rows = {
+            (size, math.ceil(Fraction(point.time, size)) * size, labels)
+            for _, point, labels in counted
+            for size in d.sizes
+        }
+        for size, end, labels in rows:
+            key = Key(d.name, size, end, labels)
+            closed = [t for t in {p.topic for p in partitions} if _closed(partitions, t, d, end)]
+            for topic in closed:
+                early = [
+                    (partition, point)
+                    for partition, point, of in counted
+                    if partition.topic == topic
+                    and of == labels
+                    and point.record <= _seal(partition, d, end)
+                ]
+                if answer := _row(d, size, end, early):
+                    first[key, topic] = answer
+            every = [(q, point) for q, point, of in counted if q.topic in closed and of == labels]
+            if answer := _row(d, size, end, every):
+                latest[key] = answer
+    return first, latest
+
+
+def _closed(partitions: Sequence[Partition], topic: str, d: Definition, end: int) -> bool:
+    return all(_seal(p, d, end) < math.inf for p in partitions if p.topic == topic)
+
+
+def _seal(partition: Partition, d: Definition, end: int) -> float:
+    for record, watermark in enumerate(partition.watermark):
+        if watermark >= end + d.grace:
+            return record
+    return math.inf
+
+
+def _row(
+    d: Definition, size: int, end: int, candidates: list[tuple[Partition, Point]]
+) -> tuple[int, int, int] | None:
+    by_stream: dict[tuple[str, str], list[tuple[Partition, Point]]] = {}
+    for partition, point in candidates:
+        by_stream.setdefault((partition.topic, point.stream), []).append((partition, point))
+    numbers: list[tuple[int, Any]] = []
+    points = late = 0
+    for members in by_stream.values():
+        taken: list[tuple[Point, Any]] = []
+        for partition, point in members:
+            number: Any = point.value
+            if d.over_time == "increase" and point.kind == "cumulative":
+                number = _increase(d, point, [other for _, other in members])
+            if end - size < point.time <= end and number is not None:
+                taken.append((point, number))
+                late += point.record > _seal(partition, d, end)
+        points += len(taken)
+        if taken:
+            newest = max(taken, key=lambda one: (one[0].time, _order(one[1])))
+            in_last = _double(newest[1])
+            found = in_last if d.over_time == "last" else _fold(d.over_time, taken)
+            numbers.append((newest[0].time, found))
+    if not numbers:
+        return None
+    if d.over_space == "last":
+        value = max(numbers, key=lambda one: (one[0], _order(one[1])))[1]
+    else:
+        value = _fold(d.over_space, numbers)
+    return _bits(_double(value)), points, late
+
+
+def _increase(d: Definition, sample: Point, stream: list[Point]) -> Any:
+    samples = [s for s in stream if s.kind == "cumulative"]
+
+    def strength(s: Point) -> Any:
+        return (_order(s.value), _exact_order(s.value), s.start, -s.record, -stream.index(s))
+
+    twins = [s for s in samples if s.time == sample.time]
+    if max(twins, key=strength) is not sample:
+        return None
+    nearby = [s for s in samples if sample.time - STREAM_GAP <= s.time < sample.time]
+    if not nearby:
+        finest = min(d.sizes)
+        end = math.ceil(Fraction(sample.time, finest)) * finest
+        inside = sample.start != 0 and end - finest < sample.start <= end
+        return sample.value if inside else None
+    newest = max(s.time for s in nearby)
+    q = max((s for s in nearby if s.time == newest), key=strength)
+    if (sample.start != q.start and 0 not in (sample.start, q.start)) or sample.value < q.value:
+        return sample.value
+    if isinstance(sample.value, int) and isinstance(q.value, int):
+        return sample.value - q.value
+    if math.isfinite(sample.value) and math.isfinite(q.value):
+        return Fraction(sample.value) - Fraction(q.value)
+    return float(sample.value) - float(q.value)
+
+
+def _fold(how: str, pairs: list[tuple[Any, Any]]) -> Any:
+    numbers = [number for _, number in pairs]
+    if how == "count":
+        return len(numbers)
+    if how in ("min", "max"):
+        doubles = [_double(number) for number in numbers]
+        if any(x != x for x in doubles):
+            return math.nan
+        return (min if how == "min" else max)(doubles, key=_order)
+    strange = [x for x in numbers if isinstance(x, float) and not math.isfinite(x)]
+    if strange:
+        return sum(strange)
+    exact = sum((Fraction(x) for x in numbers), Fraction(0))
+    return _double(exact / len(numbers)) if how == "avg" else exact
+
+
+def _double(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.copysign(math.inf, number)
+
+
+def _order(number: Any) -> tuple[int, float, float]:
+    double = _double(number)
+    return (1, 0.0, 0.0) if double != double else (0, double, math.copysign(1.0, double))
+
+
+def _exact_order(number: Any) -> Any:
+    return 0 if isinstance(number, float) and not math.isfinite(number) else Fraction(number)
+
+
+def _bits(double: float) -> int:
+    return 0x7FF8 << 48 if double != double else struct.unpack(">Q", struct.pack(">d", double))[0]

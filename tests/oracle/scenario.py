@@ -1,0 +1,213 @@
+"""Scenarios as text: what lies on the log, and what must be published. One file, one story.
+
+    define total over_time=sum over_space=sum metric=load keep=host sizes=10s corrections=1m
+    topic raw 2                                # partitions; history topics: `topic history.x 1`
+    raw/0 at 4 [host=a] load{core=0}@3=1.5     # a record received at 4 s: resource, then points
+    raw/0 at 5 again 0                         # the same bytes as record 0 of this partition
+    raw/0 at 6 garbage                         # bytes that do not parse
+    raw/1 idle 20                              # control records: idle, marker, end
+    history.x/0 marker 100
+    history.x/0 end
+    first  total 10s @10 host=a = 1.5          # every row that must be published first ...
+    latest total 10s @10 host=a = 2.5 (3 points, 1 late)        # ... and latest; no others
+    tally  total accepted=3 repeated=1
+
+Times are seconds after 2023-11-15 00:00 UTC. A point is `name{attributes}@time=value`: a gauge;
+`+=` makes it a delta sum, `=value^start` a cumulative monotonic sum (`^-`: no start time).
+Values: `1.5` double, `3i` integer, `nan`, `inf`, `none` (no recorded value). `@-`: no timestamp.
+`at 4 tenant=x` names a tenant (else `t`), and `tenant` is left out of rows of tenant `t`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint
+from oracle.definitions import SECOND, Definition, parse
+from oracle.log import CUMULATIVE, DELTA, LIVE, NO_VALUE, Record
+
+EPOCH = 1_700_006_400 * SECOND
+POINT = re.compile(
+    r"(?P<name>[\w.]+)(\{(?P<own>[^}]*)\})?@(?P<time>-|[\d.]+)(?P<delta>\+)?="
+    r"(?P<value>[^\s^]+)(\^(?P<start>-|[\d.]+))?"
+)
+ROW = re.compile(
+    r"(?P<name>\S+) (?P<size>\w+) @(?P<end>[\d.]+) (?P<labels>.*?) ?= (?P<value>\S+)"
+    r"( \((?P<points>\d+) points?, (?P<late>\d+) late\))?$"
+)
+
+
+@dataclass(slots=True)
+class Scenario:
+    """The log, the definitions, and the published rows as lines of text."""
+
+    definitions: list[Definition] = field(default_factory=list[Definition])
+    log: dict[tuple[str, int], list[Record]] = field(
+        default_factory=dict[tuple[str, int], list[Record]]
+    )
+    expected: list[str] = field(default_factory=list[str])
+
+
+def nanoseconds(text: str) -> int:
+    """Seconds of the story to unix nanoseconds."""
+    return EPOCH + int(Decimal(text) * SECOND)
+
+
+def load(path: Path) -> Scenario:
+    """Read one scenario file."""
+    return loads(path.read_text(), path.name)
+
+
+def loads(text: str, name: str = "scenario") -> Scenario:
+    """Read a scenario; an error names the line."""
+    scenario = Scenario()
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = " ".join(raw.split("#")[0].split())
+        if line:
+            try:
+                _read_line(scenario, line)
+            except (ValueError, KeyError, AttributeError, IndexError) as error:
+                raise ValueError(f"{name}:{number}: cannot read {raw!r}: {error}") from error
+    return scenario
+
+
+def _read_line(scenario: Scenario, line: str) -> None:
+    word, _, rest = line.partition(" ")
+    if word == "define":
+        scenario.definitions.append(_definition(rest))
+    elif word in ("first", "latest", "tally"):
+        scenario.expected.append(f"{word} {rest}" if word == "tally" else _row(word, rest))
+    elif word == "topic":
+        topic, count = rest.split()
+        for partition in range(int(count)):
+            scenario.log.setdefault((_topic(topic), partition), [])
+    else:
+        topic, partition = word.split("/")
+        records = scenario.log.setdefault((_topic(topic), int(partition)), [])
+        records.append(_record(records, rest))
+
+
+def _topic(word: str) -> str:
+    return LIVE if word == "raw" else f"telemetry.{word}"
+
+
+def _definition(text: str) -> Definition:
+    name, *settings = text.split()
+    given = dict(setting.split("=", 1) for setting in settings)
+    source: dict[str, object] = {"metric": given["metric"]}
+    if "where" in given:
+        source["where"] = dict(pair.split(":") for pair in given["where"].split(","))
+    return parse(
+        {
+            "apiVersion": "tidemill/v1",
+            "kind": "Metric",
+            "name": name,
+            "source": source,
+            "space": {"keep": [label for label in given.get("keep", "").split(",") if label]},
+            "time": {
+                "granularities": given["sizes"].split(","),
+                "grace": given.get("grace", "0s"),
+                "corrections": given.get("corrections", "1d"),
+            },
+            "aggregate": {"over_time": given["over_time"], "over_space": given["over_space"]},
+        }
+    )
+
+
+def _row(word: str, text: str) -> str:
+    found = ROW.match(text)
+    if not found:
+        raise ValueError("not a row")
+    value = float(found["value"])
+    counts = f" ({found['points']} points, {found['late']} late)" if word == "latest" else ""
+    labels = " ".join(sorted(found["labels"].split()))
+    return f"{word} {found['name']} {found['size']} @{found['end']} {labels} = {value!r}{counts}"
+
+
+def _record(records: list[Record], text: str) -> Record:
+    word, _, rest = text.partition(" ")
+    if word in ("idle", "marker", "end"):
+        mark = {"time": nanoseconds(rest or "0"), "end": word == "end"}
+        kind = b"idle" if word == "idle" else b"marker"
+        return Record(len(records), {"control": kind}, json.dumps(mark).encode())
+    if word != "at":
+        raise ValueError(f"expected at, idle, marker or end, not {word!r}")
+    received, _, rest = rest.partition(" ")
+    tenant = "t"
+    if rest.startswith("tenant="):
+        tenant, _, rest = rest.removeprefix("tenant=").partition(" ")
+    timed = "@-" not in rest
+    if rest.startswith("again "):
+        value = records[int(rest.split()[1])].value
+    elif rest == "garbage":
+        value = b"\xff\xff\xff"
+    else:
+        value = request(rest)
+    headers = {"encoding": b"otlp", "tenant": tenant.encode()}
+    headers["received"] = str(nanoseconds(received)).encode()
+    if timed:
+        digest = hashlib.blake2b(tenant.encode() + b"\0" + value, digest_size=16)
+        headers["digest"] = digest.digest()
+    return Record(len(records), headers, value)
+
+
+def request(text: str) -> bytes:
+    """`[resource] point point ...` as the bytes of an OTLP request."""
+    message = ExportMetricsServiceRequest()
+    block = message.resource_metrics.add()
+    resource = re.match(r"\[([^]]*)\]", text)
+    if resource:
+        block.resource.attributes.extend(_attributes(resource[1]))
+        text = text[resource.end() :]
+    metrics = block.scope_metrics.add().metrics
+    for token in text.split():
+        found = POINT.fullmatch(token)
+        if not found:
+            raise ValueError(f"{token!r} is not a point")
+        _add_point(metrics.add(name=found["name"]), found)
+    return message.SerializeToString()
+
+
+def _add_point(metric: Metric, found: re.Match[str]) -> None:
+    point = NumberDataPoint(attributes=_attributes(found["own"] or ""))
+    if found["time"] != "-":
+        point.time_unix_nano = nanoseconds(found["time"])
+    if found["start"] not in (None, "-"):
+        point.start_time_unix_nano = nanoseconds(found["start"])
+    value = found["value"]
+    if value == "none":
+        point.flags = NO_VALUE
+    elif re.fullmatch(r"-?\d+i", value):
+        point.as_int = int(value[:-1])
+    else:
+        point.as_double = float(value)
+    if found["delta"] or found["start"]:
+        metric.sum.aggregation_temporality = DELTA if found["delta"] else CUMULATIVE
+        metric.sum.is_monotonic = True
+        metric.sum.data_points.append(point)
+    else:
+        metric.gauge.data_points.append(point)
+
+
+def _attributes(text: str) -> list[KeyValue]:
+    pairs: list[KeyValue] = []
+    for pair in filter(None, text.split(",")):
+        key, _, value = pair.partition("=")
+        attribute = KeyValue(key=key)
+        if re.fullmatch(r"\d+i", value):
+            attribute.value.int_value = int(value[:-1])
+        elif value in ("true", "false"):
+            attribute.value.bool_value = value == "true"
+        else:
+            attribute.value.string_value = value
+        pairs.append(attribute)
+    return pairs
