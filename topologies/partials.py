@@ -1,0 +1,187 @@
+"""The messages of `telemetry.partials`: partial aggregates of one source, window by window.
+
+A *seal* says that the source has sealed every window of a pane key in (`after`, `until`], at which
+offset, and carries their rows (a large seal is cut: only the last message has `last`). A
+*revision* carries rows that replace the source's earlier ones, complete, for windows that it
+sealed before. Both are `Table`s; the columns are those of `GROUP_COLUMNS` with the definition, the
+window and the group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metric_registry.plan import Plan, ResolvedDefinition
+from streams.batch import BytesColumn, Column, Table
+from streams.kernels.rows import GROUP_WIDTH
+
+VIRTUAL_SHARDS = 64
+MAX_ROWS = 20_000
+"""Rows of one message; about 4 MB before compression."""
+
+GROUP_COLUMNS = (
+    "streams", "points", "sum0", "sum1", "sum2", "min", "max", "last_time", "last", "flags",
+)  # fmt: skip
+"""The fields of a group row, in the order of `streams.kernels.rows`; doubles as their bits."""
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class PartialRows:
+    """Rows of groups: parallel columns of n rows.
+
+    Attributes:
+        definition: u16[n], the definition's index in the plan.
+        level: i64[n], window size in ns; end: i64[n], window end in unix ns.
+        high, low: u64[n], the group's hash; labels: its labels.
+        rows: i64[n, GROUP_WIDTH].
+        spills: Row -> the part of its sum outside the limbs, in units of 2**-1074.
+    """
+
+    definition: npt.NDArray[np.uint16]
+    level: I64
+    end: I64
+    high: U64
+    low: U64
+    labels: BytesColumn
+    rows: I64
+    spills: dict[int, int]
+
+    def __len__(self) -> int:
+        return len(self.definition)
+
+    def take(self, chosen: npt.NDArray[np.int64]) -> PartialRows:
+        """The rows at these indexes, in their order."""
+        spills: dict[int, int] = {}
+        if self.spills:
+            listed: list[int] = chosen.tolist()
+            spills = {new: self.spills[old] for new, old in enumerate(listed) if old in self.spills}
+        return PartialRows(
+            self.definition[chosen],
+            self.level[chosen],
+            self.end[chosen],
+            self.high[chosen],
+            self.low[chosen],
+            self.labels.take(chosen),
+            np.ascontiguousarray(self.rows[chosen]),
+            spills,
+        )
+
+    @classmethod
+    def join(cls, parts: Iterable[PartialRows]) -> PartialRows:
+        """The rows of all parts, in their order."""
+        chosen = list(parts)
+        if len(chosen) == 1:
+            return chosen[0]
+        spills: dict[int, int] = {}
+        at = 0
+        for part in chosen:
+            spills.update({at + row: amount for row, amount in part.spills.items()})
+            at += len(part)
+        return cls(
+            np.concatenate([p.definition for p in chosen] or [np.zeros(0, np.uint16)]),
+            np.concatenate([p.level for p in chosen] or [np.zeros(0, np.int64)]),
+            np.concatenate([p.end for p in chosen] or [np.zeros(0, np.int64)]),
+            np.concatenate([p.high for p in chosen] or [np.zeros(0, np.uint64)]),
+            np.concatenate([p.low for p in chosen] or [np.zeros(0, np.uint64)]),
+            _join_bytes([p.labels for p in chosen]),
+            np.concatenate([p.rows for p in chosen] or [np.zeros((0, GROUP_WIDTH), np.int64)]),
+            spills,
+        )
+
+
+def _join_bytes(columns: list[BytesColumn]) -> BytesColumn:
+    offsets = [np.zeros(1, np.int64)]
+    base = 0
+    for column in columns:
+        offsets.append(column.offsets[1:] + base)
+        base += len(column.data)
+    return BytesColumn(np.concatenate(offsets), b"".join(column.data for column in columns))
+
+
+def shard_of(low: U64) -> npt.NDArray[np.int64]:
+    """The virtual shard of groups, by the low half of their hashes."""
+    return (low % np.uint64(VIRTUAL_SHARDS)).astype(np.int64)
+
+
+def partition_of(low: U64, partitions: int) -> npt.NDArray[np.int64]:
+    """The partition that holds a group's virtual shard."""
+    return shard_of(low) % partitions
+
+
+def split(rows: PartialRows, partitions: int) -> Iterator[tuple[int, list[PartialRows]]]:
+    """For each partition its rows, cut into messages of at most MAX_ROWS (at least one)."""
+    where = partition_of(rows.low, partitions)
+    for partition in range(partitions):
+        chosen = np.flatnonzero(where == partition)
+        cuts = range(0, max(1, len(chosen)), MAX_ROWS)
+        yield partition, [rows.take(chosen[cut : cut + MAX_ROWS]) for cut in cuts]
+
+
+def to_table(rows: PartialRows, plan: Plan, meta: dict[str, Any]) -> Table:
+    """The rows as a table; its meta gains `definitions`, those that occur, by index."""
+    used, dense = np.unique(rows.definition, return_inverse=True)
+    indexes: list[int] = used.tolist()
+    columns: dict[str, Column] = {
+        "definition": dense.astype(np.uint16),
+        "level": rows.level,
+        "end": rows.end,
+        "high": rows.high,
+        "low": rows.low,
+        "labels": rows.labels,
+    }
+    for field, name in enumerate(GROUP_COLUMNS):
+        columns[name] = np.ascontiguousarray(rows.rows[:, field])
+    if rows.spills:
+        columns["spill"] = BytesColumn.of(
+            _int_bytes(rows.spills.get(row, 0)) for row in range(len(rows))
+        )
+    described = [describe(plan.definitions[index]) for index in indexes]
+    return Table(columns, {**meta, "definitions": described})
+
+
+def describe(definition: ResolvedDefinition) -> dict[str, Any]:
+    """What a reader of rows must know of their definition."""
+    return {
+        "name": definition.name,
+        "version": definition.version,
+        "unit": definition.unit,
+        "over_time": definition.over_time,
+        "over_space": definition.over_space,
+        "final": definition.publish_final,
+        "upsert": definition.publish_upsert,
+        "keep": [list(pair) for pair in definition.retention],
+    }
+
+
+def from_table(table: Table) -> PartialRows:
+    """The rows of a table; `definition` indexes the table's own list in its meta."""
+    rows = np.empty((table.rows, GROUP_WIDTH), np.int64)
+    for field, name in enumerate(GROUP_COLUMNS):
+        rows[:, field] = table.array(name)
+    spills: dict[int, int] = {}
+    if "spill" in table.columns:
+        for row, raw in enumerate(table.strings("spill")):
+            if raw:
+                spills[row] = int.from_bytes(raw, "little", signed=True)
+    return PartialRows(
+        table.array("definition").astype(np.uint16),
+        table.array("level").astype(np.int64),
+        table.array("end").astype(np.int64),
+        table.array("high").astype(np.uint64),
+        table.array("low").astype(np.uint64),
+        table.strings("labels"),
+        rows,
+        spills,
+    )
+
+
+def _int_bytes(number: int) -> bytes:
+    return number.to_bytes((number.bit_length() + 8) // 8, "little", signed=True) if number else b""

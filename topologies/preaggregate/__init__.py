@@ -1,0 +1,1 @@
+"""Raw points of one partition become sealed partial aggregates."""

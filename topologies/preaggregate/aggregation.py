@@ -1,0 +1,368 @@
+"""One pane key's definitions over one partition: what is open, what sealed, what has to be redone.
+
+Late points change nothing in place. They mark windows, and a marked window's rows are computed
+anew from the log, by the same fold as the first time: at the seal of a coarser window that was
+still open, or after a short settling time as a revision of what has sealed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.event_time.windows import EARLIEST, window_end
+from streams.kernels.fold import BASE_META, BASE_RAW, BASE_START, BASE_TIME
+from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
+from topologies.partials import PartialRows
+from topologies.preaggregate.cells import Cells, GroupRows
+from topologies.preaggregate.panes import (
+    PaneKey,
+    Panes,
+    PointColumns,
+    StreamRows,
+    empty_bases,
+    fold,
+)
+
+I64 = npt.NDArray[np.int64]
+Window = tuple[int, int]
+"""(size in ns, end in unix ns)"""
+
+
+@dataclass(slots=True)
+class PaneIndex:
+    """Where in the partition a pane's points are."""
+
+    first: int
+    last: int
+    watermark: int  # of the partition, just before the record at `first`
+
+
+@dataclass(slots=True)
+class Recomputation:
+    """Windows to compute anew from past records [first, last] of the partition.
+
+    `windows` maps each window to the streams that changed in it; `slots` are all streams needed.
+    """
+
+    seal: bool
+    windows: dict[Window, set[int]]
+    slots: npt.NDArray[np.bool_]
+    late: list[tuple[int, int]]
+    after: int
+    until: int
+    first: int
+    last: int
+    watermark: int
+    points: list[PointColumns] = field(default_factory=list[PointColumns])
+
+    def keep(self, points: PointColumns) -> None:
+        """Take the points that matter from a record of the range."""
+        known = points.slots < len(self.slots)
+        mask = (points.times > self.after) & (points.times <= self.until) & known
+        mask[mask] = self.slots[points.slots[mask]]
+        if mask.any():
+            self.points.append(points.where(mask))
+
+
+class Aggregation:
+    """The definitions that share a pane key, over the records of one partition.
+
+    Args:
+        key: Their pane key.
+        levels: Window sizes in ns, the pane first.
+        definitions: Index in the plan -> the window sizes in ns that it publishes.
+        gap: Silence after which a stream is unknown, ns of event time.
+    """
+
+    def __init__(
+        self, key: PaneKey, levels: tuple[int, ...], definitions: dict[int, set[int]], gap: int
+    ) -> None:
+        self.key = key
+        self.gap = gap
+        self.panes = Panes(key, levels, gap)
+        self.cells = Cells()
+        self.index: dict[int, PaneIndex] = {}
+        self.changed_index: set[int] = set()
+        self.dirty: dict[Window, set[int]] = {}
+        self.pending: list[tuple[int, int]] = []
+        self.pending_since = 0
+        self._publishes = definitions
+
+    # --- points -----------------------------------------------------------------------------
+
+    def add(
+        self, points: PointColumns, offsets: I64, watermarks: I64, received: int
+    ) -> tuple[int, int]:
+        """Take points of known streams; returns (late, beyond the horizon).
+
+        offsets and watermarks i64[n]: each point's record, and the partition's watermark before it.
+        """
+        wanted = self.cells.wanted()
+        mask = wanted[points.slots]
+        if not mask.all():
+            points, offsets, watermarks = points.where(mask), offsets[mask], watermarks[mask]
+        if not len(points):
+            return 0, 0
+        self.panes.grow(self.cells.streams)
+        accepted = self.within_horizon(points, watermarks)
+        beyond = len(points) - int(np.count_nonzero(accepted))
+        if beyond:
+            points, offsets = points.where(accepted), offsets[accepted]
+            watermarks = watermarks[accepted]
+        self._remember_where(points, offsets, watermarks)
+        late = self.panes.late(points)
+        count = int(np.count_nonzero(late))
+        if count:
+            self._mark_late(points.where(late), received)
+            points = points.where(~late)
+        self.panes.add(points)
+        return count, beyond
+
+    def within_horizon(self, points: PointColumns, watermarks: I64) -> npt.NDArray[np.bool_]:
+        """Points that did not come more than the correction horizon after their pane's end."""
+        oldest = np.maximum(watermarks, EARLIEST + self.key.corrections) - self.key.corrections
+        return window_end(points.times, self.key.pane) >= oldest
+
+    def _remember_where(self, points: PointColumns, offsets: I64, watermarks: I64) -> None:
+        if not len(points):
+            return
+        ends = window_end(points.times, self.key.pane)
+        low, high = int(ends.min()), int(ends.max())
+        distinct: list[int] = [low] if low == high else np.unique(ends).tolist()
+        for end in distinct:
+            chosen = offsets if low == high else offsets[ends == end]
+            at = int(np.argmin(chosen))
+            first, last = int(chosen[at]), int(chosen.max())
+            entry = self.index.get(end)
+            if entry is None:
+                marks = watermarks if low == high else watermarks[ends == end]
+                self.index[end] = PaneIndex(first, last, int(marks[at]))
+            else:
+                entry.last = max(entry.last, last)
+            self.changed_index.add(end)
+
+    def _mark_late(self, points: PointColumns, received: int) -> None:
+        if not self.pending:
+            self.pending_since = received
+        frontier = self.panes.frontier
+        for slot, time, start, raw, meta in zip(
+            points.slots.tolist(),
+            points.times.tolist(),
+            points.starts.tolist(),
+            points.raws.tolist(),
+            points.metas.tolist(),
+            strict=True,
+        ):
+            self.pending.append((slot, time))
+            newest = time
+            if meta & IS_CUMULATIVE:
+                newest = max(time, min(int(self.panes.bases[slot, BASE_TIME]), time + self.gap))
+                self._move_base(slot, time, start, raw, meta)
+            for level in self.panes.levels[1:]:
+                end = window_end(time, level)
+                while end <= window_end(newest, level):
+                    if end > frontier:
+                        self.dirty.setdefault((level, end), set()).add(slot)
+                    end += level
+
+    def _move_base(self, slot: int, time: int, start: int, raw: int, meta: int) -> None:
+        """A late sample may still be the last one before the open panes."""
+        base = self.panes.bases[slot]
+        newer = time > base[BASE_TIME]
+        if time == base[BASE_TIME]:
+            newer = _number(raw, meta) > _number(int(base[BASE_RAW]), int(base[BASE_META]))
+        if newer:
+            base[BASE_TIME], base[BASE_START], base[BASE_RAW], base[BASE_META] = (
+                time, start, raw, meta,
+            )  # fmt: skip
+
+    # --- sealing ----------------------------------------------------------------------------
+
+    def due(self, watermark: int) -> int | None:
+        """The frontier that this watermark seals up to, if that seals anything more."""
+        boundary = self.panes.boundary(watermark)
+        return boundary if boundary > self.panes.frontier else None
+
+    def before_seal(self, frontier: int, last: int) -> Recomputation | None:
+        """What has to be computed anew before the windows up to `frontier` can seal."""
+        due = {w: slots for w, slots in self.dirty.items() if w[1] <= frontier}
+        if not due:
+            return None
+        slots = np.zeros(self.cells.streams, np.bool_)
+        for members in due.values():
+            slots[list(members)] = True
+        return self._range_of(True, due, slots, [], last)
+
+    def seal(self, frontier: int, redone: Recomputation | None) -> list[tuple[Window, GroupRows]]:
+        """Seal up to `frontier`; returns each sealed window's groups."""
+        overrides: dict[Window, tuple[set[int], StreamRows]] = {}
+        if redone is not None:
+            points = PointColumns.join(redone.points)
+            for window, slots in redone.windows.items():
+                overrides[window] = (slots, self._fold_window(points, window, slots))
+                del self.dirty[window]
+        sealed = self.panes.advance(frontier, overrides)
+        return [
+            ((item.level, item.end), self._publishable(item.level, self.cells.fold(item.rows)))
+            for item in sealed
+        ]
+
+    def _publishable(self, level: int, groups: GroupRows) -> GroupRows:
+        """The groups of definitions that publish windows of this size."""
+        levels = {index for index, sizes in self._publishes.items() if level in sizes}
+        wanted = np.isin(
+            self.cells.definition[groups.cells], np.fromiter(levels, np.uint16, len(levels))
+        )
+        if wanted.all():
+            return groups
+        return GroupRows(groups.cells[wanted], groups.rows[wanted], groups.spills)
+
+    # --- revisions --------------------------------------------------------------------------
+
+    def revise(self, last: int) -> Recomputation | None:
+        """Turn the late points that have settled into a recomputation of sealed windows."""
+        late, self.pending = self.pending, []
+        windows: dict[Window, set[int]] = {}
+        until = EARLIEST
+        for slot, time in late:
+            until = max(until, min(time + self.gap, int(self.panes.bases[slot, BASE_TIME])))
+            for level in self.panes.levels:
+                window = (level, window_end(time, level))
+                if window[1] <= self.panes.frontier:
+                    windows.setdefault(window, set()).add(slot)
+        if not windows:
+            return None
+        slots = self.cells.streams_of(self.cells.cells_of({slot for slot, _ in late}))
+        return self._range_of(False, windows, slots, late, last, until)
+
+    def _range_of(
+        self,
+        seal: bool,
+        windows: dict[Window, set[int]],
+        slots: npt.NDArray[np.bool_],
+        late: list[tuple[int, int]],
+        last: int,
+        until: int = EARLIEST,
+    ) -> Recomputation:
+        after = min(end - level for level, end in windows) - self.gap
+        until = max(until, max(end for _, end in windows))
+        if late:  # a successor's window reaches further
+            until = max(until, max(window_end(until, level) for level, _ in windows))
+        inside = [pane for end, pane in self.index.items() if after < end <= until + self.key.pane]
+        first = min((pane.first for pane in inside), default=last)
+        watermark = min(
+            ((pane.first, pane.watermark) for pane in inside), default=(last, EARLIEST)
+        )[1]
+        end = min(last, max((pane.last for pane in inside), default=last))
+        return Recomputation(
+            seal, windows, slots, late, after, until, first, end, watermark
+        )  # fmt: skip
+
+    def revised(self, redone: Recomputation) -> list[tuple[Window, GroupRows]]:
+        """The groups of every sealed window that the late points changed, complete."""
+        points = PointColumns.join(redone.points)
+        for window, slot in self._successors(points, redone.late):
+            redone.windows.setdefault(window, set()).add(slot)
+        found: list[tuple[Window, GroupRows]] = []
+        for window, slots in sorted(redone.windows.items()):
+            cells = self.cells.cells_of(slots)
+            needed = np.flatnonzero(self.cells.streams_of(cells))
+            rows = self._fold_window(points, window, set(needed.tolist()))
+            groups = self._publishable(window[0], self.cells.fold(rows))
+            chosen = np.isin(groups.cells, np.fromiter(cells, np.int64, len(cells)))
+            found.append(
+                (window, GroupRows(groups.cells[chosen], groups.rows[chosen], groups.spills))
+            )
+        return found
+
+    def _successors(
+        self, points: PointColumns, late: list[tuple[int, int]]
+    ) -> list[tuple[Window, int]]:
+        """The sealed windows that hold the next sample of a cumulative stream after a late one."""
+        found: list[tuple[Window, int]] = []
+        cumulative = (points.metas & IS_CUMULATIVE) != 0
+        for slot in {slot for slot, _ in late}:
+            times = np.unique(points.times[cumulative & (points.slots == slot)])
+            for time in {time for other, time in late if other == slot}:
+                at = int(np.searchsorted(times, time, side="right"))
+                if at < len(times):
+                    ends = [
+                        (level, window_end(int(times[at]), level)) for level in self.panes.levels
+                    ]
+                    found.extend((w, slot) for w in ends if w[1] <= self.panes.frontier)
+        return found
+
+    def _fold_window(self, points: PointColumns, window: Window, slots: set[int]) -> StreamRows:
+        """The rows of these streams in one window, from points alone."""
+        level, end = window
+        chosen = np.fromiter(sorted(slots), np.int32, len(slots))
+        mask = (points.times > end - level - self.gap) & (points.times <= end)
+        mask &= np.isin(points.slots, chosen)
+        part = points.where(mask)
+        dense = PointColumns(
+            np.searchsorted(chosen, part.slots).astype(np.int32),
+            part.times,
+            part.starts,
+            part.raws,
+            part.metas,
+        )
+        resets = np.zeros(len(chosen), np.int64)
+        rows = fold(
+            dense, end - level, end, self.key.pane, self.gap, empty_bases(len(chosen)), resets
+        )
+        spills = {(int(chosen[slot]), column): n for (slot, column), n in rows.spills.items()}
+        return StreamRows(chosen[rows.slots], rows.rows, spills)
+
+    # --- housekeeping -----------------------------------------------------------------------
+
+    def forget(self, watermark: int) -> set[int]:
+        """Drop index entries that no correction can ask for any more; returns the panes dropped."""
+        if watermark == EARLIEST:
+            return set()
+        keep = self.key.corrections + max(self.panes.levels) + 2 * self.gap + self.key.grace
+        gone = {end for end in self.index if end < watermark - keep}
+        for end in gone:
+            del self.index[end]
+        self.changed_index |= gone
+        return gone
+
+    def first_open_offset(self) -> int | None:
+        """The first record that holds a point of an open pane."""
+        offsets = [self.index[end].first for end in self.panes.open_panes if end in self.index]
+        return min(offsets, default=None)
+
+    def partial_rows(self, found: list[tuple[Window, GroupRows]]) -> PartialRows:
+        """The groups of windows as rows of a message."""
+        parts: list[PartialRows] = []
+        for (level, end), groups in found:
+            n = len(groups.cells)
+            high, low = self.cells.group_columns(groups.cells)
+            cells: list[int] = groups.cells.tolist()
+            spills = {row: groups.spills[c] for row, c in enumerate(cells) if c in groups.spills}
+            parts.append(
+                PartialRows(
+                    self.cells.definition[groups.cells],
+                    np.full(n, level, np.int64),
+                    np.full(n, end, np.int64),
+                    high,
+                    low,
+                    self.cells.label_column(groups.cells),
+                    groups.rows,
+                    spills if groups.spills else {},
+                )
+            )
+        return PartialRows.join(parts)
+
+    def stats(self) -> dict[str, Any]:
+        """For people: what is open, what waits."""
+        return {**self.panes.stats(), "groups": len(self.cells.groups), "late": len(self.pending)}
+
+
+def _number(raw: int, meta: int) -> float:
+    if meta & IS_INTEGER:
+        return float(raw)
+    return float(np.array([raw], np.int64).view(np.float64)[0])

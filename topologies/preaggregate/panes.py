@@ -1,0 +1,265 @@
+"""The points of open windows, and what becomes of them when a window seals.
+
+A pane is a window of the finest granularity. Its points are kept until it seals, because only then
+can they be put in event-time order; what is sealed is folded into one row a stream, and the rows
+of a coarser window are the exact merge of the finer ones inside it. So a window's first
+publication is a function of the points that arrived before its sealing record, and of nothing
+else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.event_time.windows import EARLIEST, LATEST, last_complete, window_end
+from streams.kernels.exact import spill_of
+from streams.kernels.fold import BASE_TIME, BASE_WIDTH, SPILL_WIDTH, fold_points, sort_points
+from streams.kernels.rows import STREAM_WIDTH, merge_sorted
+
+I64 = npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
+U8 = npt.NDArray[np.uint8]
+
+Spills = dict[tuple[int, int], int]
+"""(slot, column) -> the part of an exact sum that its limbs cannot hold, in units of 2**-1074."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaneKey:
+    """What definitions must share to share panes. All in nanoseconds."""
+
+    pane: int
+    grace: int
+    corrections: int
+
+    def text(self) -> str:
+        """A name for messages and state: `pane/grace/corrections`."""
+        return f"{self.pane}/{self.grace}/{self.corrections}"
+
+    @classmethod
+    def parse(cls, text: str) -> PaneKey:
+        pane, grace, corrections = (int(part) for part in text.split("/"))
+        return cls(pane, grace, corrections)
+
+
+@dataclass(frozen=True, slots=True)
+class PointColumns:
+    """Points of known streams: slots i32[n]; times, starts, raws i64[n]; metas u8[n]."""
+
+    slots: I32
+    times: I64
+    starts: I64
+    raws: I64
+    metas: U8
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> PointColumns:
+        """The points for which the mask holds."""
+        return PointColumns(
+            self.slots[mask],
+            self.times[mask],
+            self.starts[mask],
+            self.raws[mask],
+            self.metas[mask],
+        )
+
+    @classmethod
+    def join(cls, parts: Iterable[PointColumns]) -> PointColumns:
+        """All points of the parts, in their order."""
+        chosen = list(parts)
+        if len(chosen) == 1:
+            return chosen[0]
+        return cls(
+            np.concatenate([part.slots for part in chosen] or [np.zeros(0, np.int32)]),
+            np.concatenate([part.times for part in chosen] or [np.zeros(0, np.int64)]),
+            np.concatenate([part.starts for part in chosen] or [np.zeros(0, np.int64)]),
+            np.concatenate([part.raws for part in chosen] or [np.zeros(0, np.int64)]),
+            np.concatenate([part.metas for part in chosen] or [np.zeros(0, np.uint8)]),
+        )
+
+
+@dataclass(slots=True)
+class StreamRows:
+    """Rows of streams in one window: slots i32[n] ascending, rows i64[n, STREAM_WIDTH]."""
+
+    slots: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
+    rows: I64 = field(default_factory=lambda: np.zeros((0, STREAM_WIDTH), np.int64))
+    spills: Spills = field(default_factory=dict[tuple[int, int], int])
+
+    def merged(self, other: StreamRows) -> StreamRows:
+        """Both together, exactly."""
+        if not len(self.slots):
+            return other
+        if not len(other.slots):
+            return self
+        total = len(self.slots) + len(other.slots)
+        rows = np.empty((total, STREAM_WIDTH), np.int64)
+        slots = np.empty(total, np.int32)
+        merge_sorted(self.rows, self.slots, other.rows, other.slots, rows, slots)
+        used = int(np.searchsorted(-(slots >= 0).astype(np.int8), 0))
+        spills = dict(self.spills)
+        for key, amount in other.spills.items():
+            spills[key] = spills.get(key, 0) + amount
+        return StreamRows(slots[:used], rows[:used], spills)
+
+    def replaced(self, slots: set[int], by: StreamRows) -> StreamRows:
+        """The rows of these slots taken from `by` (absent there: absent here)."""
+        keep = ~np.isin(self.slots, np.fromiter(slots, np.int32, len(slots)))
+        kept = StreamRows(
+            self.slots[keep],
+            np.ascontiguousarray(self.rows[keep]),
+            {key: amount for key, amount in self.spills.items() if key[0] not in slots},
+        )
+        return kept.merged(by)
+
+
+def empty_bases(streams: int) -> I64:
+    """Base lines of streams of which nothing is known: i64[streams, BASE_WIDTH]."""
+    bases = np.zeros((streams, BASE_WIDTH), np.int64)
+    bases[:, BASE_TIME] = EARLIEST
+    return bases
+
+
+def fold(
+    points: PointColumns, after: int, until: int, pane: int, gap: int, bases: I64, resets: I64
+) -> StreamRows:
+    """Fold points into a row a stream for the window (after, until]; moves `bases` on."""
+    n = len(points)
+    if n == 0:
+        return StreamRows()
+    streams = len(bases)
+    order = np.empty(n, np.int64)
+    sort_points(points.slots, points.times, points.raws, points.metas, streams, order)
+    room = min(n, streams)
+    rows = np.empty((room, STREAM_WIDTH), np.int64)
+    slots = np.empty(room, np.int32)
+    spills = np.empty((3 * n, SPILL_WIDTH), np.int64)
+    written, spilled = fold_points(
+        order, points.slots, points.times, points.starts, points.raws, points.metas,
+        after, until, pane, gap, bases, rows, slots, spills, resets,
+    )  # fmt: skip
+    kept: Spills = {}
+    for row, column, bits, sign in spills[:spilled].tolist():
+        key = (int(slots[row]), column)
+        kept[key] = kept.get(key, 0) + sign * spill_of(bits)
+    return StreamRows(slots[:written], rows[:written], kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A window that has just sealed. `level` is its size in ns; `rows` are its streams."""
+
+    level: int
+    end: int
+    rows: StreamRows
+
+
+class Panes:
+    """Open panes and open coarser windows of the definitions that share a `PaneKey`.
+
+    Args:
+        key: Pane size, grace and correction horizon.
+        levels: Window sizes in ns, ascending, the pane first; each a multiple of some finer one.
+        gap: A stream silent for longer than this (ns of event time) is unknown again.
+    """
+
+    def __init__(self, key: PaneKey, levels: tuple[int, ...], gap: int) -> None:
+        self.key = key
+        self.levels = levels
+        self.gap = gap
+        self.frontier = EARLIEST
+        self.bases = empty_bases(0)
+        self.resets = np.zeros(0, np.int64)
+        self.open_panes: dict[int, list[PointColumns]] = {}
+        self.open_rows: dict[tuple[int, int], StreamRows] = {}
+        self.changed_rows: set[tuple[int, int]] = set()
+        self._feeds = self._finer_to_coarser()
+
+    def _finer_to_coarser(self) -> dict[int, list[int]]:
+        """Which coarser levels each level feeds: each coarser one from its coarsest divisor."""
+        feeds: dict[int, list[int]] = {level: [] for level in self.levels}
+        for level in self.levels[1:]:
+            finer = max(other for other in self.levels if other < level and level % other == 0)
+            feeds[finer].append(level)
+        return feeds
+
+    def grow(self, streams: int) -> None:
+        """Make room for slots below `streams`."""
+        if streams > len(self.bases):
+            size = max(streams, 2 * len(self.bases))
+            bases = empty_bases(size)
+            bases[: len(self.bases)] = self.bases
+            self.bases = bases
+            self.resets = np.concatenate([self.resets, np.zeros(size - len(self.resets), np.int64)])
+
+    def add(self, points: PointColumns) -> None:
+        """Keep points of open panes. The caller has taken out the late ones."""
+        if not len(points):
+            return
+        ends = window_end(points.times, self.key.pane)
+        distinct = np.unique(ends)
+        for end in distinct.tolist():
+            part = points if len(distinct) == 1 else points.where(ends == end)
+            self.open_panes.setdefault(end, []).append(part)
+
+    def late(self, points: PointColumns) -> npt.NDArray[np.bool_]:
+        """Which points belong to panes that have sealed."""
+        return window_end(points.times, self.key.pane) <= self.frontier
+
+    def boundary(self, watermark: int) -> int:
+        """The last pane end that this watermark seals."""
+        if watermark in (EARLIEST, LATEST):
+            return watermark
+        return last_complete(watermark - self.key.grace, self.key.pane)
+
+    def advance(
+        self, frontier: int, overrides: dict[tuple[int, int], tuple[set[int], StreamRows]]
+    ) -> list[Sealed]:
+        """Seal every window that ends by `frontier`, finer ones first, and return those with data.
+
+        overrides: for coarser windows with late points, the slots concerned and their rows,
+        computed anew from all points.
+        """
+        sealed: list[Sealed] = []
+        for end in sorted(end for end in self.open_panes if end <= frontier):
+            points = PointColumns.join(self.open_panes.pop(end))
+            pane = self.key.pane
+            rows = fold(points, end - pane, end, pane, self.gap, self.bases, self.resets)
+            sealed.append(Sealed(pane, end, rows))
+            self._feed(pane, end, rows)
+        for level in self.levels[1:]:
+            due = {end for size, end in self.open_rows if size == level and end <= frontier}
+            due |= {end for size, end in overrides if size == level and end <= frontier}
+            for end in sorted(due):
+                rows = self.open_rows.pop((level, end), StreamRows())
+                self.changed_rows.add((level, end))
+                if (level, end) in overrides:
+                    rows = rows.replaced(*overrides[level, end])
+                if len(rows.slots):
+                    sealed.append(Sealed(level, end, rows))
+                    self._feed(level, end, rows)
+        self.frontier = max(self.frontier, frontier)
+        return sealed
+
+    def _feed(self, level: int, end: int, rows: StreamRows) -> None:
+        for coarser in self._feeds[level]:
+            window = (coarser, window_end(end, coarser))
+            self.open_rows[window] = self.open_rows.get(window, StreamRows()).merged(rows)
+            self.changed_rows.add(window)
+
+    def stats(self) -> dict[str, Any]:
+        """Open panes and windows, for people."""
+        return {
+            "key": self.key.text(),
+            "frontier": self.frontier,
+            "open_panes": len(self.open_panes),
+            "open_windows": len(self.open_rows),
+            "resets": int(self.resets.sum()),
+        }
