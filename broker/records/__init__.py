@@ -1,0 +1,1 @@
+"""Record batches as bytes: validate, patch the header, iterate when one must."""

@@ -1,0 +1,1 @@
+"""Sockets, timers, disks and metrics: the only asyncio in the broker."""
