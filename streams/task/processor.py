@@ -48,8 +48,9 @@ class Processor(Protocol):
     """One task's computation. No I/O, no clock, no randomness, no asyncio.
 
     Order of calls: `restore`, `replay_from`, then `process` over consecutive records with the
-    other calls in between. `process` must check a record before it changes any state: an exception
-    says that nothing of the record it names (or, if it names none, of the whole call) was counted.
+    other calls in between. Best is a `process` that checks its records before it changes any state
+    and raises `streams.errors.Rejected` with the index of a bad one. After any other exception the
+    framework restores the task from its last snapshot and finds the bad record one at a time.
     """
 
     def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> None:

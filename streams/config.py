@@ -1,0 +1,113 @@
+"""What a worker, a topology and a task are told. Validated here, passed in, read nowhere else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from streams.task.processor import ProcessorFactory
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """How one task behaves. Times are milliseconds.
+
+    `commit_interval_ms`: how long outputs and position wait for a transaction at most.
+    `snapshot_interval_ms`: how often state blocks ride along; 0: with every transaction. Longer
+    means less to write and more to replay after a crash; results are the same.
+    `idle_after_ms`: how long a partition stays at its last stable offset before it counts as idle.
+    `lost_input`: when the log no longer holds the input that is wanted, `stop` the worker or `skip`
+    what is missing.
+    """
+
+    commit_interval_ms: int = 250
+    snapshot_interval_ms: int = 10_000
+    idle_after_ms: int = 1_000
+    batch_records: int = 256
+    buffer_records: int = 512
+    restore_records: int = 1_000
+    retry_backoff_ms: int = 500
+    give_up_after_ms: int = 120_000
+    lost_input: Literal["stop", "skip"] = "stop"
+    dead_letter_topic: str = "telemetry.dead-letter"
+
+    def __post_init__(self) -> None:
+        for name in ("commit_interval_ms", "idle_after_ms", "batch_records", "buffer_records"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.snapshot_interval_ms < 0:
+            raise ValueError("snapshot_interval_ms must be 0 (every commit) or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """A named computation over the partitions of some topics; one task a topic partition.
+
+    Give `topics` (names) or `pattern` (a regular expression that a whole topic name must match;
+    topics that appear later join at run time).
+    """
+
+    name: str
+    factory: ProcessorFactory
+    topics: tuple[str, ...] = ()
+    pattern: str | None = None
+    settings: TaskSettings = field(default_factory=TaskSettings)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"topology name {self.name!r}: lower case letters, digits, . _ - only")
+        if bool(self.topics) == (self.pattern is not None):
+            raise ValueError(f"topology {self.name!r}: give either topics or a pattern")
+        if self.pattern is not None:
+            re.compile(self.pattern)
+
+    def reads(self, topic: str) -> bool:
+        """Whether the topology has tasks on this topic."""
+        if self.pattern is not None:
+            return re.fullmatch(self.pattern, topic) is not None
+        return topic in self.topics
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerConfig:
+    """How a worker process behaves. Times are milliseconds, sizes bytes.
+
+    `app` prefixes consumer groups, transactional ids and changelogs. `state_dir` None keeps state
+    in memory; it is restored from the changelog after every restart.
+    `commit_timeout_ms` must stay below `transaction_timeout_ms`: past it a commit's outcome is
+    unknown and the worker exits. `drain_ms` bounds the last commit of a stop or a rebalance.
+    """
+
+    app: str
+    bootstrap_servers: str
+    state_dir: Path | None
+    client_id: str = "tidemill-worker"
+    web_host: str = "127.0.0.1"
+    web_port: int = 6066
+    session_timeout_ms: int = 10_000
+    heartbeat_interval_ms: int = 2_000
+    rebalance_timeout_ms: int = 60_000
+    metadata_max_age_ms: int = 2_000
+    request_timeout_ms: int = 15_000
+    transaction_timeout_ms: int = 30_000
+    commit_timeout_ms: int = 20_000
+    drain_ms: int = 7_000
+    fetch_max_wait_ms: int = 100
+    partition_fetch_bytes: int = 4 << 20
+    fetch_bytes: int = 16 << 20
+    max_request_bytes: int = 8 << 20
+    batch_bytes: int = 1 << 20
+    changelog_replication: int = 1
+    compute_threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.app):
+            raise ValueError(f"app name {self.app!r}: lower case letters, digits, . _ - only")
+        if self.commit_timeout_ms >= self.transaction_timeout_ms:
+            raise ValueError("commit_timeout_ms must be shorter than transaction_timeout_ms")
+        if self.drain_ms >= self.rebalance_timeout_ms:
+            raise ValueError("drain_ms must be shorter than rebalance_timeout_ms")
