@@ -125,12 +125,10 @@ def split(rows: PartialRows, partitions: int) -> Iterator[tuple[int, list[Partia
         yield partition, [rows.take(chosen[cut : cut + MAX_ROWS]) for cut in cuts]
 
 
-def to_table(rows: PartialRows, plan: Plan, meta: dict[str, Any]) -> Table:
-    """The rows as a table; its meta gains `definitions`, those that occur, by index."""
-    used, dense = np.unique(rows.definition, return_inverse=True)
-    indexes: list[int] = used.tolist()
+def columns_of(rows: PartialRows) -> dict[str, Column]:
+    """The rows as the columns of a table."""
     columns: dict[str, Column] = {
-        "definition": dense.astype(np.uint16),
+        "definition": rows.definition,
         "level": rows.level,
         "end": rows.end,
         "high": rows.high,
@@ -143,6 +141,14 @@ def to_table(rows: PartialRows, plan: Plan, meta: dict[str, Any]) -> Table:
         columns["spill"] = BytesColumn.of(
             _int_bytes(rows.spills.get(row, 0)) for row in range(len(rows))
         )
+    return columns
+
+
+def to_table(rows: PartialRows, plan: Plan, meta: dict[str, Any]) -> Table:
+    """The rows as a message; `definition` indexes the list `definitions` that its meta gains."""
+    used, dense = np.unique(rows.definition, return_inverse=True)
+    indexes: list[int] = used.tolist()
+    columns = {**columns_of(rows), "definition": dense.astype(np.uint16)}
     described = [describe(plan.definitions[index]) for index in indexes]
     return Table(columns, {**meta, "definitions": described})
 
@@ -155,6 +161,7 @@ def describe(definition: ResolvedDefinition) -> dict[str, Any]:
         "unit": definition.unit,
         "over_time": definition.over_time,
         "over_space": definition.over_space,
+        "instrument": "sum" if definition.publishes_a_sum else "gauge",
         "final": definition.publish_final,
         "upsert": definition.publish_upsert,
         "keep": [list(pair) for pair in definition.retention],

@@ -322,3 +322,16 @@ def fold_groups(
             else:
                 add_double(groups, cell, GROUP_SUM, bits, False)
     return left
+
+
+@kernel("void(i64[:, ::1], i64[::1], i64[::1], i64[:, ::1])")
+def merge_groups(rows: Column, order: Column, target: Column, out: Column) -> None:
+    """Merge group rows that belong together.
+
+    rows i64[n, GROUP_WIDTH]; order i64[n] are row indexes; target i64[n] says into which row of out
+    i64[m, GROUP_WIDTH] the row order[i] goes. out is cleared first.
+    """
+    for r in range(out.shape[0]):
+        clear_group_row(out, r)
+    for i in range(order.shape[0]):
+        merge_group_row(out, target[i], rows, order[i])

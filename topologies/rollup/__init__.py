@@ -1,0 +1,1 @@
+"""Partial aggregates of all sources become closed windows, published once a revision."""

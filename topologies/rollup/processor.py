@@ -1,0 +1,147 @@
+"""The roll-up task: partials of one shard partition in, rollups and final metrics out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from streams.batch import decode_table
+from streams.task.processor import InputRange, InputRecord, OutputRecord
+from topologies.partials import PartialRows, from_table
+from topologies.rollup.messages import final_requests, rollup_tables
+from topologies.rollup.state import META, block_of, encode_meta, encode_window, restore
+from topologies.rollup.windows import Publication, Windows
+
+ROLLUPS = "telemetry.rollups"
+FINAL = "metrics"
+
+
+class RollupProcessor:
+    """A `streams.task.processor.Processor` over `telemetry.partials`.
+
+    Args:
+        partition: Of the input, and of the outputs.
+        live: The topic whose event time drops windows past their correction horizon.
+    """
+
+    def __init__(self, partition: int, live: str = "telemetry.raw") -> None:
+        self._partition = partition
+        self._live = live
+        self._definitions: list[dict[str, Any]] = []
+        self._ids: dict[tuple[str, str], int] = {}
+        self._over_space: list[str] = []
+        self._windows = Windows(self._over_space)
+        self._outputs: list[OutputRecord] = []
+        self._dropped: set[bytes] = set()
+        self._replay_from: int | None = None
+        self._published = 0
+
+    def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> None:
+        definitions, self._replay_from = restore(blocks, self._windows)
+        for definition in definitions:
+            self._define(definition)
+
+    def _define(self, definition: dict[str, Any]) -> int:
+        key = (definition["name"], definition["version"])
+        index = self._ids.get(key)
+        if index is None:
+            index = len(self._definitions)
+            self._ids[key] = index
+            self._definitions.append(definition)
+            self._over_space.append(definition["over_space"])
+        return index
+
+    def replay_from(self) -> int | None:
+        return self._replay_from
+
+    def process(self, records: Sequence[InputRecord]) -> int:
+        for record in records:
+            if record.value is not None:
+                self._take(record.value)
+        return len(records)
+
+    def _take(self, value: bytes) -> None:
+        table = decode_table(value)
+        meta = table.meta
+        rows = self._with_our_indexes(from_table(table), meta["definitions"])
+        pane, source = meta["pane"], meta["source"]
+        if len(rows):
+            self._emit(self._windows.take(pane, source, rows, meta["kind"] == "revision"))
+        if meta["kind"] == "seal" and meta["last"]:
+            published = self._windows.sealed(
+                meta["domain"], meta["sources"], source, pane,
+                meta["until"], meta["offset"], meta["idle"],
+            )  # fmt: skip
+            self._emit(published)
+            for window in self._windows.forget(self._live):
+                self._dropped.add(block_of(window))
+
+    def _with_our_indexes(self, rows: PartialRows, described: list[dict[str, Any]]) -> PartialRows:
+        ours = np.array([self._define(definition) for definition in described], np.uint16)
+        if not len(rows):
+            return rows
+        return PartialRows(
+            ours[rows.definition], rows.level, rows.end, rows.high, rows.low, rows.labels,
+            rows.rows, rows.spills,
+        )  # fmt: skip
+
+    def _emit(self, publications: list[Publication]) -> None:
+        for publication in publications:
+            self._published += len(publication.rows)
+            for value in rollup_tables(publication, self._definitions):
+                self._outputs.append(OutputRecord(ROLLUPS, self._partition, None, value))
+            if publication.revision == 1:
+                for value in final_requests(publication, self._definitions):
+                    self._outputs.append(
+                        OutputRecord(FINAL, self._partition, None, value, (("encoding", b"otlp"),))
+                    )
+
+    def needs(self) -> InputRange | None:
+        return None
+
+    def supply(self, records: Sequence[InputRecord], done: bool) -> None:
+        raise AssertionError("a roll-up never asks for past records")
+
+    def outputs(self) -> list[OutputRecord]:
+        drained, self._outputs = self._outputs, []
+        return drained
+
+    def urgent(self) -> bool:
+        return bool(self._outputs)
+
+    def before_commit(self, position: int) -> list[OutputRecord]:
+        return []
+
+    def idle(self, now_ms: int) -> list[OutputRecord]:
+        return []
+
+    def snapshot(self, position: int) -> dict[bytes, bytes | None]:
+        blocks: dict[bytes, bytes | None] = dict.fromkeys(self._dropped)
+        self._dropped = set()
+        for window in self._windows.changed:
+            state = self._windows.states.get(window)
+            if state is not None:
+                blocks[block_of(window)] = encode_window(state)
+        self._windows.changed.clear()
+        blocks[META] = encode_meta(self._windows, self._definitions, position)
+        return blocks
+
+    def stats(self) -> dict[str, Any]:
+        """Open and closed windows, frontiers by domain, rows published and refused."""
+        frontiers = {
+            name: {pane: domain.frontier(pane) for pane in domain.closed}
+            for name, domain in self._windows.domains.items()
+        }
+        waiting = {
+            name: sorted({source for source, _ in domain.seals} if len(domain.seals) else [])
+            for name, domain in self._windows.domains.items()
+        }
+        return {
+            "windows": len(self._windows.states),
+            "frontiers": frontiers,
+            "sources": waiting,
+            "rows_published": self._published,
+            "rows_refused": self._windows.rows_refused,
+        }

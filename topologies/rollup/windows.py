@@ -1,0 +1,260 @@
+"""When windows close, and what is published of them: a pure core over partial aggregates.
+
+A window closes for a time domain when every source of the domain has sealed it. Its first
+publication merges what the sources sealed, and nothing that came later, so it does not depend on
+which source was slow. What came later (revisions of a source, another domain's rows for the same
+window) is merged into the next revision.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streams.event_time.windows import EARLIEST, LATEST
+from topologies.partials import PartialRows
+from topologies.rollup.groups import Published, keys_of, merged, values
+
+Window = tuple[str, int, int]
+"""(pane key, size in ns, end in unix ns)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Rows of one window that are new or have changed.
+
+    `published` holds the whole window, `rows` the indexes of what changed; `certificate` is
+    source -> offset of the record that sealed it; `idle` the sources that an idle mark sealed.
+    """
+
+    window: Window
+    domain: str
+    revision: int
+    published: Published
+    rows: np.ndarray
+    certificate: dict[str, int]
+    idle: list[str]
+
+
+@dataclass(slots=True)
+class Seals:
+    """How far one source has sealed one pane key, and the record that sealed each step."""
+
+    frontier: int = EARLIEST
+    untils: list[int] = field(default_factory=list[int])
+    offsets: list[int] = field(default_factory=list[int])
+    idle: list[bool] = field(default_factory=list[bool])
+
+    def add(self, until: int, offset: int, idle: bool) -> None:
+        """The record at `offset` sealed everything up to `until`."""
+        if until > self.frontier:
+            self.frontier = until
+            self.untils.append(until)
+            self.offsets.append(offset)
+            self.idle.append(idle)
+
+    def sealed_by(self, end: int) -> tuple[int, bool] | None:
+        """(offset, by an idle mark) of the record that sealed the window ending at `end`."""
+        at = bisect_left(self.untils, end)
+        return (self.offsets[at], self.idle[at]) if at < len(self.untils) else None
+
+    def forget(self, before: int) -> None:
+        """Drop steps that ended before; the newest stays."""
+        drop = min(bisect_left(self.untils, before), len(self.untils) - 1)
+        if drop > 0:
+            del self.untils[:drop], self.offsets[:drop], self.idle[:drop]
+
+
+@dataclass(slots=True)
+class Domain:
+    """A time domain: how many sources it has, and how far each has sealed."""
+
+    sources: int
+    seals: dict[tuple[str, str], Seals] = field(default_factory=dict[tuple[str, str], Seals])
+    """(source, pane key) -> its seals"""
+    closed: dict[str, int] = field(default_factory=dict[str, int])
+    """Pane key -> every window ending by then is closed."""
+
+    def frontier(self, pane: str) -> int:
+        """Up to where every source has sealed; EARLIEST until all have been heard of."""
+        found = [seals.frontier for (_, key), seals in self.seals.items() if key == pane]
+        return min(found) if len(found) >= self.sources else EARLIEST
+
+
+@dataclass(slots=True)
+class WindowState:
+    """What the sources have sent of one window, and what stands published."""
+
+    sealed: dict[str, list[PartialRows]] = field(default_factory=dict[str, list[PartialRows]])
+    """Source -> its rows, those that replaced others included."""
+    waiting: list[tuple[str, PartialRows]] = field(default_factory=list[tuple[str, PartialRows]])
+    """Replacements that came before the first publication."""
+    unmerged: bool = False
+    """Whether rows of a source came that no publication has counted."""
+    published: Published | None = None
+    revision: int = 0
+    domain: str = ""
+
+
+class Windows:
+    """All windows of one shard partition.
+
+    `over_space` lists, by definition index, how each definition combines streams; it may grow.
+    """
+
+    def __init__(self, over_space: list[str]) -> None:
+        self.over_space = over_space
+        self.domains: dict[str, Domain] = {}
+        self.states: dict[Window, WindowState] = {}
+        self.changed: set[Window] = set()
+        self.forgotten: dict[str, tuple[int, int]] = {}
+        """Pane key -> window ends (first, last) whose state was dropped."""
+        self.rows_refused = 0
+
+    def take(self, pane: str, source: str, rows: PartialRows, replaces: bool) -> list[Publication]:
+        """Take rows of one source; publishes a revision where they change a closed window."""
+        publications: list[Publication] = []
+        pairs = np.unique(np.stack([rows.level, rows.end], axis=1), axis=0)
+        domain = source.rsplit("/", 1)[0]
+        for level, end in pairs.tolist():
+            window = (pane, level, end)
+            chosen = np.flatnonzero((rows.level == level) & (rows.end == end))
+            part = rows if len(chosen) == len(rows) else rows.take(chosen)
+            if window not in self.states and self._is_forgotten(pane, end):
+                self.rows_refused += len(part)
+                continue
+            state = self.states.setdefault(window, WindowState())
+            self.changed.add(window)
+            if not replaces:
+                state.sealed.setdefault(source, []).append(part)
+                state.unmerged = True
+            elif self._is_closed(domain, pane, end):
+                self._replace(state, source, part)
+                publications.extend(self._publish(window, state, domain))
+            else:
+                state.waiting.append((source, part))
+        return publications
+
+    def _is_forgotten(self, pane: str, end: int) -> bool:
+        low, high = self.forgotten.get(pane, (LATEST, EARLIEST))
+        return low <= end <= high
+
+    def _is_closed(self, domain: str, pane: str, end: int) -> bool:
+        known = self.domains.get(domain)
+        return known is not None and end <= known.closed.get(pane, EARLIEST)
+
+    @staticmethod
+    def _replace(state: WindowState, source: str, rows: PartialRows) -> None:
+        """The source's rows of these groups become these."""
+        fresh = set(keys_of(rows))
+        kept: list[PartialRows] = []
+        for part in state.sealed.get(source, []):
+            stays = [row for row, key in enumerate(keys_of(part)) if key not in fresh]
+            if stays:
+                kept.append(part.take(np.array(stays, np.int64)))
+        state.sealed[source] = [*kept, rows]
+
+    def sealed(
+        self, domain: str, sources: int, source: str, pane: str, until: int, offset: int, idle: bool
+    ) -> list[Publication]:
+        """A source has sealed up to `until`; closes what all sources of its domain have sealed."""
+        state = self.domains.setdefault(domain, Domain(sources))
+        state.sources = sources
+        state.seals.setdefault((source, pane), Seals()).add(until, offset, idle)
+        before = state.closed.get(pane, EARLIEST)
+        frontier = state.frontier(pane)
+        if frontier <= before:
+            return []
+        state.closed[pane] = frontier
+        publications: list[Publication] = []
+        due = sorted(
+            (window[1], window[2])
+            for window in self.states
+            if window[0] == pane and before < window[2] <= frontier
+        )
+        for level, end in sorted(due, key=lambda item: (item[1], item[0])):
+            window = (pane, level, end)
+            publications.extend(self._close(window, domain))
+        return publications
+
+    def _close(self, window: Window, domain: str) -> list[Publication]:
+        state = self.states[window]
+        mine = [source for source in state.sealed if source.rsplit("/", 1)[0] == domain]
+        publications: list[Publication] = []
+        if mine and state.unmerged:
+            publications.extend(self._publish(window, state, domain, mine))
+        waiting = [item for item in state.waiting if item[0].rsplit("/", 1)[0] == domain]
+        if waiting:
+            state.waiting = [item for item in state.waiting if item not in waiting]
+            for source, rows in waiting:
+                self._replace(state, source, rows)
+            publications.extend(self._publish(window, state, domain))
+        return publications
+
+    def _publish(
+        self, window: Window, state: WindowState, domain: str, only: list[str] | None = None
+    ) -> list[Publication]:
+        """What changes when all rows of closed domains are merged anew."""
+        first = state.published is None and only is not None
+        sources = [s for s in state.sealed if self._counts(s, window, only or [])]
+        rows = merged([part for source in sources for part in state.sealed[source]])
+        numbers = values(rows, self.over_space)
+        number = 1 if first else max(state.revision, 1) + 1
+        points = rows.rows[:, 1].copy() if first else np.zeros(len(rows), np.int64)
+        now = Published(rows, numbers, points, np.full(len(rows), number, np.int64))
+        now, changed = now.changed_since(state.published, number)
+        state.unmerged = False
+        self.changed.add(window)
+        if not len(changed):
+            return []
+        state.published, state.revision, state.domain = now, number, domain
+        certificate, idle = self._certificate(domain, window[0], window[2])
+        return [Publication(window, domain, number, now, changed, certificate, idle)]
+
+    def _counts(self, source: str, window: Window, only: list[str]) -> bool:
+        """Whether a source's rows count: it closes now, or its domain has closed the window."""
+        return source in only or self._is_closed(source.rsplit("/", 1)[0], window[0], window[2])
+
+    def _certificate(self, domain: str, pane: str, end: int) -> tuple[dict[str, int], list[str]]:
+        offsets: dict[str, int] = {}
+        idle: list[str] = []
+        for (source, key), seals in self.domains[domain].seals.items():
+            found = seals.sealed_by(end) if key == pane else None
+            if found is not None:
+                offsets[source] = found[0]
+                if found[1]:
+                    idle.append(source)
+        return offsets, idle
+
+    def forget(self, live: str) -> list[Window]:
+        """Drop windows past their correction horizon in the live domain; returns them."""
+        domain = self.domains.get(live)
+        if domain is None:
+            return []
+        gone: list[Window] = []
+        for pane, closed in domain.closed.items():
+            corrections = int(pane.split("/")[2])
+            if closed in (EARLIEST, LATEST):
+                continue
+            horizon = closed - corrections - _MARGIN
+            gone.extend(
+                window
+                for window, state in self.states.items()
+                if window[0] == pane and window[2] <= horizon and state.domain == live
+            )
+            dropped = [window[2] for window in gone if window[0] == pane]
+            if dropped:
+                first, _ = self.forgotten.get(pane, (min(dropped), EARLIEST))
+                self.forgotten[pane] = (min(first, *dropped), horizon)
+            for (_, key), seals in domain.seals.items():
+                if key == pane:
+                    seals.forget(horizon)
+        for window in gone:
+            del self.states[window]
+        return gone
+
+
+_MARGIN = 60 * 1_000_000_000
+"""Corrections settle for some seconds before they are sent; state stays a little longer."""
