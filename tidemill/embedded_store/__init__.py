@@ -1,0 +1,1 @@
+"""ClickHouse on one machine: the engine in a process of its own behind ClickHouse's HTTP."""
