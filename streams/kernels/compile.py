@@ -12,6 +12,8 @@
 - Nothing is compiled on import: a kernel is compiled, or loaded from the cache, at its first call,
   at the first call of a kernel that calls it, or by :func:`warm`.
 - A kernel may call other kernels; ``forceinline=True`` inlines it there (small helpers).
+- ``allocates=False`` is for kernels that make no array (views are fine): nothing is counted around
+  their calls, which made the scan of OTLP points 3 times as fast. Then their callees say so too.
 
 The cache is a directory of pickles, hence private (0700, or not writable for anybody else). Its
 entries are named by a digest of the kernel's bytecode, its signature, the constants and kernels it
@@ -62,10 +64,13 @@ def _numba(module: str = "") -> Any:
 class Kernel:
     """A compiled function; made by :func:`kernel` only."""
 
-    def __init__(self, function: Callable[..., Any], signature: str, forceinline: bool) -> None:
+    def __init__(
+        self, function: Callable[..., Any], signature: str, forceinline: bool, allocates: bool
+    ) -> None:
         self.py_func = function
         self.signature = signature
         self.forceinline = forceinline
+        self.allocates = allocates
         self.name = f"{function.__module__}.{function.__qualname__}"
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
@@ -90,7 +95,10 @@ class Kernel:
             if self._call is not None:
                 return self._call
             dispatcher = _numba().njit(
-                nogil=True, forceinline=self.forceinline, error_model="numpy"
+                nogil=True,
+                forceinline=self.forceinline,
+                error_model="numpy",
+                _nrt=self.allocates,
             )(self.py_func)
             dispatcher._cache = _DiskCache(self, cache_directory())
             dispatcher.compile(self._types())
@@ -101,7 +109,7 @@ class Kernel:
 
     def digest(self) -> bytes:
         """16 bytes over everything that the machine code is made from, called kernels included."""
-        return _digest(self.py_func, f"{self.signature} {self.forceinline}")
+        return _digest(self.py_func, f"{self.signature} {self.forceinline} {self.allocates}")
 
     def _types(self) -> Any:
         types = _numba(".core.types")
@@ -139,11 +147,13 @@ class Intrinsic:
         return _digest(self.py_func, "intrinsic")
 
 
-def kernel(signature: str, *, forceinline: bool = False) -> Callable[[F], F]:
+def kernel(
+    signature: str, *, forceinline: bool = False, allocates: bool = True
+) -> Callable[[F], F]:
     """Make a function a kernel with this signature (see the module's text)."""
 
     def decorate(function: F) -> F:
-        made = Kernel(function, signature, forceinline)
+        made = Kernel(function, signature, forceinline, allocates)
         _registry.append(made)
         return cast(F, made)
 

@@ -69,7 +69,7 @@ def validation_stack() -> NDArray[np.int64]:
     return np.zeros((DEEPEST + 2, 2), np.int64)
 
 
-@kernel("i64(u8[::1], i64, i64)")
+@kernel("i64(u8[::1], i64, i64)", allocates=False)
 def _packed_varints(buffer: Bytes, begin: int, end: int) -> int:
     p = begin
     while p < end:
@@ -79,7 +79,7 @@ def _packed_varints(buffer: Bytes, begin: int, end: int) -> int:
     return 0
 
 
-@kernel("i64(u8[::1], i64, i64, i64, i64, i64[:, ::1])")
+@kernel("i64(u8[::1], i64, i64, i64, i64, i64[:, ::1])", allocates=False)
 def validate(
     buffer: Bytes,
     begin: int,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.kernels.compile import kernel
-from streams.kernels.machine import i64, load_u64
+from streams.kernels.machine import byte_at, load_u64
 
 TRUNCATED, TAG, VARINT, GROUP, LENGTH, UTF8, DEPTH, PACKED = 1, 2, 3, 4, 5, 6, 7, 8
 REASONS = {
@@ -33,7 +33,7 @@ Bytes = NDArray[np.uint8]
 _HIGH_BITS = np.uint64(0x8080808080808080)
 
 
-@kernel("UniTuple(i64, 2)(u8[::1], i64, i64)", forceinline=True)
+@kernel("UniTuple(i64, 2)(u8[::1], i64, i64)", forceinline=True, allocates=False)
 def read_varint(buffer: Bytes, begin: int, end: int) -> tuple[int, int]:
     """The varint at ``begin``: (value modulo 2**64 as i64, position after it or -code)."""
     value = 0
@@ -42,7 +42,7 @@ def read_varint(buffer: Bytes, begin: int, end: int) -> tuple[int, int]:
     while shift < 70:
         if position >= end:
             return 0, -TRUNCATED
-        byte = i64(buffer[position])
+        byte = byte_at(buffer, position)
         position += 1
         if shift < 64:
             value |= (byte & 0x7F) << shift
@@ -52,7 +52,7 @@ def read_varint(buffer: Bytes, begin: int, end: int) -> tuple[int, int]:
     return 0, -VARINT
 
 
-@kernel("UniTuple(i64, 2)(u8[::1], i64, i64)", forceinline=True)
+@kernel("UniTuple(i64, 2)(u8[::1], i64, i64)", forceinline=True, allocates=False)
 def read_short_varint(buffer: Bytes, begin: int, end: int) -> tuple[int, int]:
     """A tag's or length's varint, of at most 5 bytes and 32 bits; the same results."""
     value = 0
@@ -61,7 +61,7 @@ def read_short_varint(buffer: Bytes, begin: int, end: int) -> tuple[int, int]:
     while shift < 35:
         if position >= end:
             return 0, -TRUNCATED
-        byte = i64(buffer[position])
+        byte = byte_at(buffer, position)
         position += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
@@ -72,11 +72,11 @@ def read_short_varint(buffer: Bytes, begin: int, end: int) -> tuple[int, int]:
     return 0, -VARINT
 
 
-@kernel("UniTuple(i64, 2)(u8[::1], i64, i64)", forceinline=True)
+@kernel("UniTuple(i64, 2)(u8[::1], i64, i64)", forceinline=True, allocates=False)
 def read_length(buffer: Bytes, begin: int, end: int) -> tuple[int, int]:
     """A length-delimited field's (first byte, position after it or -code), from its length on."""
-    if begin < end and buffer[begin] < 0x80:
-        length = i64(buffer[begin])
+    if begin < end and byte_at(buffer, begin) < 0x80:
+        length = byte_at(buffer, begin)
         position = begin + 1
     else:
         length, position = read_short_varint(buffer, begin, end)
@@ -89,11 +89,11 @@ def read_length(buffer: Bytes, begin: int, end: int) -> tuple[int, int]:
     return position, position + length
 
 
-@kernel("UniTuple(i64, 3)(u8[::1], i64, i64)")
+@kernel("UniTuple(i64, 3)(u8[::1], i64, i64)", allocates=False)
 def next_field(buffer: Bytes, begin: int, end: int) -> tuple[int, int, int]:
     """The field at ``begin``: (tag or -code, first byte of its value, position after it)."""
-    if begin < end and buffer[begin] < 0x80:
-        tag = i64(buffer[begin])
+    if begin < end and byte_at(buffer, begin) < 0x80:
+        tag = byte_at(buffer, begin)
         position = begin + 1
     else:
         tag, position = read_short_varint(buffer, begin, end)
@@ -122,7 +122,7 @@ def next_field(buffer: Bytes, begin: int, end: int) -> tuple[int, int, int]:
     return tag, position, after
 
 
-@kernel("bool_(u8[::1], i64, i64)")
+@kernel("bool_(u8[::1], i64, i64)", allocates=False)
 def is_utf8(buffer: Bytes, begin: int, end: int) -> bool:
     """Whether these bytes are UTF-8 (no overlong forms, no surrogates), as ``bytes.decode``."""
     p = begin
@@ -130,7 +130,7 @@ def is_utf8(buffer: Bytes, begin: int, end: int) -> bool:
         if p + 8 <= end and (load_u64(buffer, p) & _HIGH_BITS) == 0:
             p += 8
             continue
-        byte = i64(buffer[p])
+        byte = byte_at(buffer, p)
         if byte < 0x80:
             p += 1
             continue
@@ -139,13 +139,13 @@ def is_utf8(buffer: Bytes, begin: int, end: int) -> bool:
         more = 1 if byte < 0xE0 else (2 if byte < 0xF0 else 3)
         if p + more >= end:
             return False
-        second = i64(buffer[p + 1])
+        second = byte_at(buffer, p + 1)
         low = 0xA0 if byte == 0xE0 else (0x90 if byte == 0xF0 else 0x80)
         high = 0x9F if byte == 0xED else (0x8F if byte == 0xF4 else 0xBF)
         if second < low or second > high:
             return False
         for i in range(2, more + 1):
-            if buffer[p + i] & 0xC0 != 0x80:
+            if byte_at(buffer, p + i) & 0xC0 != 0x80:
                 return False
         p += more + 1
     return True
