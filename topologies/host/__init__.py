@@ -1,0 +1,1 @@
+"""The host source: measures this machine and delivers it by OTLP, like any other agent."""
