@@ -100,23 +100,33 @@ def to_data(node: Node) -> Data:
     return {key: to_data(value) for key, (_, value) in node.entries.items()}
 
 
-def find(root: Node, path: Path) -> tuple[Node, Scalar | None]:
-    """The node at `path`, or the deepest one on the way to it, and the key it stands under."""
-    node, key = root, None
+def get(root: Node, path: Path) -> Node | None:
+    """The node at `path`, or None."""
+    node: Node | None = root
+    for step in path:
+        if isinstance(node, Mapping) and isinstance(step, str):
+            _, node = node.entries.get(step, (None, None))
+        elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+        else:
+            return None
+    return node
+
+
+def place(root: Node, path: Path, *, on_key: bool = False) -> Node:
+    """What to point at for `path`, or for the deepest node on the way to it: the value if it is a
+    scalar, else the key it stands under.
+    """
+    node: Node = root
+    key: Scalar | None = None
     for step in path:
         if isinstance(node, Mapping) and isinstance(step, str) and step in node.entries:
             key, node = node.entries[step]
         elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
-            key = None if isinstance(node, Scalar) else key
+            key = None
         else:
             break
-    return node, key
-
-
-def place(root: Node, path: Path, *, on_key: bool = False) -> Node:
-    """What to point at for `path`: the value if it fits on a line, else the key it stands under."""
-    node, key = find(root, path)
     if key is not None and (on_key or not isinstance(node, Scalar)):
         return key
     return node

@@ -1,0 +1,403 @@
+"""Every code that a check can report. The one table: code, severity, title, why, and an example.
+
+`example` is what a good definition's sections are replaced with to make the mistake, `fix` what
+makes it good again; a test puts both to the check. Codes keep their meaning and are not reused.
+TM0 files, TM1 fields, TM2 measurement, TM3 time, TM4 publication and limits, TM5 definitions
+together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    code: str
+    severity: Severity
+    title: str
+    explanation: str
+    example: str = ""
+    fix: str = ""
+
+    def text(self) -> str:
+        """For people: what the code means, with its example."""
+        parts = [f"{self.code} ({self.severity}): {self.title}", self.explanation]
+        for head, lines in (("Instead of", self.example), ("write", self.fix)):
+            if lines:
+                parts += [head, "\n".join(f"    {line}" for line in lines.split("\n"))]
+        return "\n\n".join(parts)
+
+
+_CODES = (
+    Code(
+        "TM001",
+        "error",
+        "file cannot be read",
+        "The path does not exist, is no file, or may not be read by this user.",
+    ),
+    Code(
+        "TM002",
+        "error",
+        "not UTF-8",
+        "Definitions are UTF-8 text; another encoding would change names without a word.",
+    ),
+    Code(
+        "TM003",
+        "warning",
+        "nothing is defined",
+        "The file is empty or holds comments only.",
+    ),
+    Code(
+        "TM004",
+        "error",
+        "no definitions found",
+        "A directory is searched for *.yaml and *.yml files, and this one has none.",
+    ),
+    Code(
+        "TM005",
+        "error",
+        "not YAML",
+        "The text is not YAML 1.2, so nothing of this document was checked further.",
+        "space: {keep: [region}",
+        "space: {keep: [region]}",
+    ),
+    Code(
+        "TM006",
+        "error",
+        "tab in the indentation",
+        "YAML indents with spaces only; a tab has no width that all agree on.",
+        "space:\n\tkeep: [region]",
+        "space:\n  keep: [region]",
+    ),
+    Code(
+        "TM007",
+        "error",
+        "field stands twice",
+        "Which of the two holds would depend on the reader.",
+        "owner: team-a\nowner: team-b",
+        "owner: team-a",
+    ),
+    Code(
+        "TM008",
+        "error",
+        "not a definition",
+        "A document is a mapping of fields to values.",
+        "- name: requests",
+    ),
+    Code(
+        "TM009",
+        "error",
+        "YAML that is not used here",
+        "Tags, directives, keys that are not words and very deep nesting have no use in a "
+        "definition, and each has been a way to attack a reader.",
+        "owner: !team brokers",
+        "owner: brokers",
+    ),
+    Code(
+        "TM010",
+        "error",
+        "file too large",
+        "A file of definitions has at most 4 MiB; split it, a directory is read whole.",
+    ),
+    Code(
+        "TM101",
+        "error",
+        "unknown field",
+        "A field that nobody reads is a mistake: usually a misspelling, or the wrong section.",
+        "limits: {serie: 10}",
+        "limits: {series: 10}",
+    ),
+    Code(
+        "TM102",
+        "error",
+        "field missing",
+        "The definition does not say something that has no safe default.",
+        "source: {metric: requests}",
+        'source: {metric: requests, unit: "{request}"}',
+    ),
+    Code(
+        "TM103",
+        "error",
+        "wrong type",
+        "The value is of another kind than the field takes.",
+        'limits: {series: "10"}',
+        "limits: {series: 10}",
+    ),
+    Code(
+        "TM104",
+        "error",
+        "unknown choice",
+        "The field takes one of a few words.",
+        "aggregate: {over_time: mean, over_space: sum}",
+        "aggregate: {over_time: avg, over_space: sum}",
+    ),
+    Code(
+        "TM105",
+        "error",
+        "another kind of document",
+        "This program reads documents of apiVersion tidemill/v1 and kind Metric.",
+        "apiVersion: tidemill/v2",
+        "apiVersion: tidemill/v1",
+    ),
+    Code(
+        "TM106",
+        "error",
+        "impossible name",
+        "The name could not be a metric, a topic's record or a view in the store.",
+        "name: fetch requests",
+        "name: fetch_requests",
+    ),
+    Code(
+        "TM107",
+        "error",
+        "not a duration",
+        "A duration is a whole number and one of ms, s, m, h, d, w, y (365 days).",
+        "time: {granularities: [1m], grace: 15}",
+        "time: {granularities: [1m], grace: 15s}",
+    ),
+    Code(
+        "TM108",
+        "error",
+        "empty",
+        "A value is asked for, and there is none.",
+        "time: {granularities: []}",
+        "time: {granularities: [1m]}",
+    ),
+    Code(
+        "TM109",
+        "error",
+        "listed twice",
+        "The same entry stands in a list more than once; one of them was meant otherwise.",
+        "time: {granularities: [1m, 60s]}",
+        "time: {granularities: [1m]}",
+    ),
+    Code(
+        "TM110",
+        "error",
+        "too many entries",
+        "Everything has a limit, so that a mistake cannot take the workers down.",
+        "time: {granularities: [%s]}" % ", ".join(f"{2**n}s" for n in range(17)),  # noqa: UP031
+        "time: {granularities: [1m]}",
+    ),
+    Code(
+        "TM111",
+        "warning",
+        "no owner",
+        "Somebody answers for a number; readers are told who.",
+        "owner:",
+        "owner: team-brokers",
+    ),
+    Code(
+        "TM112",
+        "warning",
+        "no description",
+        "What a number means is the part that cannot be derived from anything else.",
+        'description: ""',
+        "description: Requests served",
+    ),
+    Code(
+        "TM201",
+        "error",
+        "aggregates not stated",
+        "A gauge says how it is aggregated over time and how over space: there is no default that "
+        "would not be wrong half of the time. Only over_time: increase, the counter's form, has "
+        "one for over_space: sum.",
+        "aggregate: {over_time: avg}",
+        "aggregate: {over_time: avg, over_space: avg}",
+    ),
+    Code(
+        "TM202",
+        "error",
+        "source named twice or not at all",
+        "A source is one `metric`, or `any_of` several names for the same thing.",
+        "source: {metric: a, any_of: [{metric: b}], unit: By}",
+        "source: {any_of: [{metric: a}, {metric: b}], unit: By}",
+    ),
+    Code(
+        "TM203",
+        "error",
+        "impossible unit",
+        "A unit is at most 63 printable ASCII characters without spaces, with matching braces.",
+        'source: {metric: requests, unit: "{request"}',
+        'source: {metric: requests, unit: "{request}"}',
+    ),
+    Code(
+        "TM204",
+        "warning",
+        "unknown unit",
+        "Units are UCUM's, as in OpenTelemetry, so that readers can convert them.",
+        "source: {metric: requests, unit: bytes}",
+        "source: {metric: requests, unit: By}",
+    ),
+    Code(
+        "TM205",
+        "warning",
+        "sum of a share over time",
+        "Shares (unit 1 or %) that are added up over a window depend on how often they were "
+        "sampled, and mean nothing.",
+        'source: {metric: load, unit: "%"}\naggregate: {over_time: sum, over_space: sum}',
+        'source: {metric: load, unit: "%"}\naggregate: {over_time: avg, over_space: sum}',
+    ),
+    Code(
+        "TM206",
+        "warning",
+        "increase of what does not only grow",
+        "increase is for cumulative counters. A value in % or per second goes down as well, and "
+        "each time it does would be taken for a restart.",
+        "source: {metric: flow, unit: By/s}",
+        "source: {metric: flow, unit: By}",
+    ),
+    Code(
+        "TM207",
+        "error",
+        "ambiguous value",
+        "YAML reads the number as another text than was written (1.10 is 1.1), so it would never "
+        "match an attribute that is text.",
+        'source: {metric: requests, where: {version: 1.10}, unit: "1"}',
+        'source: {metric: requests, where: {version: "1.10"}, unit: "1"}',
+    ),
+    Code(
+        "TM301",
+        "error",
+        "windows do not nest",
+        "Coarser windows are made of finer ones, so each granularity is a multiple of the next "
+        "finer one.",
+        "time: {granularities: [40s, 1m]}",
+        "time: {granularities: [20s, 1m]}",
+    ),
+    Code(
+        "TM302",
+        "error",
+        "calendar window",
+        "Weeks, months and years depend on a calendar and a zone; windows are of fixed length in "
+        "UTC for now.",
+        "time: {granularities: [1d, 1mo]}",
+        "time: {granularities: [1d]}",
+    ),
+    Code(
+        "TM303",
+        "error",
+        "impossible window",
+        "A window is a whole number of seconds, at least one.",
+        "time: {granularities: [500ms, 1s]}",
+        "time: {granularities: [1s]}",
+    ),
+    Code(
+        "TM304",
+        "error",
+        "grace too long",
+        "Every window waits for the grace before it is sealed; what comes later than a few minutes "
+        "is what corrections are for.",
+        "time: {granularities: [1m], grace: 2h, corrections: 1d}",
+        "time: {granularities: [1m], grace: 2m, corrections: 1d}",
+    ),
+    Code(
+        "TM305",
+        "error",
+        "corrections end before the grace",
+        "A late point comes after the grace, so a horizon that is shorter admits none. 0s turns "
+        "corrections off.",
+        "time: {granularities: [1m], grace: 1m, corrections: 30s}",
+        "time: {granularities: [1m], grace: 1m, corrections: 1h}",
+    ),
+    Code(
+        "TM306",
+        "error",
+        "corrections beyond the raw log",
+        "A correction may have to read the window's points again, and the raw topic no longer has "
+        "them.",
+        "time: {granularities: [1m], corrections: 30d}",
+        "time: {granularities: [1m], corrections: 1d}",
+    ),
+    Code(
+        "TM307",
+        "warning",
+        "windows drift against the day",
+        "Windows are counted from 1970-01-01, a Thursday. A size that does not divide a day begins "
+        "at another time each day, and one of several days on a weekday that few expect.",
+        "time: {granularities: [7m]}",
+        "time: {granularities: [5m]}",
+    ),
+    Code(
+        "TM308",
+        "warning",
+        "freshness within the grace",
+        "A window is not published before its grace is over, so the promise cannot be kept.",
+        "service_level: {freshness: 1s}",
+        "service_level: {freshness: 1m}",
+    ),
+    Code(
+        "TM401",
+        "error",
+        "retention of another granularity",
+        "`keep` names a window size that the definition does not compute.",
+        "publish: {keep: {5m: 10d}}",
+        "publish: {keep: {1m: 10d}}",
+    ),
+    Code(
+        "TM402",
+        "error",
+        "kept for too short",
+        "Rows would be deleted before their window can be corrected for the last time, and a "
+        "correction would bring half of them back.",
+        "publish: {keep: {1m: 30m}}",
+        "publish: {keep: {1m: 14d}}",
+    ),
+    Code(
+        "TM403",
+        "warning",
+        "coarse rows go first",
+        "Coarse rows are the cheap ones, and are what is left when fine ones are gone.",
+        "time: {granularities: [1m, 1h]}\npublish: {keep: {1m: 30d, 1h: 7d}}",
+        "time: {granularities: [1m, 1h]}\npublish: {keep: {1m: 30d, 1h: 400d}}",
+    ),
+    Code(
+        "TM404",
+        "error",
+        "impossible limit",
+        "A limit of series is above 0 and at most ten million.",
+        "limits: {series: 0}",
+        "limits: {series: 1000}",
+    ),
+    Code(
+        "TM405",
+        "error",
+        "not a percentage",
+        "Completeness is a share of the points, above 0% and up to 100%.",
+        "service_level: {completeness: 0.999}",
+        "service_level: {completeness: 99.9%}",
+    ),
+    Code(
+        "TM501",
+        "error",
+        "name defined twice",
+        "A name stands for one number everywhere. The second definition is refused, not merged.",
+    ),
+    Code(
+        "TM502",
+        "warning",
+        "one rollup under two names",
+        "Two definitions compute the same number; readers will ask which one is right.",
+    ),
+    Code(
+        "TM503",
+        "error",
+        "too many definitions",
+        "A plan holds at most 65,535 definitions.",
+    ),
+    Code(
+        "TM504",
+        "error",
+        "rollup with a source's name",
+        "A rollup has a metric name of its own; under a source's name nobody could tell raw points "
+        "from rolled up ones, and a reader that sends both would count twice.",
+        "name: requests",
+        "name: served.requests",
+    ),
+)
+
+CATALOGUE: dict[str, Code] = {code.code: code for code in _CODES}

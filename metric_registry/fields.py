@@ -1,0 +1,244 @@
+"""From a document's data to a definition, or to what is wrong with its fields."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from metric_registry.catalogue import CATALOGUE
+from metric_registry.models import MetricDefinition
+from metric_registry.syntax.nodes import Data, Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that is wrong with a definition, by the path of the field it is about."""
+
+    code: str
+    message: str
+    path: Path = ()
+    on_key: bool = False
+    """Whether it is about the field's name, not its value."""
+    help: str = ""
+    replacement: str | None = None
+
+
+_KINDS = {
+    "string_type": "text",
+    "bool_type": "`true` or `false`",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+_EXAMPLES = {
+    "text": "write a text; quote it if it looks like a number",
+    "`true` or `false`": "write `true` or `false` without quotes",
+    "a whole number": "write a number without quotes",
+    "a list": "write `[a, b]`",
+    "a mapping": "write `{field: value}`",
+}
+_GAUGE = (
+    "a gauge states both, as `{over_time: avg, over_space: sum}`; a counter is "
+    "`{over_time: increase}`"
+)
+
+
+def validate(data: Data) -> MetricDefinition | list[Problem]:
+    """The definition that `data` holds, or what keeps it from being one."""
+    try:
+        return MetricDefinition.model_validate(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    problems = [_problem(detail) for detail in details]
+    proposed = {(*p.path[:-1], p.replacement) for p in problems if p.code == "TM101"}
+    return [
+        problem
+        for problem in problems
+        if not (problem.code in ("TM102", "TM201") and problem.path in proposed)
+    ]
+
+
+def _problem(detail: ErrorDetails) -> Problem:
+    kind = detail["type"]
+    context = detail.get("ctx") or {}
+    on_key = bool(detail["loc"]) and detail["loc"][-1] == "[key]"
+    path = detail["loc"][:-1] if on_key else detail["loc"]
+    if kind in CATALOGUE:
+        if "at" in context:
+            path = (*path, context["at"])
+        return Problem(
+            code=kind,
+            message=_named(path, str(context["message"])),
+            path=path,
+            on_key=on_key,
+            help=str(context.get("help", "")),
+            replacement=context.get("replacement") or None,
+        )
+    if kind == "extra_forbidden":
+        return _unknown_field(path)
+    if kind == "missing":
+        return _missing(path)
+    if kind == "literal_error":
+        return _unknown_choice(path, detail["input"], str(context["expected"]))
+    if kind in ("too_short", "too_long"):
+        return _size(path, kind, context)
+    expected = _KINDS.get(kind, detail["msg"])
+    return Problem(
+        code="TM103",
+        message=_named(path, f"must be {expected}"),
+        path=path,
+        on_key=on_key,
+        help=_EXAMPLES.get(expected, ""),
+    )
+
+
+def _named(path: Path, message: str) -> str:
+    """A message that begins with what is wrong is put after the field's name."""
+    if message.startswith(("must ", "is ", "holds ")):
+        return f"`{dotted(path)}` {message}"
+    return message
+
+
+def dotted(path: Path) -> str:
+    """A path as people write it: `source.any_of[0].metric`."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")
+
+
+def _unknown_field(path: Path) -> Problem:
+    parent, name = path[:-1], str(path[-1])
+    known = field_names(parent)
+    section = f" in `{dotted(parent)}`" if parent else ""
+    message = f"there is no field `{name}`{section}"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        advice = f"did you mean `{near[0]}`?"
+        return Problem(
+            code="TM101",
+            message=message,
+            path=path,
+            on_key=True,
+            help=advice,
+            replacement=near[0],
+        )
+    elsewhere = [where for where in _SECTIONS if where != parent and name in field_names(where)]
+    if elsewhere:
+        where = dotted(elsewhere[0])
+        advice = f"`{name}` belongs into `{where}`" if where else f"`{name}` stands at the top"
+    else:
+        advice = "known here: " + ", ".join(f"`{field}`" for field in known)
+    return Problem(code="TM101", message=message, path=path, on_key=True, help=advice)
+
+
+def _missing(path: Path) -> Problem:
+    parent, name = path[:-1], str(path[-1])
+    if name in ("aggregate", "over_time"):
+        message = "the definition does not say how it aggregates over time"
+        return Problem(code="TM201", message=message, path=path, help=_GAUGE)
+    section = f" in `{dotted(parent)}`" if parent else ""
+    return Problem(
+        code="TM102",
+        message=f"`{name}` is missing{section}",
+        path=path,
+        help=f"add `{_ADDITIONS.get(name, f'{name}: ...')}`",
+    )
+
+
+_ADDITIONS = {
+    "apiVersion": "apiVersion: tidemill/v1",
+    "kind": "kind: Metric",
+    "unit": 'unit: "1"` if it has none, else its unit in UCUM such as `By` or `s',
+    "source": "source: {metric: ..., unit: ...}",
+    "space": "space: {keep: [...]}",
+    "keep": "keep: [...]` with the attributes that a group keeps, `[]` for none: `keep: []",
+    "time": "time: {granularities: [10s, 1m, 1h]}",
+    "granularities": "granularities: [10s, 1m, 1h]",
+}
+
+
+def _unknown_choice(path: Path, given: object, expected: str) -> Problem:
+    choices = [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
+    if path in (("apiVersion",), ("kind",)):
+        return Problem(
+            code="TM105",
+            message=f"`{path[0]}` is `{given}`, and only `{choices[0]}` is read",
+            path=path,
+            help=f"write `{choices[0]}`",
+            replacement=choices[0],
+        )
+    if not isinstance(given, str):
+        message = _named(path, "must be one of a few words")
+        advice = "one of " + ", ".join(f"`{choice}`" for choice in choices)
+        return Problem(code="TM103", message=message, path=path, help=advice)
+    meant = _SYNONYMS.get(given.lower())
+    near = [meant] if meant in choices else difflib.get_close_matches(given.lower(), choices, n=1)
+    offered = "one of " + ", ".join(f"`{choice}`" for choice in choices)
+    return Problem(
+        code="TM104",
+        message=f"`{dotted(path)}` cannot be `{given}`",
+        path=path,
+        help=(f"did you mean `{near[0]}`? " if near else "") + offered,
+        replacement=near[0] if near else None,
+    )
+
+
+_SYNONYMS = {
+    "mean": "avg",
+    "average": "avg",
+    "total": "sum",
+    "add": "sum",
+    "maximum": "max",
+    "minimum": "min",
+    "latest": "last",
+    "rate": "increase",
+    "delta": "increase",
+    "counter": "increase",
+    "size": "count",
+}
+
+
+def _size(path: Path, kind: str, context: dict[str, Any]) -> Problem:
+    if kind == "too_short":
+        message = f"`{dotted(path)}` is empty"
+        return Problem(code="TM108", message=message, path=path, help="name at least one")
+    most, actual = context.get("max_length"), context.get("actual_length")
+    message = f"`{dotted(path)}` has {actual} entries"
+    return Problem(code="TM110", message=message, path=path, help=f"at most {most} are allowed")
+
+
+def field_names(path: Path) -> list[str]:
+    """The fields of the section at `path`, as they are written."""
+    return list(_SECTIONS.get(tuple(0 if isinstance(step, int) else step for step in path), ()))
+
+
+def _sections(model: type[BaseModel], path: Path) -> dict[Path, list[str]]:
+    found: dict[Path, list[str]] = {path: []}
+    for name, info in model.model_fields.items():
+        written = info.alias or name
+        found[path].append(written)
+        for inner, step in _models_in(info.annotation):
+            found |= _sections(inner, (*path, written, *step))
+    return found
+
+
+@cache
+def _models_in(annotation: Any) -> list[tuple[type[BaseModel], Path]]:
+    """Models inside an annotation such as `list[SourceMetric] | None`, and the step to them."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [(annotation, ())]
+    step: Path = (0,) if get_origin(annotation) is list else ()
+    inner: list[tuple[type[BaseModel], Path]] = []
+    for argument in get_args(annotation):
+        inner += [(model, (*step, *deeper)) for model, deeper in _models_in(argument)]
+    return inner
+
+
+_SECTIONS = _sections(MetricDefinition, ())

@@ -1,0 +1,296 @@
+"""A metric's definition as people write it. Validated once, here; what each field means is its
+description, which the JSON Schema carries to editors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from metric_registry import durations
+from metric_registry.plan import OverSpace, OverTime
+
+MAX_LIST = 64
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,254}")
+_PERCENTAGE = re.compile(r"([0-9]{1,3}(\.[0-9]{1,9})?)%")
+
+
+def failure(code: str, message: str, advice: str = "", **extra: Any) -> PydanticCustomError:
+    """A validation error that carries a code of the catalogue and how to put it right."""
+    context = {"message": message, "help": advice, **extra}
+    return PydanticCustomError(cast(Any, code), "{message}", context)
+
+
+def _duration(value: object) -> int:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    try:
+        return durations.parse(text)
+    except durations.DurationError as error:
+        if isinstance(value, int) and not isinstance(value, bool):
+            raise failure("TM107", f"`{text}` has no unit", f"write `{text}s`") from error
+        if error.calendar:
+            advice = "write a number of days, such as `30d`"
+            raise failure("TM107", str(error), advice) from error
+        better = f"write `{error.better}`" if error.better else "write it like `10s`, `5m` or `2d`"
+        raise failure("TM107", str(error), better, replacement=error.better) from error
+
+
+def _granularity(value: object) -> int:
+    """A window size in whole seconds."""
+    text = value if isinstance(value, str) else ""
+    if text.endswith(("w", "y")) or _is_calendar(text):
+        raise failure(
+            "TM302",
+            f"`{text}` is a calendar window, and those are not offered yet",
+            "keep `1d`, and add days up where you read",
+        )
+    nanoseconds = _duration(value)
+    if nanoseconds == 0 or nanoseconds % durations.SECOND:
+        raise failure("TM303", f"`{text}` is not a whole number of seconds", "the finest is `1s`")
+    return nanoseconds // durations.SECOND
+
+
+def _is_calendar(text: str) -> bool:
+    try:
+        durations.parse(text)
+    except durations.DurationError as error:
+        return error.calendar
+    return False
+
+
+def _metric_name(value: object) -> str:
+    text = _text(value)
+    if len(text) > 255 or not text.isprintable() or text != text.strip():
+        raise failure(
+            "TM106",
+            "a metric's name has at most 255 printable characters and no space around them",
+            "copy the name as the source sends it",
+        )
+    return text
+
+
+def _definition_name(value: object) -> str:
+    text = _text(value)
+    if not _NAME.fullmatch(text):
+        proposal = re.sub(r"[^A-Za-z0-9_./-]+", "_", text.strip()).lstrip("0123456789_./-")[:255]
+        raise failure(
+            "TM106",
+            f"`{text[:80]}` cannot be the name of a metric",
+            "a name begins with a letter and goes on with letters, digits, `_`, `.`, `-`, `/`"
+            + (f": write `{proposal}`" if proposal else ""),
+            replacement=proposal,
+        )
+    return text
+
+
+def _attribute(value: object) -> str:
+    text = _text(value)
+    if len(text) > 255 or not text.isprintable() or text != text.strip() or text == "resource.":
+        raise failure(
+            "TM106",
+            "an attribute's name has at most 255 printable characters and no space around them",
+            "copy the name as the source sends it",
+        )
+    return text
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "must be text")
+    if not value.strip():
+        raise failure("TM108", "is empty", "write a name, or remove the field")
+    return value
+
+
+def _attribute_values(value: object) -> tuple[str, ...]:
+    """One value or a list of them; what is not text is compared as its JSON."""
+    values = cast("list[object]", value) if isinstance(value, list) else [value]
+    if not values:
+        raise failure("TM108", "is an empty list, which nothing matches", "name a value")
+    found: list[str] = []
+    for index, one in enumerate(values):
+        at = {"at": index} if isinstance(value, list) else {}
+        if isinstance(one, dict | list) or one is None:
+            raise failure("TM103", "must be a value or a list of values", "write the value", **at)
+        if isinstance(one, float) and not math.isfinite(one):
+            raise failure("TM103", "must be a finite number", "quote it if it is text", **at)
+        found.append(one if isinstance(one, str) else json.dumps(one))
+    return tuple(found)
+
+
+def _completeness(value: object) -> float:
+    """A share, 0 to 1."""
+    match = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not 0 < float(match.group(1)) <= 100:
+        raise failure(
+            "TM405", f"`{value}` is not a percentage above 0 and up to 100", "write it like `99.9%`"
+        )
+    return float(match.group(1)) / 100
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": durations.PATTERN, "examples": ["10s", "1h"]}
+Duration = Annotated[int, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
+"""Nanoseconds."""
+Granularity = Annotated[
+    int,
+    BeforeValidator(_granularity),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,9}(s|m|h|d)$", "examples": ["10s"]}),
+]
+"""Seconds."""
+_NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255}
+MetricName = Annotated[str, BeforeValidator(_metric_name), WithJsonSchema(_NAME_SCHEMA)]
+Attribute = Annotated[str, BeforeValidator(_attribute), WithJsonSchema(_NAME_SCHEMA)]
+DefinitionName = Annotated[
+    str,
+    BeforeValidator(_definition_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
+]
+_VALUE_SCHEMA = {"type": ["string", "number", "boolean"]}
+AttributeValues = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_attribute_values),
+    WithJsonSchema(
+        {"anyOf": [_VALUE_SCHEMA, {"type": "array", "items": _VALUE_SCHEMA, "minItems": 1}]}
+    ),
+]
+Completeness = Annotated[
+    float,
+    BeforeValidator(_completeness),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PERCENTAGE.pattern}$"}),
+]
+
+
+class Section(BaseModel):
+    """Fields are strict, and those that are not known are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SourceMetric(Section):
+    """One of the names under which agents send the same thing."""
+
+    metric: MetricName = Field(description="A metric's name, as it is sent.")
+
+
+class Source(Section):
+    """What is read."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["metric"]}, {"required": ["any_of"]}]}
+    )
+
+    metric: MetricName | None = Field(default=None, description="The metric's name, as it is sent.")
+    any_of: list[SourceMetric] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_LIST,
+        description="The metric's names, where agents use several for the same thing.",
+    )
+    where: dict[Attribute, AttributeValues] = Field(
+        default_factory=dict,
+        max_length=MAX_LIST,
+        description="Attributes that a point must have, each with its value or one of a list.",
+    )
+    unit: str = Field(description="Unit of the source's points in UCUM: By, s, 1, %, {request}.")
+
+
+class Space(Section):
+    """What a group is."""
+
+    keep: list[Attribute] = Field(
+        max_length=MAX_LIST,
+        description="Attributes that a group keeps; all others are rolled up. The tenant is "
+        "always kept. `resource.NAME` asks the resource alone.",
+    )
+
+
+class Time(Section):
+    """Windows, and how long they wait."""
+
+    granularities: list[Granularity] = Field(
+        min_length=1,
+        max_length=16,
+        description="Window sizes; each a multiple of the next finer one.",
+    )
+    grace: Duration = Field(
+        default=10 * durations.SECOND,
+        description="How far the watermark passes a window's end before the window is sealed.",
+    )
+    corrections: Duration = Field(
+        default=durations.UNITS_NS["h"],
+        description="How late a point may be and still make a new revision; 0s for none.",
+    )
+
+
+class Aggregate(Section):
+    """Two steps: first over time, each stream by itself; then over the streams of a group."""
+
+    over_time: OverTime = Field(description="What becomes of a stream's points in a window.")
+    over_space: OverSpace | None = Field(
+        default=None,
+        description="What becomes of the streams of a group; an increase is summed unless said.",
+    )
+
+
+class Publish(Section):
+    """Where numbers go beside the store, and how long they stay in it."""
+
+    final: bool = Field(default=True, description="One OTLP point a series and window, ever.")
+    upsert: bool = Field(default=False, description="Keyed records that later revisions replace.")
+    keep: dict[Granularity, Duration] = Field(
+        default_factory=dict[int, int],
+        description="How long rows of a granularity are kept: {10s: 2d, 1h: 400d}.",
+    )
+
+
+class Limits(Section):
+    """What a definition may cost."""
+
+    series: int = Field(default=100_000, description="Groups a window; above 0.")
+    beyond: Literal["other"] = Field(
+        default="other", description="Groups beyond the limit are merged, exactly, into `other`."
+    )
+
+
+class ServiceLevel(Section):
+    """What readers may expect. Measured, and part of no version."""
+
+    freshness: Duration | None = Field(
+        default=None, description="From a window's end to its first publication."
+    )
+    completeness: Completeness | None = Field(
+        default=None, description="Share of the points that the first publication counts."
+    )
+
+
+class MetricDefinition(Section):
+    """What is measured and how it is rolled up."""
+
+    api_version: Literal["tidemill/v1"] = Field(alias="apiVersion", description="tidemill/v1")
+    kind: Literal["Metric"] = Field(description="Metric")
+    name: DefinitionName = Field(description="Name of the metric that is published.")
+    description: str | None = Field(default=None, description="What the number means.")
+    owner: str | None = Field(default=None, description="Who answers for it.")
+    source: Source
+    space: Space
+    time: Time
+    aggregate: Aggregate
+    publish: Publish = Field(default_factory=Publish)
+    limits: Limits = Field(default_factory=Limits)
+    service_level: ServiceLevel = Field(default_factory=ServiceLevel)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a definition, for editors."""
+    generated = MetricDefinition.model_json_schema(by_alias=True)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "https://tidemill.dev/schema/v1/metric.json",
+        **generated,
+        "title": "tidemill metric definition",
+    }

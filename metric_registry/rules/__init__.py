@@ -1,0 +1,23 @@
+"""Checks of what a definition means. One file a theme; each rule is a function in one table.
+
+Input: a `Subject`. Output: problems. To add a check: a function beside its neighbours, a line in
+its file's RULES, a code in the catalogue, and a faulty example among the tests.
+"""
+
+from __future__ import annotations
+
+from metric_registry.rules import across, listing, measurement, publication, windows
+from metric_registry.rules.subject import Rule, Settings, Subject
+
+RULES: tuple[Rule, ...] = (
+    *listing.RULES,
+    *measurement.RULES,
+    *windows.RULES,
+    *publication.RULES,
+)
+"""Rules that look at one definition."""
+
+RULES_ACROSS = across.RULES
+"""Rules that look at all definitions together."""
+
+__all__ = ["RULES", "RULES_ACROSS", "Settings", "Subject"]

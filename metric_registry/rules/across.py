@@ -1,0 +1,112 @@
+"""Definitions together: names, sources, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from metric_registry.fields import Problem
+from metric_registry.plan import SEMANTIC_FIELDS, ResolvedDefinition, canonical
+from metric_registry.rules.subject import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A definition and where it is defined."""
+
+    definition: ResolvedDefinition
+    file: str
+    line: int
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+RuleAcross = Callable[[Sequence[Placed], Settings], Iterator[tuple[int, Problem]]]
+"""Gives problems with the index of the definition that each is about."""
+
+
+def one_name_one_definition(
+    placed: Sequence[Placed], settings: Settings
+) -> Iterator[tuple[int, Problem]]:
+    """TM501."""
+    first: dict[str, Placed] = {}
+    for index, one in enumerate(placed):
+        name = one.definition.name
+        before = first.setdefault(name, one)
+        if before is not one:
+            yield (
+                index,
+                Problem(
+                    code="TM501",
+                    message=f"`{name}` is defined already, in {before.where}",
+                    path=("name",),
+                    help="rename one of the two, or remove it",
+                ),
+            )
+
+
+def one_number_one_name(
+    placed: Sequence[Placed], settings: Settings
+) -> Iterator[tuple[int, Problem]]:
+    """TM502: the same semantics under another name."""
+    first: dict[bytes, Placed] = {}
+    for index, one in enumerate(placed):
+        before = first.setdefault(_number(one.definition), one)
+        if before.definition.name != one.definition.name:
+            yield (
+                index,
+                Problem(
+                    code="TM502",
+                    message=f"`{one.definition.name}` is the same number as "
+                    f"`{before.definition.name}` in {before.where}",
+                    path=("name",),
+                    help="keep one of the two, or say in what they differ",
+                ),
+            )
+
+
+def _number(definition: ResolvedDefinition) -> bytes:
+    """What a definition computes, whatever it is called."""
+    resolved = asdict(definition)
+    return canonical({name: resolved[name] for name in SEMANTIC_FIELDS if name != "name"})
+
+
+def few_enough(placed: Sequence[Placed], settings: Settings) -> Iterator[tuple[int, Problem]]:
+    """TM503: an index of a definition fits into a message."""
+    if len(placed) > settings.most_definitions:
+        message = f"{len(placed):,} definitions, and a plan holds {settings.most_definitions:,}"
+        advice = "run several installations"
+        yield settings.most_definitions, Problem(code="TM503", message=message, help=advice)
+
+
+def rollups_have_names_of_their_own(
+    placed: Sequence[Placed], settings: Settings
+) -> Iterator[tuple[int, Problem]]:
+    """TM504: no rollup is named as something that is read."""
+    readers: dict[str, Placed] = {}
+    for one in placed:
+        for metric in one.definition.sources:
+            readers.setdefault(metric, one)
+    for index, one in enumerate(placed):
+        reader = readers.get(one.definition.name)
+        if reader is not None:
+            whose = "its own source" if reader is one else f"a source of `{reader.definition.name}`"
+            yield (
+                index,
+                Problem(
+                    code="TM504",
+                    message=f"the rollup `{one.definition.name}` is named like {whose}",
+                    path=("name",),
+                    help="give the rollup a name of its own",
+                ),
+            )
+
+
+RULES: tuple[RuleAcross, ...] = (
+    one_name_one_definition,
+    one_number_one_name,
+    few_enough,
+    rollups_have_names_of_their_own,
+)

@@ -1,0 +1,37 @@
+"""What a rule is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from metric_registry.durations import UNITS_NS
+from metric_registry.fields import Problem
+from metric_registry.models import MetricDefinition
+from metric_registry.syntax.nodes import Node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the installation can hold; a definition that asks for more is refused."""
+
+    raw_retention_ns: int = 7 * UNITS_NS["d"]
+    """How long the raw topic keeps points."""
+    longest_grace_ns: int = UNITS_NS["h"]
+    most_series: int = 10_000_000
+    most_definitions: int = 65_535
+    """Messages carry a definition's index as u16."""
+    largest_file: int = 4 << 20
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A definition whose fields are valid, with the document it was written in."""
+
+    definition: MetricDefinition
+    root: Node
+    settings: Settings
+
+
+Rule = Callable[[Subject], Iterator[Problem]]
