@@ -1,0 +1,1 @@
+"""The sink: rolled-up windows from the log into ClickHouse, exactly once."""
