@@ -90,7 +90,7 @@ class Aggregation:
         self.dirty: dict[Window, set[int]] = {}
         self.pending: list[tuple[int, int]] = []
         self.pending_since = 0
-        self._publishes = definitions
+        self.definitions = definitions
 
     # --- points -----------------------------------------------------------------------------
 
@@ -123,9 +123,11 @@ class Aggregation:
         return count, beyond
 
     def within_horizon(self, points: PointColumns, watermarks: I64) -> npt.NDArray[np.bool_]:
-        """Points that did not come more than the correction horizon after their pane's end."""
-        oldest = np.maximum(watermarks, EARLIEST + self.key.corrections) - self.key.corrections
-        return window_end(points.times, self.key.pane) >= oldest
+        """All but the points that came late by more than the correction horizon."""
+        ends = window_end(points.times, self.key.pane)
+        sealed = np.maximum(watermarks, EARLIEST + self.key.grace) - self.key.grace
+        horizon = np.maximum(watermarks, EARLIEST + self.key.corrections) - self.key.corrections
+        return (ends > sealed) | (ends >= horizon)
 
     def _remember_where(self, points: PointColumns, offsets: I64, watermarks: I64) -> None:
         if not len(points):
@@ -213,7 +215,7 @@ class Aggregation:
 
     def _publishable(self, level: int, groups: GroupRows) -> GroupRows:
         """The groups of definitions that publish windows of this size."""
-        levels = {index for index, sizes in self._publishes.items() if level in sizes}
+        levels = {index for index, sizes in self.definitions.items() if level in sizes}
         wanted = np.isin(
             self.cells.definition[groups.cells], np.fromiter(levels, np.uint16, len(levels))
         )

@@ -1,0 +1,75 @@
+"""Repeats of a request, recognised by the digest of its bytes for ten minutes.
+
+An agent that never saw the answer sends the same bytes again. What counts is the time at which the
+edge received them, so that a replay of the log decides the same.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from streams.event_time.windows import SECOND
+
+REMEMBERED = 600 * SECOND
+_BUCKET = 60 * SECOND
+_ENTRY = struct.Struct(">16sqq")
+
+
+class Digests:
+    """Digests by the minute in which they were first received."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, dict[bytes, tuple[int, int]]] = {}
+        self._bucket_of: dict[bytes, int] = {}
+        self._changed: set[int] = set()
+        self._newest = 0
+
+    def __len__(self) -> int:
+        return len(self._bucket_of)
+
+    def is_repeat(self, digest: bytes, offset: int, received: int) -> bool:
+        """Whether an earlier record had these bytes; if not, remember that this one has them.
+
+        Asked again about the same offset it answers the same.
+        """
+        bucket = self._bucket_of.get(digest)
+        if bucket is not None:
+            first, when = self._buckets[bucket][digest]
+            if first != offset and received - when < REMEMBERED:
+                return offset > first
+            if first == offset:
+                return False
+            del self._buckets[bucket][digest]
+            self._changed.add(bucket)
+        bucket = received // _BUCKET
+        self._bucket_of[digest] = bucket
+        self._buckets.setdefault(bucket, {})[digest] = (offset, received)
+        self._changed.add(bucket)
+        self._newest = max(self._newest, received)
+        return False
+
+    def forget(self) -> None:
+        """Drop the minutes that no repeat can fall back to."""
+        oldest = (self._newest - REMEMBERED) // _BUCKET
+        for bucket in [bucket for bucket in self._buckets if bucket < oldest]:
+            for digest in self._buckets.pop(bucket):
+                del self._bucket_of[digest]
+            self._changed.add(bucket)
+
+    def changed_blocks(self) -> Iterator[tuple[int, bytes | None]]:
+        """(minute, entries) of the minutes that changed since the last call; None: dropped."""
+        for bucket in sorted(self._changed):
+            entries = self._buckets.get(bucket)
+            if entries is None:
+                yield bucket, None
+            else:
+                yield bucket, b"".join(_ENTRY.pack(d, *where) for d, where in entries.items())
+        self._changed.clear()
+
+    def restore(self, bucket: int, block: bytes) -> None:
+        """Load one minute."""
+        entries = {digest: (at, when) for digest, at, when in _ENTRY.iter_unpack(block)}
+        self._buckets[bucket] = entries
+        self._bucket_of.update(dict.fromkeys(entries, bucket))
+        self._newest = max([self._newest, *(when for _, when in entries.values())])

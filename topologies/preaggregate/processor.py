@@ -1,0 +1,415 @@
+"""The pre-aggregation task: raw points of one partition in, sealed partials out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from metric_registry.plan import Plan, ResolvedDefinition
+from streams.batch import encode_table
+from streams.event_time.windows import EARLIEST, SECOND
+from streams.task.processor import InputRange, InputRecord, OutputRecord
+from topologies.identity.series import Stream, group_labels
+from topologies.partials import PartialRows, split, to_table
+from topologies.preaggregate import state
+from topologies.preaggregate.aggregation import Aggregation, Recomputation
+from topologies.preaggregate.cells import OVER_TIME, TIME_DELTA_INCREASE, Membership
+from topologies.preaggregate.digests import Digests
+from topologies.preaggregate.intake import BATCH, Batch, Intake, idle_mark
+from topologies.preaggregate.panes import PaneKey, PointColumns
+
+PARTIALS = "telemetry.partials"
+PROGRESS = "telemetry.progress"
+LEDGER = "telemetry.ledger"
+DEAD_LETTER = "telemetry.dead-letter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreaggregateConfig:
+    """What all pre-aggregation tasks of a deployment agree on. Times in ns.
+
+    Attributes:
+        plan: The definitions.
+        live: The topic whose data moves event time; in all others markers do.
+        sources: Partitions of the input topic, that is sources of a time domain.
+        shard_partitions: Partitions of `telemetry.partials`.
+        key: Secret that fingerprints are made with.
+        stream_gap: Silence after which a stream is unknown.
+        settle: How long late points wait for their neighbours before a revision.
+    """
+
+    plan: Plan
+    live: str = "telemetry.raw"
+    sources: int
+    shard_partitions: int
+    key: bytes
+    stream_gap: int = 900 * SECOND
+    settle: int = 2 * SECOND
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of points and records; written to the ledger when it changes."""
+
+    points: int = 0
+    late: int = 0
+    beyond: int = 0
+    rejected: int = 0
+    repeats: int = 0
+    malformed: int = 0
+
+
+@dataclass(slots=True)
+class _Job:
+    """A seal or a revision that waits for past records."""
+
+    aggregation: Aggregation
+    redone: Recomputation
+    frontier: int
+    offset: int
+    idle: bool
+    digests: Digests = field(default_factory=Digests)
+    watermark: int = EARLIEST
+
+
+class PreaggregateProcessor:
+    """A `streams.task.processor.Processor` over `telemetry.raw` or a history topic."""
+
+    def __init__(self, config: PreaggregateConfig, topic: str, partition: int) -> None:
+        self._config = config
+        self._topic = topic
+        self._partition = partition
+        self._source = f"{topic}/{partition}"
+        self._live = topic == config.live
+        self._intake = Intake(self._live, config.key)
+        self.aggregations = [
+            Aggregation(key, levels, members, config.stream_gap)
+            for key, levels, members in pane_keys(config.plan)
+        ]
+        self.watermark = EARLIEST
+        self.received = 0
+        self.counts = Counts()
+        self._told = Counts()
+        self._position = 0
+        self._replay_from: int | None = None
+        self._refill_until = 0
+        self._jobs: deque[_Job] = deque()
+        self._outputs: list[OutputRecord] = []
+        self._blocks = state.Blocks()
+
+    # --- restoring ---------------------------------------------------------------------------
+
+    def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> None:
+        restored = self._blocks.restore(blocks, self._intake, self.aggregations, self._config.plan)
+        self._learn_streams()
+        for aggregation in self.aggregations:
+            aggregation.panes.grow(aggregation.cells.streams)
+        if restored is None:
+            return
+        self._blocks.restore_bases(self.aggregations)
+        self.watermark = restored["watermark"]
+        self.received = restored["received"]
+        self.counts = Counts(**restored["counts"])
+        self._told = Counts(**restored["counts"])
+        self._position = restored["position"]
+        self._refill_until = self._position
+        self._replay_from = min(restored["refill_from"], self._position)
+
+    def replay_from(self) -> int | None:
+        return self._replay_from
+
+    def _refill(self, records: Sequence[InputRecord]) -> None:
+        """Put the points of panes that were open at the snapshot back where they were."""
+        for cut in range(0, len(records), BATCH):
+            part = records[cut : cut + BATCH]
+            batch = self._intake.read(part)
+            for aggregation in self.aggregations:
+                wanted = aggregation.cells.wanted()[batch.points.slots]
+                mask = wanted & ~aggregation.panes.late(batch.points)
+                aggregation.panes.add(batch.points.where(mask))
+
+    # --- processing --------------------------------------------------------------------------
+
+    def process(self, records: Sequence[InputRecord]) -> int:
+        consumed = 0
+        if self._refill_until and records and records[0].offset < self._refill_until:
+            old = [r for r in records if r.offset < self._refill_until]
+            self._refill(old)
+            consumed = len(old)
+        while consumed < len(records):
+            part = records[consumed : consumed + BATCH]
+            consumed += self._process_part(part)
+            if self._jobs:
+                break
+        return consumed
+
+    def _process_part(self, records: Sequence[InputRecord]) -> int:
+        batch = self._intake.read(records)
+        self._learn_streams()
+        before, after = self._watermarks(batch)
+        start = 0
+        for index in range(batch.records):
+            self.received = max(self.received, batch.received[index])
+            if not self._something_due(after[index]):
+                continue
+            self._apply(batch, records, start, index + 1, before)
+            start = index + 1
+            self.watermark = after[index]
+            self._position = records[index].offset + 1
+            self._seal_and_revise(records[index].offset, batch.idle[index])
+            if self._jobs:
+                return start
+        self._apply(batch, records, start, batch.records, before)
+        self.watermark = after[-1]
+        self._position = records[-1].offset + 1
+        return batch.records
+
+    def _watermarks(self, batch: Batch) -> tuple[list[int], list[int]]:
+        """The partition's watermark before and after each record."""
+        after = list(itertools.accumulate(batch.moves_to, max, initial=self.watermark))
+        return after[:-1], after[1:]
+
+    def _something_due(self, watermark: int) -> bool:
+        return any(
+            aggregation.due(watermark) is not None or self._settled(aggregation)
+            for aggregation in self.aggregations
+        )
+
+    def _settled(self, aggregation: Aggregation) -> bool:
+        since = aggregation.pending_since + self._config.settle
+        return bool(aggregation.pending) and self.received >= since
+
+    def _apply(
+        self,
+        batch: Batch,
+        records: Sequence[InputRecord],
+        start: int,
+        end: int,
+        watermarks: list[int],
+    ) -> None:
+        """Count records [start, end): no window seals between them."""
+        if start == end:
+            return
+        self.counts.repeats += sum(start <= index < end for index in batch.repeats)
+        self.counts.rejected += sum(batch.rejected.get(index, 0) for index in range(start, end))
+        for refused in batch.refused:
+            if start <= refused.index < end:
+                self.counts.malformed += 1
+                self._dead_letter(records[refused.index], refused.code, refused.reason)
+        low, high = np.searchsorted(batch.record, (start, end)).tolist()
+        if low == high:
+            return
+        offsets = np.array([record.offset for record in records], np.int64)
+        whose = batch.record[low:high]
+        every = batch.points
+        points = PointColumns(
+            every.slots[low:high],
+            every.times[low:high],
+            every.starts[low:high],
+            every.raws[low:high],
+            every.metas[low:high],
+        )
+        marks = np.array(watermarks, np.int64)[whose]
+        self.counts.points += high - low
+        received = batch.received[start]
+        for aggregation in self.aggregations:
+            late, beyond = aggregation.add(points, offsets[whose], marks, received)
+            self.counts.late += late
+            self.counts.beyond += beyond
+
+    def _seal_and_revise(self, offset: int, idle: bool) -> None:
+        for aggregation in self.aggregations:
+            if self._settled(aggregation):
+                redone = aggregation.revise(offset)
+                if redone is not None:
+                    self._enqueue(_Job(aggregation, redone, EARLIEST, offset, idle))
+            frontier = aggregation.due(self.watermark)
+            if frontier is None:
+                continue
+            redone = aggregation.before_seal(frontier, offset)
+            if redone is not None:
+                self._enqueue(_Job(aggregation, redone, frontier, offset, idle))
+            else:
+                self._seal(aggregation, frontier, None, offset, idle)
+
+    def _seal(
+        self,
+        aggregation: Aggregation,
+        frontier: int,
+        redone: Recomputation | None,
+        offset: int,
+        idle: bool,
+    ) -> None:
+        after = aggregation.panes.frontier
+        found = aggregation.seal(frontier, redone)
+        aggregation.forget(self.watermark)
+        self._intake.digests.forget()
+        meta = {"kind": "seal", "after": after, "until": frontier, "offset": offset, "idle": idle}
+        self._emit(aggregation.key, meta, aggregation.partial_rows(found))
+        self._outputs.append(self._progress({**meta, "pane": aggregation.key.text()}))
+        self._tell_ledger()
+
+    # --- recomputation -----------------------------------------------------------------------
+
+    def _enqueue(self, job: _Job) -> None:
+        job.watermark = job.redone.watermark
+        self._jobs.append(job)
+
+    def needs(self) -> InputRange | None:
+        if not self._jobs:
+            return None
+        redone = self._jobs[0].redone
+        return InputRange(redone.first, redone.last + 1)
+
+    def supply(self, records: Sequence[InputRecord], done: bool) -> None:
+        job = self._jobs[0]
+        for cut in range(0, len(records), BATCH):
+            part = records[cut : cut + BATCH]
+            batch = self._intake.read(part, job.digests)
+            after = list(itertools.accumulate(batch.moves_to, max, initial=job.watermark))
+            job.watermark = after[-1]
+            marks = np.array(after[:-1], np.int64)[batch.record]
+            within = job.aggregation.within_horizon(batch.points, marks)
+            job.redone.keep(batch.points.where(within))
+        if not done:
+            return
+        self._jobs.popleft()
+        if job.redone.seal:
+            self._seal(job.aggregation, job.frontier, job.redone, job.offset, job.idle)
+        else:
+            found = job.aggregation.revised(job.redone)
+            meta = {"kind": "revision", "offset": job.offset}
+            self._emit(job.aggregation.key, meta, job.aggregation.partial_rows(found))
+
+    # --- outputs -----------------------------------------------------------------------------
+
+    def _emit(self, key: PaneKey, meta: dict[str, Any], rows: PartialRows) -> None:
+        common = {
+            **meta,
+            "pane": key.text(),
+            "domain": self._topic,
+            "source": self._source,
+            "sources": self._config.sources,
+        }
+        for partition, parts in split(rows, self._config.shard_partitions):
+            for number, part in enumerate(parts):
+                if meta["kind"] == "revision" and not len(part):
+                    continue
+                last = number == len(parts) - 1
+                table = to_table(part, self._config.plan, {**common, "last": last})
+                self._outputs.append(
+                    OutputRecord(PARTIALS, partition, self._source.encode(), encode_table(table))
+                )
+
+    def _progress(self, meta: dict[str, Any]) -> OutputRecord:
+        body = {
+            **meta,
+            "source": self._source,
+            "domain": self._topic,
+            "sources": self._config.sources,
+            "watermark": self.watermark,
+        }
+        return OutputRecord(PROGRESS, 0, self._source.encode(), json.dumps(body).encode())
+
+    def _tell_ledger(self) -> None:
+        if self.counts == self._told:
+            return
+        self._told = Counts(**state.counts_of(self.counts))
+        noteworthy = state.counts_of(self.counts)
+        body = {"source": self._source, "watermark": self.watermark, **noteworthy}
+        self._outputs.append(
+            OutputRecord(LEDGER, 0, self._source.encode(), json.dumps(body).encode())
+        )
+
+    def _dead_letter(self, record: InputRecord, code: str, reason: str) -> None:
+        key = f"{self._source}/{record.offset}".encode()
+        headers = (("code", code.encode()), ("reason", reason.encode()), *record.headers)
+        self._outputs.append(OutputRecord(DEAD_LETTER, 0, key, record.value, headers))
+
+    def outputs(self) -> list[OutputRecord]:
+        drained, self._outputs = self._outputs, []
+        return drained
+
+    def urgent(self) -> bool:
+        return bool(self._outputs)
+
+    def before_commit(self, position: int) -> list[OutputRecord]:
+        return []
+
+    def idle(self, now_ms: int) -> list[OutputRecord]:
+        if not self._live:
+            return []
+        value, headers = idle_mark(now_ms * 1_000_000)
+        return [OutputRecord(self._topic, self._partition, None, value, headers)]
+
+    # --- streams -----------------------------------------------------------------------------
+
+    def _learn_streams(self) -> None:
+        """Match streams that are new in the series table with the definitions, once each."""
+        series = self._intake.series
+        for slot in range(self.aggregations[0].cells.streams if self.aggregations else 0, len(series)):
+            stream = series.stream(slot)
+            chosen = self._config.plan.matches(stream.metric, stream.lookup)
+            for aggregation in self.aggregations:
+                members = [i for i in chosen if i in aggregation.definitions]
+                aggregation.cells.add_stream(
+                    [m for i in members if (m := _member(i, self._config.plan, stream)) is not None]
+                )
+
+    # --- state -------------------------------------------------------------------------------
+
+    def snapshot(self, position: int) -> dict[bytes, bytes | None]:
+        open_offsets = [a.first_open_offset() for a in self.aggregations]
+        refill_from = min([at for at in open_offsets if at is not None], default=self._position)
+        meta = {
+            "position": self._position,
+            "refill_from": refill_from,
+            "watermark": self.watermark,
+            "received": self.received,
+            "counts": state.counts_of(self.counts),
+        }
+        return self._blocks.changed(meta, self._intake, self.aggregations, self._config.plan)
+
+    def stats(self) -> dict[str, Any]:
+        """Watermark, open windows, streams and what became of points; for people."""
+        return {
+            "source": self._source,
+            "watermark": self.watermark,
+            "received": self.received,
+            "streams": len(self._intake.series),
+            "waiting_for": [job.aggregation.key.text() for job in self._jobs],
+            **state.counts_of(self.counts),
+            "panes": [aggregation.stats() for aggregation in self.aggregations],
+        }
+
+
+def pane_keys(plan: Plan) -> list[tuple[PaneKey, tuple[int, ...], dict[int, set[int]]]]:
+    """The pane keys of a plan, each with its window sizes and, by definition, those it publishes."""
+    found: dict[PaneKey, dict[int, set[int]]] = {}
+    for index, definition in enumerate(plan.definitions):
+        key = PaneKey(definition.finest * SECOND, definition.grace_ns, definition.corrections_ns)
+        sizes = {seconds * SECOND for seconds in definition.granularities}
+        found.setdefault(key, {})[index] = sizes
+    return [
+        (key, tuple(sorted(set[int]().union(*members.values()))), members)
+        for key, members in sorted(found.items(), key=lambda item: item[0].text())
+    ]
+
+
+def _member(index: int, plan: Plan, stream: Stream) -> Membership | None:
+    """The stream's cell in a definition; None where its kind does not suit the aggregate."""
+    definition: ResolvedDefinition = plan.definitions[index]
+    kind = OVER_TIME[definition.over_time]
+    if definition.over_time == "increase":
+        if stream.is_delta:
+            kind = TIME_DELTA_INCREASE
+        elif not (stream.is_cumulative and stream.is_monotonic):
+            return None
+    labels, group = group_labels(stream, definition.keep)
+    return Membership(index, kind, group, labels)
