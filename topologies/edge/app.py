@@ -1,0 +1,264 @@
+"""The edge as a service: sockets, the log, the clock; what to do is decided elsewhere (S)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from topologies.edge.answers import Answer, Encoding, failure
+from topologies.edge.budget import Budget
+from topologies.edge.clock import ClockWatch
+from topologies.edge.config import EdgeConfig
+from topologies.edge.counters import Counters
+from topologies.edge.head import Admitted, Head, admit, too_large
+from topologies.edge.log import KafkaLog
+from topologies.edge.receive import (
+    Accepted,
+    answer_for,
+    busy,
+    kept_answer,
+    log_away,
+    receive,
+)
+from topologies.edge.records import Outcome, Record
+from topologies.edge.server import listen, make_server
+
+logger = logging.getLogger("tidemill.edge")
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_REQUEST_OVERHEAD = 4096  # what a request holds beside its body
+_ON_THE_LOOP = 16 * 1024  # bodies up to this size are handled without a thread
+_DRAIN_BYTES, _DRAIN_S = 1024 * 1024, 2.0
+_LOOK_S = 1.0
+
+
+class EdgeService:
+    """One edge. `run` serves until `stop` is set, then answers what is under way and ends."""
+
+    def __init__(self, config: EdgeConfig) -> None:
+        self.config = config
+        self.counters = Counters()
+        self.budget = Budget(config.max_in_flight)
+        self.clock = ClockWatch()
+        self.started = asyncio.Event()
+        self.port = config.port
+        self._log = KafkaLog(
+            config.bootstrap,
+            {
+                config.raw_topic: (config.partitions, {}),
+                config.dead_letter_topic: (1, {"retention.ms": str(90 * 86_400_000)}),
+            },
+            replication=config.replication,
+            request_timeout=config.append_timeout,
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set. Raises EdgeConfigError when the port can't be had."""
+        listener = listen(self.config.host, self.config.port)
+        self.port = listener.getsockname()[1]
+        server = make_server(self, self.config)
+        await self._log.start()
+        watch = asyncio.create_task(self._watch_clock())
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        stopping = asyncio.create_task(stop.wait())
+        self.started.set()
+        logger.info("the edge takes OTLP/HTTP at http://%s:%d", self.config.host, self.port)
+        try:
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            server.should_exit = True
+            await serving
+        finally:
+            stopping.cancel()
+            watch.cancel()
+            listener.close()
+            await self._log.stop()
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """One HTTP request (ASGI 3)."""
+        try:
+            answer = await self._answer(scope, receive)
+        except _Disconnected:
+            self.counters.refused["disconnected"] += 1
+            return
+        except Exception:
+            logger.exception("a request failed within the edge; its agent is told to retry later")
+            answer = failure(500, "internal", "the edge failed; see its log", Encoding.JSON)
+        self.counters.requests[str(answer.status)] += 1
+        if answer.reason:
+            self.counters.refused[answer.reason] += 1
+        headers = [(b"content-type", answer.content_type.encode())]
+        headers += [(name.encode(), value.encode()) for name, value in answer.headers]
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: dict[str, Any], receive: Receive) -> Answer:
+        headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            headers[name.decode("latin-1")] = value.decode("latin-1")
+        client = scope.get("client")
+        head = Head(scope["method"], scope["path"], headers, client[0] if client else None)
+        if head.method in ("GET", "HEAD") and head.path in ("/health", "/metrics"):
+            return self._health() if head.path == "/health" else self._metrics()
+        admitted = admit(head, self.config)
+        if isinstance(admitted, Answer):
+            return await self._answer_early(admitted, receive)
+        held = _Held(self.budget)
+        try:
+            return await self._ingest(admitted, receive, held)
+        finally:
+            held.release()
+
+    async def _ingest(self, request: Admitted, receive_event: Receive, held: _Held) -> Answer:
+        body = await self._read_body(request, receive_event, held)
+        if isinstance(body, Answer):
+            return await self._answer_early(body, receive_event)
+        partitions = self._log.partitions(self.config.raw_topic)
+        if partitions is None:
+            return log_away(request.encoding, self.config)
+        self.counters.received_bytes += len(body)
+        received_ns = self._now_ns()
+
+        def decide() -> Any:
+            return receive(
+                request, body, self.config, received_ns=received_ns, partitions=partitions
+            )
+
+        small = len(body) <= _ON_THE_LOOP and request.coding == "identity"
+        decided = decide() if small else await asyncio.to_thread(decide)
+        if isinstance(decided, Answer):
+            return decided
+        if not isinstance(decided, Accepted):
+            outcomes = await self._append([decided.letter])
+            self.counters.dead_letters += outcomes.count(Outcome.APPENDED)
+            return kept_answer(request, decided, outcomes, self.config)
+        self.counters.inflated_bytes += decided.inflated
+        if not held.take(decided.inflated):
+            return busy(request.encoding, self.config)
+        outcomes = await self._append(decided.records)
+        self._count(decided, outcomes)
+        return answer_for(request, decided, outcomes, self.config)
+
+    async def _append(self, records: Sequence[Record]) -> list[Outcome]:
+        started = time.monotonic()
+        outcomes = await self._log.append(records, self.config.append_timeout)
+        self.counters.append_seconds += time.monotonic() - started
+        self.counters.appends += 1
+        return outcomes
+
+    def _count(self, accepted: Accepted, outcomes: Sequence[Outcome]) -> None:
+        for index, outcome in enumerate(outcomes):
+            if outcome is not Outcome.APPENDED:
+                continue
+            if index < accepted.pieces:
+                self.counters.pieces += 1
+                self.counters.piece_bytes += len(accepted.records[index].value)
+            else:
+                self.counters.dead_letters += 1
+        self.counters.rejected_points += sum(piece.points for piece in accepted.refused)
+
+    async def _read_body(
+        self, request: Admitted, receive_event: Receive, held: _Held
+    ) -> bytes | Answer:
+        if not held.take(_REQUEST_OVERHEAD):
+            return busy(request.encoding, self.config)
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self.config.body_timeout):
+                while True:
+                    async with asyncio.timeout(self.config.body_idle_timeout):
+                        chunk, more = await _next_chunk(receive_event)
+                    size += len(chunk)
+                    if size > self.config.max_body:
+                        return too_large(request.encoding, self.config)
+                    if not held.take(len(chunk)):
+                        return busy(request.encoding, self.config)
+                    chunks.append(chunk)
+                    if not more:
+                        return b"".join(chunks)
+        except TimeoutError:
+            message = "the body came too slowly"
+            close = (("connection", "close"),)
+            return failure(408, "slow-body", message, request.encoding, close)
+
+    async def _answer_early(self, answer: Answer, receive_event: Receive) -> Answer:
+        """An answer given before the body was read: read a little of it, or close after."""
+        if ("connection", "close") in answer.headers:
+            return answer
+        read = 0
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                while read <= _DRAIN_BYTES:
+                    chunk, more = await _next_chunk(receive_event)
+                    read += len(chunk)
+                    if not more:
+                        return answer
+        except TimeoutError:
+            pass
+        headers = (*answer.headers, ("connection", "close"))
+        return Answer(answer.status, answer.content_type, answer.body, answer.reason, headers)
+
+    def _health(self) -> Answer:
+        state = {"status": "ok" if self._log.up else "log-away", "bootstrap": self.config.bootstrap}
+        body = json.dumps(state).encode()
+        return Answer(200 if self._log.up else 503, "application/json", body)
+
+    def _metrics(self) -> Answer:
+        text = self.counters.prometheus(
+            in_flight=self.budget.used,
+            clock_jumps=self.clock.jumps,
+            log_up=self._log.up,
+            log_lost=self._log.lost,
+        )
+        return Answer(200, "text/plain; version=0.0.4; charset=utf-8", text.encode())
+
+    async def _watch_clock(self) -> None:
+        while True:
+            self._now_ns()
+            await asyncio.sleep(_LOOK_S)
+
+    def _now_ns(self) -> int:
+        wall = time.time_ns()
+        jump = self.clock.look(wall, time.monotonic_ns())
+        if jump:
+            logger.warning(
+                "the clock of this machine jumped by %+.1f s; points without a time and the check "
+                "for points from the future go by it: look after the time service (NTP)",
+                jump / 1e9,
+            )
+        return wall
+
+
+class _Disconnected(Exception):
+    """The client went away before its request was complete."""
+
+
+class _Held:
+    """What one request has taken from the budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._amount = 0
+
+    def take(self, amount: int) -> bool:
+        taken = self._budget.take(amount, held=self._amount)
+        self._amount += amount if taken else 0
+        return taken
+
+    def release(self) -> None:
+        self._budget.give_back(self._amount)
+        self._amount = 0
+
+
+async def _next_chunk(receive_event: Receive) -> tuple[bytes, bool]:
+    event = await receive_event()
+    if event["type"] != "http.request":
+        raise _Disconnected
+    return event.get("body", b""), event.get("more_body", False)

@@ -1,0 +1,41 @@
+"""Records for the log, and what became of them: the seam between core and shell (C)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record to append. `partition` is explicit: the key's hash decided it."""
+
+    topic: str
+    partition: int
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+class Outcome(enum.Enum):
+    """What the log said of a record."""
+
+    APPENDED = "appended"
+    UNKNOWN = "unknown"  # refused for now, or no answer: it may or may not be on the log
+    REFUSED = "refused"  # never will be
+
+
+class Log(Protocol):
+    """Where records go."""
+
+    def partitions(self, topic: str) -> int | None:
+        """How many partitions the topic has; None while the log is away."""
+        ...
+
+    async def append(self, records: Sequence[Record], timeout: float) -> list[Outcome]:
+        """Append all; one outcome each, after at most `timeout` seconds. Never raises."""
+        ...

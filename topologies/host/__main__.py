@@ -1,0 +1,50 @@
+"""`python -m topologies.host`: measure this machine and deliver by OTLP, as a process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from topologies.host.app import HostConfig, HostConfigError, run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM. Exit codes: 0 fine, 2 wrong settings."""
+    parser = argparse.ArgumentParser(prog="python -m topologies.host", description=__doc__)
+    parser.add_argument("--endpoint", default=HostConfig.endpoint)
+    parser.add_argument("--interval", type=float, default=HostConfig.interval, help="seconds")
+    parser.add_argument(
+        "--token-variable",
+        metavar="NAME",
+        help="environment variable that holds the token; none on loopback",
+    )
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    token = os.environ.get(options.token_variable) if options.token_variable else None
+    try:
+        config = HostConfig(options.endpoint, options.interval, token)
+    except HostConfigError as error:
+        print(f"host: {error}", file=sys.stderr)
+        return 2
+    asyncio.run(_run(config))
+    return 0
+
+
+async def _run(config: HostConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await run(config, stop=stop)
+    # An export that is waiting to retry holds a thread that nothing needs any more.
+    logging.shutdown()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
