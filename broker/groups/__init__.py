@@ -1,0 +1,1 @@
+"""Consumer groups and their offsets: the classic group protocol as a pure core."""
