@@ -223,7 +223,7 @@ class SimulatedDisk:
     """
 
     def __init__(self) -> None:
-        self._done: list[tuple[bytes, bytes | None] | Checkpoint] = []
+        self.done: list[tuple[bytes, bytes | None] | Checkpoint] = []
         self._flushed = 0
 
     def open(self) -> _DiskStore:
@@ -232,24 +232,24 @@ class SimulatedDisk:
 
     def crash(self, rng: random.Random) -> None:
         """Lose some of what was not flushed."""
-        del self._done[rng.randint(self._flushed, len(self._done)) :]
+        del self.done[rng.randint(self._flushed, len(self.done)) :]
 
     def lose(self) -> None:
         """Lose everything."""
-        self._done.clear()
+        self.done.clear()
         self._flushed = 0
 
     def flush(self) -> None:
-        self._flushed = len(self._done)
+        self._flushed = len(self.done)
 
     def record(self, changes: Mapping[bytes, bytes | None], checkpoint: Checkpoint) -> None:
-        self._done.extend(changes.items())
-        self._done.append(checkpoint)
+        self.done.extend(changes.items())
+        self.done.append(checkpoint)
 
     def replay(self) -> Iterator[tuple[Mapping[bytes, bytes | None], Checkpoint | None]]:
         """Everything on the disk, to be written into a store in this order."""
         changes: dict[bytes, bytes | None] = {}
-        for item in self._done:
+        for item in self.done:
             if isinstance(item, Checkpoint):
                 yield changes, item
                 changes = {}
@@ -282,6 +282,9 @@ class _DiskStore(MemoryStore):
 class TaskDriver:
     """One task on an in-memory log. `seed` also draws how input is cut into fetches."""
 
+    task_type: type[Task] = Task
+    host_type: type[TaskHost] = TaskHost
+
     def __init__(
         self,
         log: MemoryLog,
@@ -306,7 +309,7 @@ class TaskDriver:
         self._topology = topology
         self._rng = random.Random(seed)
         self._cut = seed is not None
-        self._faults = faults or _no_faults
+        self.faults = faults or _no_faults
         self._starts = 0
         log.create(self.changelog, log.partitions(topic))
         log.create(topology.settings.dead_letter_topic, 1)
@@ -317,8 +320,8 @@ class TaskDriver:
     def start(self) -> None:
         """A new process takes the task over."""
         self._starts += 1
-        self.task = Task(self.id, self._topology.settings)
-        self.host = TaskHost(
+        self.task = self.task_type(self.id, self._topology.settings)
+        self.host = self.host_type(
             self.id, self._topology.factory, self.disk.open, lambda: self.wall_clock_ms
         )
         self.session: ProducerSession | None = None
@@ -375,15 +378,16 @@ class TaskDriver:
 
     def turn(self) -> bool:
         """Do one pending effect, or fetch; False when there is neither. May raise `Crash`."""
-        if self.pending:
-            at = self._rng.randrange(len(self.pending)) if self._cut else 0
-            effect = self.pending.pop(at)
-            self._faults(f"before {type(effect).__name__}")
+        ready = [effect for effect in self.pending if not self._blocked(effect)]
+        if ready:
+            effect = self._rng.choice(ready) if self._cut else ready[0]
+            self.pending.remove(effect)
+            self.faults(f"before {type(effect).__name__}")
             try:
-                event = self._perform(effect)
+                event = self.perform(effect)
             except StreamsError as error:
                 event = ev.Failed(_lane(effect), error)
-            self._faults(f"after {type(effect).__name__}")
+            self.faults(f"after {type(effect).__name__}")
             self.step(event)
             return True
         return self.fetch_some()
@@ -413,7 +417,14 @@ class TaskDriver:
                 case _:
                     self.pending.append(effect)
 
-    def _perform(self, effect: Effect) -> Event:
+    def _blocked(self, effect: Effect) -> bool:
+        """Whether it waits for somebody else's open transaction."""
+        if not isinstance(effect, ev.ReadChangelog):
+            return False
+        return self.log.bounds(self.changelog, self.id.partition)[1] <= effect.start
+
+    def perform(self, effect: Effect) -> Event:
+        """What the shell of a worker does, against the in-memory log."""
         match effect:
             case ev.InitProducer():
                 self.session = self.log.init_producer(self.transactional_id)
@@ -424,14 +435,14 @@ class TaskDriver:
                     *changelog, *self.log.bounds(self.id.topic, self.id.partition)
                 )
             case ev.ReadChangelog(start, end):
-                return self._read_changelog(start, end)
+                return self.read_changelog(start, end)
             case ev.ReadRange(start, end):
                 limit = self._rng.randint(1, 8) if self._cut else 1 << 30
                 return ev.RangeRead(
                     *self.log.fetch(self.id.topic, self.id.partition, start, limit, end=end)
                 )
             case ev.Commit(outputs, changelog):
-                return self._commit(outputs, changelog)
+                return self.commit(outputs, changelog)
             case ev.CloseTask():
                 self.host.close()
                 return ev.Closed()
@@ -440,31 +451,34 @@ class TaskDriver:
             case _:
                 return self.host.perform(effect)
 
-    def _read_changelog(self, start: int, end: int) -> Event:
+    def read_changelog(self, start: int, end: int) -> Event:
+        """Some committed records of the changelog."""
+        limit = self._topology.settings.restore_records
         records, next_offset = self.log.fetch(
-            self.changelog, self.id.partition, start, self._topology.settings.restore_records
+            self.changelog, self.id.partition, start, limit, end=end
         )
         found = [ChangelogRecord(r.key or b"", r.value, r.offset) for r in records]
-        return ev.ChangelogRead(found, min(next_offset, max(end, start)))
+        return ev.ChangelogRead(found, next_offset)
 
-    def _commit(
+    def commit(
         self, outputs: Sequence[OutputRecord], changelog: Sequence[ChangelogRecord]
     ) -> Event:
+        """One transaction."""
         session = self.session
         assert session is not None
-        self._faults("begin")
+        self.faults("begin")
         self.log.begin(session)
         last = 0
         for output in outputs:
-            self._faults("send output")
+            self.faults("send output")
             self.log.send(session, output)
         for record in changelog:
-            self._faults("send state")
+            self.faults("send state")
             target = OutputRecord(self.changelog, self.id.partition, record.key, record.value)
             _, last = self.log.send(session, target)
-        self._faults("end transaction")
+        self.faults("end transaction")
         self.log.commit(session)
-        self._faults("transaction ended")
+        self.faults("transaction ended")
         return ev.Committed(last + 1)
 
 

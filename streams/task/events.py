@@ -241,7 +241,10 @@ class FindBounds:
 
 @dataclass(frozen=True, slots=True)
 class ReadChangelog:
-    """Read committed records of [start, end), some at a time."""
+    """Read committed records of [start, end), some at a time, and none behind: they are another's.
+
+    Waits while the last stable offset is before `end`.
+    """
 
     start: int
     end: int

@@ -156,8 +156,17 @@ class TaskHost:
         self._idle_outputs = []
         self._processor = self._factory(self._task.topic, self._task.partition)
         blocks = self._counted_blocks()
-        self._processor.restore(blocks)
-        for _ in blocks:  # the manifest needs them all, whatever the processor read
+        try:
+            self._processor.restore(blocks)
+        finally:  # a damaged block may be why restore() raised: then this is the better error
+            self._check_manifest(blocks, position)
+        return ProcessorLoaded(self._processor.replay_from())
+
+    def _check_manifest(
+        self, blocks: Iterator[tuple[bytes, bytes]], position: Position | None
+    ) -> None:
+        """Raises `MustRestore` unless the blocks, read to the last, are those of the position."""
+        for _ in blocks:
             pass
         found = (self._manifest.blocks, self._manifest.digest)
         if position is not None and found != (position.blocks, position.digest):
@@ -166,7 +175,6 @@ class TaskHost:
                 f"its position says {position.blocks} and {position.digest:x}",
                 local=True,
             )
-        return ProcessorLoaded(self._processor.replay_from())
 
     def _counted_blocks(self) -> Iterator[tuple[bytes, bytes]]:
         for key, value in self._opened.blocks():

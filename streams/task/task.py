@@ -181,6 +181,7 @@ class Task:
     def _on_bounds_found(self, event: ev.BoundsFound) -> None:
         self._done("log")
         self._bounds = event
+        self.input_end = event.input_end
         start = event.changelog_start
         if self._local is not None:
             start = self._local.changelog_offset
@@ -229,8 +230,7 @@ class Task:
             self._origin = start
         self._reset_input()
         self.position = start
-        self.input_end = max(self.input_end, self._bounds.input_end)
-        self._empty_at_start = self._bounds.input_start == self._bounds.input_end
+        self._empty_at_start = self._bounds.input_start == self.input_end
         self.phase = Phase.REPLAYING
         self._seek(start)
 
@@ -240,10 +240,10 @@ class Task:
         if committed is None:
             return max(first, replay_from or 0)
         where = f"{self.id.topic}/{self.id.partition}"
-        if committed.offset > self._bounds.input_end:
+        if committed.offset > self.input_end:
             self._fail(
                 Fatal(
-                    f"{where} ends at {self._bounds.input_end:,}, but {committed.offset:,} "
+                    f"{where} ends at {self.input_end:,}, but {committed.offset:,} "
                     "records of it were counted",
                     "The topic was made anew or lost records; give the app another name to start "
                     "over",
@@ -461,22 +461,26 @@ class Task:
         if self.phase is not Phase.RUNNING or not self._dirty or "log" in self._flight:
             return False
         waited = self._now - self._last_commit >= self.settings.commit_interval_ms
-        rejected = any(offset < self.position for offset in self._dead)
-        return self._urgent or rejected or waited
+        return self._urgent or bool(self._dead_by_now()) or waited
+
+    def _dead_by_now(self) -> list[int]:
+        """Offsets of dead letters that the next transaction carries."""
+        return sorted(offset for offset in self._dead if offset < self.position)
 
     def _snapshot_due(self) -> bool:
         return self._now - self._last_snapshot >= self.settings.snapshot_interval_ms
 
     def _prepare(self, *, snapshot: bool) -> None:
         committed = self.committed
+        passed = sorted(offset for offset in self._skipped if offset < self.position)
         position = Position(
             offset=self.position,
             snapshot=None if committed is None else committed.snapshot,
             origin=self._origin,
             lineage=self._lineage,
-            skipped=tuple(sorted(self._skipped)[-MAX_SKIPPED:]),
+            skipped=tuple(passed[-MAX_SKIPPED:]),
         )
-        extra = [self._dead.pop(offset) for offset in sorted(self._dead) if offset < self.position]
+        extra = [self._dead.pop(offset) for offset in self._dead_by_now()]
         self._dirty = self._urgent = False
         self._last_commit = self._now
         if snapshot:
@@ -535,8 +539,8 @@ class Task:
         if self._flight:
             return
         clean = self.phase is Phase.RUNNING and self._needs is None and not self._reload
-        snapshot = None if self.committed is None else self.committed.snapshot
-        if clean and (self._dirty or self._dead or (self.committed and snapshot != self.position)):
+        stale = self.committed is not None and self.committed.snapshot != self.position
+        if clean and (self._dirty or self._dead_by_now() or stale):
             self._prepare(snapshot=True)
         elif clean and self._goal is Phase.SUSPENDED:
             self.phase = Phase.SUSPENDED
