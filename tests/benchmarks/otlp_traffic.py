@@ -13,10 +13,10 @@ START = 1_700_000_000 * SECOND
 
 def requests(series: int, points_a_message: int = 1000, time: int = START) -> list[bytes]:
     """Messages that together hold one point of each series, cumulative monotonic sums."""
-    made: list[bytes] = []
-    for first in range(0, series, points_a_message):
-        made.append(_request(first, min(points_a_message, series - first), time))
-    return made
+    return [
+        _request(first, min(points_a_message, series - first), time)
+        for first in range(0, series, points_a_message)
+    ]
 
 
 def _request(first: int, points: int, time: int) -> bytes:
