@@ -1,0 +1,197 @@
+"""The store's tables: what they are, why, and how they change (forward only).
+
+One wide table for all definitions: forty small inserts cost thirty times one combined.
+
+The key is (rollup, tenant, resolution, version, window_end, group). Everything that makes two rows
+different windows is in it, or merges would throw one away; what a question names comes first (the
+rollup always; tenants and versions are few, so leaving one out costs a range each), then time, then
+the group: one contiguous range for a stretch of time over all groups.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_DAY = 86_400
+
+DEFAULT_RETENTION_DAYS: Mapping[int, int] = {10: 2, 60: 14, 3600: 400, _DAY: 1825}
+"""Longest resolution in seconds -> days its rows are kept. Longer resolutions: as the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Where tables are and how they are kept.
+
+    Attributes:
+        database: Theirs alone.
+        cluster: Name for ON CLUSTER, and with it replicated engines; empty on one server.
+        replica_path, replica_name: Arguments of the replicated engines (macros of the server).
+        retention_days: As ``DEFAULT_RETENTION_DAYS``.
+        deduplication_window: How many parts back a repeated insert is recognised.
+    """
+
+    database: str = "tidemill"
+    cluster: str = ""
+    replica_path: str = "/clickhouse/tables/{shard}/{database}/{table}"
+    replica_name: str = "{replica}"
+    retention_days: Mapping[int, int] = field(default_factory=lambda: dict(DEFAULT_RETENTION_DAYS))
+    deduplication_window: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name in filter(None, (self.database, self.cluster)):
+            if not _NAME.match(name):
+                raise ValueError(f"'{name}' is no plain name: letters, digits and _ only")
+        if not self.retention_days or min(self.retention_days.values()) < 1:
+            raise ValueError("retention_days needs an entry, and no fewer than one day in each")
+
+    @property
+    def rollups(self) -> str:
+        return f"{self.database}.rollups_v1"
+
+    @property
+    def certificates(self) -> str:
+        return f"{self.database}.certificates_v1"
+
+    @property
+    def applied(self) -> str:
+        return f"{self.database}.schema_versions"
+
+    @property
+    def on_cluster(self) -> str:
+        return f" ON CLUSTER '{self.cluster}'" if self.cluster else ""
+
+    @property
+    def settings(self) -> str:
+        window = self.deduplication_window
+        name = "replicated" if self.cluster else "non_replicated"
+        return f"{name}_deduplication_window = {window}"
+
+    def engine(self, kind: str, *arguments: str) -> str:
+        """An engine of this name, replicated on a cluster."""
+        given = list(arguments)
+        if self.cluster:
+            kind = f"Replicated{kind}"
+            given = [f"'{self.replica_path}'", f"'{self.replica_name}'", *given]
+        return f"{kind}({', '.join(given)})"
+
+    @property
+    def lifetime(self) -> str:
+        """The TTL of rollups: counted from when a row was written, for history is loaded late."""
+        steps = sorted(self.retention_days.items())
+        cases = [f"resolution <= {seconds}, {days}" for seconds, days in steps[:-1]]
+        last = str(steps[-1][1])
+        days = f"multiIf({', '.join(cases)}, {last})" if cases else last
+        return f"greatest(toDateTime(window_end), recorded_at) + toIntervalDay({days})"
+
+
+class SchemaTooNew(Exception):
+    """The store was written by a later version of this program."""
+
+
+def migrations(schema: Schema) -> list[tuple[int, list[str]]]:
+    """Versions with the statements that lead to each from the one before. Never edit, append."""
+    return [(1, [_rollups_table(schema), _certificates_table(schema), _people_view(schema)])]
+
+
+def preparation(schema: Schema) -> list[str]:
+    """What must be there before the version can be asked for. Repeatable."""
+    engine = schema.engine("ReplacingMergeTree", "applied_at")
+    return [
+        f"CREATE DATABASE IF NOT EXISTS {schema.database}{schema.on_cluster}",
+        f"CREATE TABLE IF NOT EXISTS {schema.applied}{schema.on_cluster} "
+        "(version UInt32, lifetime String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) "
+        f"ENGINE = {engine} ORDER BY version",
+    ]
+
+
+def new_lifetime(schema: Schema) -> str:
+    """The statement that gives existing rows this retention."""
+    return f"ALTER TABLE {schema.rollups}{schema.on_cluster} MODIFY TTL {schema.lifetime}"
+
+
+def _rollups_table(schema: Schema) -> str:
+    engine = schema.engine("ReplacingMergeTree", "revision", "is_deleted")
+    return f"""
+CREATE TABLE IF NOT EXISTS {schema.rollups}{schema.on_cluster}
+(
+    rollup LowCardinality(String),
+    version LowCardinality(String) COMMENT 'of the definition',
+    unit LowCardinality(String),
+    tenant LowCardinality(String),
+    resolution UInt32 COMMENT 'seconds' CODEC(T64, ZSTD(1)),
+    window_end DateTime64(3, 'UTC') COMMENT 'windows are (start, end]' CODEC(DoubleDelta, ZSTD(1)),
+    window_start DateTime64(3, 'UTC') ALIAS window_end - toIntervalSecond(resolution),
+    `group` UInt128 COMMENT 'canonical hash of the labels' CODEC(ZSTD(1)),
+    labels Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+    value Float64 CODEC(ZSTD(1)),
+    points UInt64 COMMENT 'counted in the window' CODEC(T64, ZSTD(1)),
+    late UInt64 COMMENT 'of them, after the first publication' CODEC(T64, ZSTD(1)),
+    revision UInt32 COMMENT '1: first publication' CODEC(T64, ZSTD(1)),
+    is_deleted UInt8 CODEC(T64, ZSTD(1)),
+    source_partition UInt32 COMMENT 'of telemetry.rollups' CODEC(T64, ZSTD(1)),
+    source_offset UInt64 COMMENT 'certificates_v1 has its certificate' CODEC(DoubleDelta, ZSTD(1)),
+    recorded_at DateTime('UTC') DEFAULT now() CODEC(DoubleDelta, ZSTD(1))
+)
+ENGINE = {engine}
+PARTITION BY (resolution, if(resolution < 3600, toYYYYMMDD(window_end), toYYYYMM(window_end)))
+ORDER BY (rollup, tenant, resolution, version, window_end, `group`)
+TTL {schema.lifetime}
+SETTINGS {schema.settings}, ttl_only_drop_parts = 1,
+    min_age_to_force_merge_seconds = 600, min_age_to_force_merge_on_partition_only = 1
+"""
+
+
+def _certificates_table(schema: Schema) -> str:
+    engine = schema.engine("ReplacingMergeTree")
+    days = max(schema.retention_days.values())
+    return f"""
+CREATE TABLE IF NOT EXISTS {schema.certificates}{schema.on_cluster}
+(
+    source_partition UInt32 COMMENT 'of telemetry.rollups' CODEC(T64, ZSTD(1)),
+    source_offset UInt64 CODEC(DoubleDelta, ZSTD(1)),
+    resolution UInt32 COMMENT 'seconds' CODEC(T64, ZSTD(1)),
+    window_end DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    domain LowCardinality(String) COMMENT 'of time',
+    sources Map(LowCardinality(String), UInt64) COMMENT 'partition -> first record not counted',
+    idle Array(LowCardinality(String)) COMMENT 'partitions assumed idle',
+    recorded_at DateTime('UTC') DEFAULT now() CODEC(DoubleDelta, ZSTD(1))
+)
+ENGINE = {engine}
+PARTITION BY toYYYYMM(recorded_at)
+ORDER BY (source_partition, source_offset, resolution, window_end, domain)
+TTL recorded_at + toIntervalDay({days})
+SETTINGS {schema.settings}, ttl_only_drop_parts = 1
+"""
+
+
+_SHOWN = (
+    "tenant, rollup, version, unit, resolution, window_start, window_end, labels, value, points, "
+    "late, revision, source_partition, source_offset"
+)
+_LATEST = "SETTINGS do_not_merge_across_partitions_select_final = 1"
+
+
+def _people_view(schema: Schema) -> str:
+    return (
+        f"CREATE VIEW IF NOT EXISTS {schema.database}.rollups{schema.on_cluster} AS "
+        f"SELECT {_SHOWN} FROM {schema.rollups} FINAL WHERE is_deleted = 0 {_LATEST}"
+    )
+
+
+def definition_view(schema: Schema, rollup: str) -> str | None:
+    """The view of one definition, named as it is; None for a name that a table of ours has.
+
+    A person writes ``SELECT * FROM tidemill.`host.cpu.seconds```.
+    """
+    if rollup in ("rollups", "rollups_v1", "certificates_v1", "schema_versions", ""):
+        return None
+    name = rollup.replace("\\", "\\\\").replace("`", "\\`")
+    value = rollup.replace("\\", "\\\\").replace("'", "\\'")
+    return (
+        f"CREATE VIEW IF NOT EXISTS {schema.database}.`{name}`{schema.on_cluster} AS "
+        f"SELECT {_SHOWN} FROM {schema.rollups} FINAL "
+        f"WHERE rollup = '{value}' AND is_deleted = 0 {_LATEST}"
+    )
