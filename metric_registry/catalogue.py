@@ -282,7 +282,7 @@ _CODES = (
         "TM303",
         "error",
         "impossible window",
-        "A window is a whole number of seconds, at least one.",
+        "A window is a whole number of seconds, from one to a year.",
         "time: {granularities: [500ms, 1s]}",
         "time: {granularities: [1s]}",
     ),

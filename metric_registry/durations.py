@@ -15,9 +15,11 @@ UNITS_NS = {
     "y": 365 * 86_400 * SECOND,
 }
 LONGEST_NS = 100 * UNITS_NS["y"]
-PATTERN = r"^[0-9]{1,9}(ms|s|m|h|d|w|y)$"
+PATTERN = r"^[0-9]{1,13}(ms|s|m|h|d|w|y)$"
 
 _WRITTEN = re.compile(r"([0-9]+) ?([A-Za-z]+)")
+_PART = re.compile(r"([0-9]{1,9})(ms|[smhdwy])")
+_SEVERAL = re.compile(r"([0-9]{1,9}(ms|[smhdwy])){2,5}")
 _SPELLINGS = {
     **dict.fromkeys(("sec", "secs", "second", "seconds", "S"), "s"),
     **dict.fromkeys(("min", "mins", "minute", "minutes"), "m"),
@@ -44,7 +46,7 @@ def parse(text: str) -> int:
     """Nanoseconds of a duration. Raises DurationError."""
     match = _WRITTEN.fullmatch(text)
     if match is None:
-        raise DurationError(f"`{text}` is not a duration")
+        raise DurationError(f"`{text}` is not a duration", _added_up(text))
     number, unit = match.groups()
     if unit in _CALENDAR:
         raise DurationError(f"`{text}` is a calendar span without a fixed length", calendar=True)
@@ -53,9 +55,16 @@ def parse(text: str) -> int:
         better = f"{number}{exact}" if exact else ""
         raise DurationError(f"`{text}` is not a duration", better)
     nanoseconds = int(number[:20]) * UNITS_NS[unit]
-    if len(number) > 9 or nanoseconds > LONGEST_NS:
-        raise DurationError(f"`{text}` is longer than 100 years")
+    if len(number) > 13 or nanoseconds > LONGEST_NS:
+        raise DurationError(f"`{text}` is longer than 100 years", "100y")
     return nanoseconds
+
+
+def _added_up(text: str) -> str:
+    """`1h30m` in one unit, `90m`; empty for what is no such list."""
+    if not _SEVERAL.fullmatch(text):
+        return ""
+    return render(sum(int(n) * UNITS_NS[unit] for n, unit in _PART.findall(text)))
 
 
 def render(nanoseconds: int) -> str:

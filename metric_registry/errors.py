@@ -9,6 +9,9 @@ from typing import Any
 
 from metric_registry.catalogue import CATALOGUE, Severity
 
+_WIDTH = 160
+"""Characters of a long line that are shown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
@@ -45,8 +48,11 @@ class Finding:
         if self.source.strip():
             number = str(self.line)
             carets = "^" * max(1, min(self.length, len(self.source) - self.column + 1))
-            yield f"  {number} | " + self.source.replace("\t", " ").rstrip()
-            yield f"  {' ' * len(number)} | " + " " * (self.column - 1) + carets
+            start = max(0, self.column - _WIDTH // 2) if len(self.source) > _WIDTH else 0
+            shown = self.source[start : start + _WIDTH].replace("\t", " ").rstrip()
+            before = " " * (self.column - 1 - start)
+            yield f"  {number} | {shown}"
+            yield f"  {' ' * len(number)} | {before}{carets[:_WIDTH]}"
 
     def _advice(self) -> Iterator[str]:
         if self.help:

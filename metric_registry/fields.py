@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args, get_origin
@@ -91,13 +92,27 @@ def _problem(detail: ErrorDetails) -> Problem:
     if kind in ("too_short", "too_long"):
         return _size(path, kind, context)
     expected = _KINDS.get(kind, detail["msg"])
+    meant = _meant(expected, detail["input"])
     return Problem(
         code="TM103",
         message=_named(path, f"must be {expected}"),
         path=path,
         on_key=on_key,
-        help=_EXAMPLES.get(expected, ""),
+        help=f"write `{meant}`" if meant else _EXAMPLES.get(expected, ""),
+        replacement=meant,
     )
+
+
+def _meant(expected: str, given: object) -> str | None:
+    """What was meant by a text where another kind of value is expected."""
+    if isinstance(given, str) and expected == "a whole number":
+        digits = given.strip().replace("_", "").replace(",", "")
+        return digits if digits.isdecimal() and digits.isascii() else None
+    if isinstance(given, str) and expected == "`true` or `false`":
+        return {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(given.lower())
+    if isinstance(given, int | float) and expected == "text":
+        return f'"{json.dumps(given)}"'
+    return None
 
 
 def _named(path: Path, message: str) -> str:
@@ -118,8 +133,9 @@ def _unknown_field(path: Path) -> Problem:
     known = field_names(parent)
     section = f" in `{dotted(parent)}`" if parent else ""
     message = f"there is no field `{name}`{section}"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
+    elsewhere = [where for where in _SECTIONS if where != parent and name in field_names(where)]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
+    if near and not elsewhere:
         advice = f"did you mean `{near[0]}`?"
         return Problem(
             code="TM101",
@@ -129,10 +145,11 @@ def _unknown_field(path: Path) -> Problem:
             help=advice,
             replacement=near[0],
         )
-    elsewhere = [where for where in _SECTIONS if where != parent and name in field_names(where)]
     if elsewhere:
-        where = dotted(elsewhere[0])
-        advice = f"`{name}` belongs into `{where}`" if where else f"`{name}` stands at the top"
+        places = " or ".join(
+            f"in `{dotted(where)}`" if where else "at the top" for where in elsewhere
+        )
+        advice = f"`{name}` stands {places}"
     else:
         advice = "known here: " + ", ".join(f"`{field}`" for field in known)
     return Problem(code="TM101", message=message, path=path, on_key=True, help=advice)
@@ -180,7 +197,8 @@ def _unknown_choice(path: Path, given: object, expected: str) -> Problem:
         return Problem(code="TM103", message=message, path=path, help=advice)
     meant = _SYNONYMS.get(given.lower())
     near = [meant] if meant in choices else difflib.get_close_matches(given.lower(), choices, n=1)
-    offered = "one of " + ", ".join(f"`{choice}`" for choice in choices)
+    offered = "it is one of " if len(choices) > 1 else "it can only be "
+    offered += ", ".join(f"`{choice}`" for choice in choices)
     return Problem(
         code="TM104",
         message=f"`{dotted(path)}` cannot be `{given}`",

@@ -32,12 +32,13 @@ def _duration(value: object) -> int:
         return durations.parse(text)
     except durations.DurationError as error:
         if isinstance(value, int) and not isinstance(value, bool):
-            raise failure("TM107", f"`{text}` has no unit", f"write `{text}s`") from error
+            advice = f"write `{text}s` if seconds are meant"
+            raise failure("TM107", f"`{text}` has no unit", advice) from error
         if error.calendar:
             advice = "write a number of days, such as `30d`"
             raise failure("TM107", str(error), advice) from error
-        better = f"write `{error.better}`" if error.better else "write it like `10s`, `5m` or `2d`"
-        raise failure("TM107", str(error), better, replacement=error.better) from error
+        advice = f"write `{error.better}`" if error.better else "write it like `10s`, `5m` or `2d`"
+        raise failure("TM107", str(error), advice, replacement=error.better) from error
 
 
 def _granularity(value: object) -> int:
@@ -52,6 +53,8 @@ def _granularity(value: object) -> int:
     nanoseconds = _duration(value)
     if nanoseconds == 0 or nanoseconds % durations.SECOND:
         raise failure("TM303", f"`{text}` is not a whole number of seconds", "the finest is `1s`")
+    if nanoseconds > durations.UNITS_NS["y"]:
+        raise failure("TM303", f"`{text}` is longer than a year", "use `1d` for the coarsest")
     return nanoseconds // durations.SECOND
 
 
@@ -77,7 +80,8 @@ def _metric_name(value: object) -> str:
 def _definition_name(value: object) -> str:
     text = _text(value)
     if not _NAME.fullmatch(text):
-        proposal = re.sub(r"[^A-Za-z0-9_./-]+", "_", text.strip()).lstrip("0123456789_./-")[:255]
+        proposal = re.sub(r"[^A-Za-z0-9_./-]+", "_", text.strip())
+        proposal = proposal if _NAME.fullmatch(proposal) else ""
         raise failure(
             "TM106",
             f"`{text[:80]}` cannot be the name of a metric",
@@ -103,7 +107,7 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise PydanticCustomError("string_type", "must be text")
     if not value.strip():
-        raise failure("TM108", "is empty", "write a name, or remove the field")
+        raise failure("TM108", "is empty", "write a name")
     return value
 
 
@@ -136,12 +140,14 @@ def _completeness(value: object) -> float:
 _DURATION_SCHEMA = {"type": "string", "pattern": durations.PATTERN, "examples": ["10s", "1h"]}
 Duration = Annotated[int, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 """Nanoseconds."""
-Granularity = Annotated[
-    int,
-    BeforeValidator(_granularity),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]{1,9}(s|m|h|d)$", "examples": ["10s"]}),
-]
+_GRANULARITY_SCHEMA = {"type": "string", "pattern": r"^[0-9]{1,8}(s|m|h|d)$", "examples": ["10s"]}
+Granularity = Annotated[int, BeforeValidator(_granularity), WithJsonSchema(_GRANULARITY_SCHEMA)]
 """Seconds."""
+_KEEP_SCHEMA = {
+    "type": "object",
+    "propertyNames": _GRANULARITY_SCHEMA,
+    "additionalProperties": _DURATION_SCHEMA,
+}
 _NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255}
 MetricName = Annotated[str, BeforeValidator(_metric_name), WithJsonSchema(_NAME_SCHEMA)]
 Attribute = Annotated[str, BeforeValidator(_attribute), WithJsonSchema(_NAME_SCHEMA)]
@@ -161,7 +167,7 @@ AttributeValues = Annotated[
 Completeness = Annotated[
     float,
     BeforeValidator(_completeness),
-    WithJsonSchema({"type": "string", "pattern": f"^{_PERCENTAGE.pattern}$"}),
+    WithJsonSchema({"type": "string", "pattern": r"^(100(\.0{1,9})?|[0-9]{1,2}(\.[0-9]{1,9})?)%$"}),
 ]
 
 
@@ -242,7 +248,7 @@ class Publish(Section):
 
     final: bool = Field(default=True, description="One OTLP point a series and window, ever.")
     upsert: bool = Field(default=False, description="Keyed records that later revisions replace.")
-    keep: dict[Granularity, Duration] = Field(
+    keep: Annotated[dict[Granularity, Duration], WithJsonSchema(_KEEP_SCHEMA)] = Field(
         default_factory=dict[int, int],
         description="How long rows of a granularity are kept: {10s: 2d, 1h: 400d}.",
     )
@@ -251,7 +257,11 @@ class Publish(Section):
 class Limits(Section):
     """What a definition may cost."""
 
-    series: int = Field(default=100_000, description="Groups a window; above 0.")
+    series: int = Field(
+        default=100_000,
+        description="Groups a window; above 0.",
+        json_schema_extra={"minimum": 1, "maximum": 10_000_000},
+    )
     beyond: Literal["other"] = Field(
         default="other", description="Groups beyond the limit are merged, exactly, into `other`."
     )

@@ -47,12 +47,13 @@ def unit(subject: Subject) -> Iterator[Problem]:
         return
     for atom, better in units.unknown_atoms(given):
         meant = given.replace(atom, better, 1) if better else ""
+        meant = meant if meant.isalpha() else meant and f'"{meant}"'
         yield Problem(
             code="TM204",
             message=f"UCUM has no unit `{atom}`",
             path=path,
-            help=f'write `"{meant}"`' if meant else "a counted thing is written `{thing}`",
-            replacement=f'"{meant}"' if meant else None,
+            help=f"write `{meant}`" if meant else "a counted thing is written `{thing}`",
+            replacement=meant or None,
         )
 
 

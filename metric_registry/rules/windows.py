@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 from metric_registry.durations import SECOND, UNITS_NS, render, render_seconds
@@ -30,8 +31,13 @@ def windows_nest(subject: Subject) -> Iterator[Problem]:
 
 def _nesting_advice(finer: int, coarser: int) -> str:
     below = coarser - coarser % finer
-    near = " or ".join(f"`{render_seconds(size)}`" for size in (below, below + finer))
-    return f"use a multiple of {render_seconds(finer)}, such as {near}"
+    near = [size for size in (below, below + finer) if size != finer]
+    multiples = " or ".join(f"`{render_seconds(size)}`" for size in near)
+    divisor = math.gcd(finer, coarser)
+    return (
+        f"use {multiples} for {render_seconds(coarser)}, or `{render_seconds(divisor)}` for "
+        f"{render_seconds(finer)}"
+    )
 
 
 def windows_fit_the_day(subject: Subject) -> Iterator[Problem]:

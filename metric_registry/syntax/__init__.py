@@ -38,10 +38,33 @@ def parse(text: str) -> list[Document]:
     line = 1
     for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
         chunk = text[start:end]
-        if _CONTENT.search(chunk):
+        if _only_directives(chunk):
+            documents += _directives(chunk, line)
+        elif _CONTENT.search(chunk):
             documents.append(_document(chunk, line))
         line += chunk.count("\n")
     return documents
+
+
+def _only_directives(chunk: str) -> bool:
+    lines = [line for line in chunk.split("\n") if line.strip() and line.lstrip()[0] != "#"]
+    return bool(lines) and all(line.startswith("%") for line in lines)
+
+
+def _directives(chunk: str, first_line: int) -> list[Document]:
+    """What stands before the first `---` is only ever `%YAML 1.2`, which changes nothing."""
+    return [
+        Document(
+            None,
+            line,
+            (Problem("TM009", "directives are not used here", line, 1, len(text), _ADVICE),),
+        )
+        for line, text in enumerate(chunk.split("\n"), first_line)
+        if text.startswith("%") and text.split() != ["%YAML", "1.2"]
+    ]
+
+
+_ADVICE = "remove the line; definitions are YAML 1.2"
 
 
 def _document(chunk: str, first_line: int) -> Document:

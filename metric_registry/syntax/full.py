@@ -17,6 +17,40 @@ MAX_NODES = 100_000
 """After aliases are followed: a small file can describe a tree that fills the memory."""
 
 _SPELLED_OUT = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
+_OPENING = re.compile(r"""(?:[:\-,\[{] +)(["'])""")
+_COMPLAINTS = (
+    (
+        "mapping values are not allowed",
+        "a `: ` where a value goes on",
+        "put quotes around a value that holds `: `",
+    ),
+    (
+        "a flow sequence",
+        "a list that is not closed, or lacks a comma",
+        "write `[a, b]`",
+    ),
+    (
+        "a flow mapping",
+        "a mapping that is not closed, or lacks a comma",
+        "write `{a: 1, b: 2}`",
+    ),
+    (
+        "expected <block end>",
+        "the indentation fits none of the lines above, or something stands after a value",
+        "give the fields of a section the same indentation",
+    ),
+    (
+        "could not find expected ':'",
+        "a word without `: `",
+        "write `field: value`",
+    ),
+    (
+        "cannot start any token",
+        "a character that no value begins with",
+        "put quotes around the value",
+    ),
+)
+"""What ruamel.yaml says, in part; what that means; what to do."""
 _INDENTED_BY_TAB = re.compile(r"^ *\t", re.MULTILINE)
 
 
@@ -188,8 +222,28 @@ def _syntax_problem(error: YAMLError, chunk: str, first_line: int) -> Problem:
         number = first_line + chunk.count("\n", 0, tab.end())
         at = tab.end() - (chunk.rfind("\n", 0, tab.end()) + 1)
         return Problem("TM006", "a tab in the indentation", number, at, help="indent with spaces")
-    said = " ".join(part for part in (untyped.context, untyped.problem) if part)
-    return Problem("TM005", said, first_line + line, column + 1, help=_hint(lines[line]))
+    for number, text in enumerate(lines[: line + 1], first_line):
+        if quote := _open_quote(text):
+            message, advice = "the quote that opens here is not closed", "close the quote"
+            return Problem("TM005", message, number, quote.start(1) + 1, help=advice)
+    message, advice = _said(" ".join(filter(None, (untyped.context, untyped.problem))))
+    return Problem("TM005", message, first_line + line, column + 1, help=advice)
+
+
+def _open_quote(line: str) -> re.Match[str] | None:
+    """A value's opening quote, where its line has no other that closes it."""
+    match = _OPENING.search(line)
+    if match is None or line.replace("\\" + match.group(1), "").count(match.group(1)) % 2 == 0:
+        return None
+    return match
+
+
+def _said(said: str) -> tuple[str, str]:
+    """The parser's complaint in words for people, and what to do."""
+    for part, message, advice in _COMPLAINTS:
+        if part in said:
+            return message, advice
+    return f"not YAML: {said}", "check indentation, quotes and brackets here and on the line before"
 
 
 def _bad_character(chunk: str, position: int, first_line: int) -> Problem:
@@ -197,13 +251,3 @@ def _bad_character(chunk: str, position: int, first_line: int) -> Problem:
     line, column = first_line + before.count("\n"), position - before.rfind("\n")
     message = f"the character U+{ord(chunk[position]):04X} is not allowed in YAML"
     return Problem("TM005", message, line, column, help="remove it, or write it as an escape")
-
-
-def _hint(line: str) -> str:
-    if line.count('"') % 2 or line.count("'") % 2:
-        return "close the quote"
-    if line.count("{") != line.count("}") or line.count("[") != line.count("]"):
-        return "close the bracket"
-    if line.count(": ") > 1 and "{" not in line:
-        return "put quotes around a value that holds `: `"
-    return "check indentation, quotes and brackets on this line and the one before it"

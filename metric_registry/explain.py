@@ -1,0 +1,175 @@
+"""Says how a plan is computed, and why: what is known from the definitions alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from metric_registry.aggregates import coarser_from_finer_groups
+from metric_registry.durations import render, render_seconds
+from metric_registry.errors import count
+from metric_registry.plan import Plan, ResolvedDefinition
+
+Routing = Literal["resource"] | Sequence[str]
+"""What the raw topic's key is made of beside the tenant: all attributes of the resource, or the
+named ones."""
+
+_RESOURCE_NAMESPACES = (
+    *("service.", "host.", "cloud.", "k8s.", "container.", "deployment.", "os.", "telemetry."),
+    *("device.", "faas.", "gcp.", "azure.", "aws.", "heroku.", "webengine.", "openshift."),
+)
+"""OpenTelemetry semantic conventions, "Resource": attributes that name the source."""
+
+
+Coherence = Literal["coherent", "conventional", "partials"]
+"""coherent: every group lies in one partition, so one pass suffices. conventional: so it is unless
+points carry an attribute with the name of the resource's. partials: a group may lie in several, so
+each partition seals a partial of it and these are keyed again, one row a group and window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """How one definition is computed under a routing."""
+
+    name: str
+    version: str
+    coherence: Coherence
+    reason: str
+    free_key: tuple[str, ...] | None
+    """Resource attributes that, as the key of the raw topic, make it coherent; () is the tenant
+    alone, None means that it is coherent already."""
+    coarser: Literal["groups", "streams", "none"]
+    """What coarser windows are made of: the finer windows' groups, or every stream's own state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A plan explained. `common_key` makes every definition coherent; () is the tenant alone."""
+
+    routing: tuple[str, ...] | Literal["resource"]
+    common_key: tuple[str, ...]
+    definitions: tuple[Explained, ...]
+    plan: Plan
+
+    def text(self) -> str:
+        """For people."""
+        by = "all attributes of the resource" if self.routing == "resource" else _key(self.routing)
+        partials = sum(one.coherence == "partials" for one in self.definitions)
+        lines = [
+            f"plan {self.plan.hash}: {count(len(self.definitions), 'definition')}, "
+            f"{count(len(self.plan.metrics), 'source metric')}; raw points keyed by {by}",
+        ]
+        for pane in self.plan.panes:
+            sizes = ", ".join(render_seconds(size) for size in pane.granularities)
+            lines.append(
+                f"  pass over windows of {render_seconds(pane.seconds)}: "
+                f"{count(len(pane.definitions), 'definition')}, windows of {sizes}"
+            )
+        for one, definition in zip(self.definitions, self.plan.definitions, strict=True):
+            lines += ["", *_lines(one, definition)]
+        if partials:
+            lines += [
+                "",
+                f"{count(partials, 'definition')} through partials. Key the raw topic by "
+                f"{_key(self.common_key)}, and all are computed in one pass.",
+            ]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "plan": self.plan.hash,
+            "routing": self.routing,
+            "common_key": self.common_key,
+            "definitions": [asdict(one) for one in self.definitions],
+        }
+
+
+def explain(plan: Plan, routing: Routing = "resource") -> Explanation:
+    """Explains each definition of a plan, in the plan's order, for a routing of the raw topic."""
+    routed = "resource" if routing == "resource" else tuple(sorted(set(routing) - {"tenant"}))
+    definitions = tuple(_explained(definition, routed) for definition in plan.definitions)
+    common = tuple(
+        attribute
+        for attribute in (_resource_attributes(plan.definitions[0]) if definitions else ())
+        if all(attribute in _resource_attributes(definition) for definition in plan.definitions)
+    )
+    return Explanation(routed, common, definitions, plan)
+
+
+def _explained(
+    definition: ResolvedDefinition, routing: tuple[str, ...] | Literal["resource"]
+) -> Explained:
+    coherence, reason = _coherence(definition, routing)
+    coarser: Literal["groups", "streams", "none"] = "none"
+    if len(definition.granularities) > 1:
+        merges = coarser_from_finer_groups(definition.over_time, definition.over_space)
+        coarser = "groups" if merges else "streams"
+    return Explained(
+        name=definition.name,
+        version=definition.version,
+        coherence=coherence,
+        reason=reason,
+        free_key=_resource_attributes(definition) if coherence == "partials" else None,
+        coarser=coarser,
+    )
+
+
+def _coherence(
+    definition: ResolvedDefinition, routing: tuple[str, ...] | Literal["resource"]
+) -> tuple[Coherence, str]:
+    if routing == "resource":
+        return "partials", (
+            "the key holds every attribute of the resource, and which those are only the traffic "
+            "tells: resources that differ in one that is not kept share groups across partitions"
+        )
+    kept = {attribute.removeprefix("resource.") for attribute in definition.keep}
+    lost = sorted(set(routing) - kept)
+    if lost:
+        return "partials", f"the key holds {_list(lost)}, which the groups do not keep"
+    determined = f"a group determines {_key(routing)}, so all of it lies in one partition"
+    unsure = [attribute for attribute in routing if f"resource.{attribute}" not in definition.keep]
+    if unsure:
+        written = _list([f"resource.{attribute}" for attribute in unsure])
+        return "conventional", (
+            f"{determined}, unless points have attributes of that name: keep {written} to be sure"
+        )
+    return "coherent", determined
+
+
+def _resource_attributes(definition: ResolvedDefinition) -> tuple[str, ...]:
+    """The kept attributes that a resource has: said by `resource.`, or by convention."""
+    return tuple(
+        sorted(
+            attribute.removeprefix("resource.")
+            for attribute in definition.keep
+            if attribute.startswith(("resource.", *_RESOURCE_NAMESPACES))
+        )
+    )
+
+
+def _lines(one: Explained, definition: ResolvedDefinition) -> list[str]:
+    sizes = ", ".join(render_seconds(size) for size in definition.granularities)
+    sealed = render(definition.grace_ns)
+    lines = [
+        f"{one.name} {one.version}",
+        f"  {definition.over_time} over time, {definition.over_space} over space, by "
+        f"{_list(definition.group_by)}; windows of {sizes}, sealed {sealed} after their end",
+        f"  {one.coherence}: {one.reason}",
+    ]
+    if one.free_key is not None:
+        lines.append(f"  free with the raw topic keyed by {_key(one.free_key)}")
+    if one.coarser == "groups":
+        lines.append("  coarser windows are made of the finer windows' groups")
+    elif one.coarser == "streams":
+        lines.append("  coarser windows need the state of every stream until they close")
+    return lines
+
+
+def _key(attributes: Sequence[str]) -> str:
+    return _list(["tenant", *attributes])
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,126 @@
+"""The starter definitions, the JSON Schema, and the speed of a check."""
+
+from __future__ import annotations
+
+import csv
+import re
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from metric_registry.check import check, check_files
+from metric_registry.compile import compile_plan
+from metric_registry.load import SourceFile
+from metric_registry.models import MetricDefinition, schema
+from metric_registry.syntax import parse
+from metric_registry.syntax.nodes import to_data
+
+HERE = Path(__file__).parent
+DEFINITIONS = HERE.parents[2] / "metric_registry" / "definitions"
+README = (DEFINITIONS / "README.md").read_text()
+WHOLE_EXAMPLE = (DEFINITIONS.parent / "README.md").read_text()
+VALIDATOR = jsonschema.Draft202012Validator(schema())
+
+
+def documents(path: Path) -> list[object]:
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def test_the_starter_definitions_have_no_finding() -> None:
+    report = check([DEFINITIONS])
+    assert report.findings == (), report.text()
+    assert len(report.definitions) == 33
+
+
+def test_the_starter_definitions_use_every_aggregate() -> None:
+    definitions = check([DEFINITIONS]).definitions
+    steps = {"sum", "count", "min", "max", "avg", "last"}
+    assert {one.over_space for one in definitions} == steps
+    assert {one.over_time for one in definitions} == steps | {"increase"}
+
+
+def test_each_source_of_the_starter_definitions_is_named_in_their_readme() -> None:
+    for definition in check([DEFINITIONS]).definitions:
+        for metric in definition.sources:
+            assert f"`{metric}`" in README, metric
+
+
+def test_every_file_of_the_readme_is_read_by_a_definition() -> None:
+    named = set(re.findall(r"`(aws\.[a-z0-9_.]+)`", README))
+    read = compile_plan(check([DEFINITIONS / "cloudwatch.yaml"]).definitions).metrics
+    assert named == read
+
+
+@pytest.mark.parametrize("path", sorted(DEFINITIONS.glob("*.yaml")), ids=lambda path: path.name)
+def test_an_editor_with_the_schema_accepts_the_starter_definitions(path: Path) -> None:
+    for document in documents(path):
+        VALIDATOR.validate(document)
+
+
+FLAGGED = {"TM101", "TM102", "TM103", "TM104", "TM105", "TM106", "TM107", "TM108", "TM110"}
+FLAGGED |= {"TM202", "TM302", "TM404", "TM405"}
+NOT_BY_A_SCHEMA = {
+    "TM106-control-character",
+    "TM107-too-long",
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in sorted((HERE / "faulty").glob("*.txt")) if case.stem[:5] in FLAGGED],
+    ids=lambda case: case.stem,
+)
+def test_an_editor_with_the_schema_flags_what_a_schema_can_tell(case: Path) -> None:
+    text = case.read_text().rpartition("----\n")[0]
+    (document,) = parse(text)
+    assert document.root is not None
+    flagged = not VALIDATOR.is_valid(to_data(document.root))
+    assert flagged == (case.stem not in NOT_BY_A_SCHEMA)
+
+
+def test_the_schema_describes_every_field() -> None:
+    generated = schema()
+    sections = [generated, *generated["$defs"].values()]
+    for section in sections:
+        assert section["additionalProperties"] is False
+        for name, field in section["properties"].items():
+            assert "description" in field or "$ref" in field, name
+    assert set(generated["properties"]) == {
+        info.alias or name for name, info in MetricDefinition.model_fields.items()
+    }
+
+
+def test_the_readmes_example_is_a_good_definition() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", WHOLE_EXAMPLE, re.DOTALL)
+    report = check_files([SourceFile("example.yaml", example.encode())])
+    assert report.findings == (), report.text()
+    VALIDATOR.validate(yaml.safe_load(example))
+
+
+def test_a_thousand_definitions_are_checked_and_compiled_in_three_seconds() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", WHOLE_EXAMPLE, re.DOTALL)
+    files = [
+        SourceFile(
+            f"{n:04}.yaml",
+            example.replace("kafka.fetch.requests", f"kafka.fetch.requests.{n}")
+            .replace("type: Fetch", f"type: Fetch{n}")
+            .encode(),
+        )
+        for n in range(1000)
+    ]
+    began = time.process_time()
+    report = check_files(files)
+    plan = compile_plan(report.definitions)
+    took = time.process_time() - began
+    assert report.findings == ()
+    assert len(plan.definitions) == 1000
+    assert took < 3, f"{took:.2f} s of CPU"
+
+
+def test_csv_is_not_taken_for_definitions() -> None:
+    rows = "\n".join(",".join(row) for row in csv.reader(["timestamp,value", "2014,0.1"]))
+    report = check_files([SourceFile("a.yaml", rows.encode())])
+    assert [finding.code for finding in report.findings] == ["TM008"]

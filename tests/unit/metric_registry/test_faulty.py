@@ -1,0 +1,54 @@
+"""One file a mistake: the definitions above the line, what the check says of them below it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metric_registry.catalogue import CATALOGUE
+from metric_registry.check import Report, check_files
+from metric_registry.load import SourceFile
+
+CASES = sorted((Path(__file__).parent / "faulty").glob("*.txt"))
+MARK = "----\n"
+
+
+def parts(case: Path) -> tuple[str, str]:
+    text, _, said = case.read_bytes().decode().rpartition(MARK)
+    return text, said
+
+
+def checked(text: str) -> Report:
+    return check_files([SourceFile("metrics.yaml", text.encode())])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_a_mistake_is_told_with_its_place_and_the_way_out(case: Path) -> None:
+    text, said = parts(case)
+    assert checked(text).text() + "\n" == said
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_the_place_and_code_do_not_depend_on_line_ends(case: Path) -> None:
+    text, said = parts(case)
+    assert checked(text.replace("\n", "\r\n")).text() + "\n" == said
+
+
+def test_every_code_that_a_text_can_cause_has_a_case() -> None:
+    elsewhere = {"TM001", "TM002", "TM004", "TM010", "TM503"}  # test_load.py, test_check.py
+    assert {case.stem[:5] for case in CASES if case.stem.startswith("TM")} == (
+        set(CATALOGUE) - elsewhere
+    )
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.stem.startswith("TM")], ids=lambda case: case.stem
+)
+def test_a_case_is_about_its_code(case: Path) -> None:
+    report = checked(parts(case)[0])
+    assert case.stem[:5] in {finding.code for finding in report.findings}
+    for finding in report.findings:
+        line = parts(case)[0].split("\n")[finding.line - 1]
+        assert 1 <= finding.column <= len(line) + 1
+        assert finding.column - 1 + finding.length <= len(line) + 1
