@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 Number = int | float | Fraction
 NAN = struct.unpack(">d", bytes.fromhex("7ff8000000000000"))[0]
-SCALE = 1074  # every finite double is a whole multiple of 2**-1074
 
 
 def to_double(number: Number) -> float:
@@ -41,20 +40,16 @@ def is_finite(number: Number) -> bool:
     return not isinstance(number, float) or math.isfinite(number)
 
 
-def total(numbers: Iterable[Number]) -> Number:
+def total(numbers: Sequence[Number]) -> Number:
     """The exact sum. An infinity wins over finite numbers; NaN, or inf - inf, gives NaN."""
-    units, strange = 0, []
-    for number in numbers:
-        if not is_finite(number):
-            strange.append(number)
-            continue
-        top, bottom = number.as_integer_ratio()
-        if bottom & (bottom - 1):
-            raise ValueError(f"{number} is no multiple of a power of two: round it first")
-        units += top << (SCALE - bottom.bit_length() + 1)
+    strange = [number for number in numbers if not is_finite(number)]
     if strange:
         return to_double(sum(strange))
-    return Fraction(units, 1 << SCALE)
+    ratios = [number.as_integer_ratio() for number in numbers]
+    if any(bottom & (bottom - 1) for _, bottom in ratios):
+        raise ValueError("a number here is no fraction of a power of two: round it first")
+    scale = max(bottom for _, bottom in ratios)
+    return Fraction(sum(top * (scale // bottom) for top, bottom in ratios), scale)
 
 
 def mean(numbers: Sequence[Number]) -> float:

@@ -26,7 +26,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What is counted, by which labels, in which windows. All times are nanoseconds."""
+    """What is counted, by which labels, in which windows. All times are nanoseconds.
+
+    final: whether it is published on the final topic; groups: the most it may have in a window.
+    """
 
     name: str
     sources: tuple[Source, ...]
@@ -36,6 +39,8 @@ class Definition:
     corrections: int
     over_time: str
     over_space: str
+    final: bool
+    groups: int
 
     @property
     def finest(self) -> int:
@@ -68,17 +73,20 @@ def parse(doc: dict[str, Any]) -> Definition:
     known = {"granularities", "grace", "corrections"}
     if set(time) - known or set(doc["space"]) - {"keep"} or "dedupe" in doc:
         raise ValueError(f"{name}: the oracle does not know every field of time, space or dedupe")
-    if aggregate["over_time"] not in OVER_TIME or aggregate["over_space"] not in OVER_SPACE:
+    over_space = aggregate.get("over_space") or {"increase": "sum"}.get(aggregate["over_time"])
+    if aggregate["over_time"] not in OVER_TIME or over_space not in OVER_SPACE:
         raise ValueError(f"{name}: unknown aggregate {aggregate}")
     return Definition(
         name=name,
         sources=tuple(_sources(name, doc["source"])),
         keep=tuple(label for label in doc["space"].get("keep", []) if label != "tenant"),
         sizes=tuple(duration(size) for size in time["granularities"]),
-        grace=duration(time.get("grace", 0)),
-        corrections=duration(time.get("corrections", 0)),
+        grace=duration(time.get("grace", "10s")),
+        corrections=duration(time.get("corrections", "1h")),
         over_time=aggregate["over_time"],
-        over_space=aggregate["over_space"],
+        over_space=over_space,
+        final=doc.get("publish", {}).get("final", True),
+        groups=doc.get("limits", {}).get("series", 100_000),
     )
 
 

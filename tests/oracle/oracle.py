@@ -13,7 +13,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -70,8 +69,14 @@ class Result:
 def compute(partitions: Sequence[Partition], definitions: Iterable[Definition]) -> Result:
     """Apply every definition to what the partitions hold."""
     result = Result()
+    by_metric: dict[str, list[tuple[int, Point]]] = {}
+    for number, partition in enumerate(partitions):
+        for point in partition.points:
+            by_metric.setdefault(point.metric, []).append((number, point))
     for definition in definitions:
-        _compute_one(partitions, definition, result)
+        names = sorted({source.metric for source in definition.sources})
+        candidates = [found for name in names for found in by_metric.get(name, [])]
+        _compute_one(partitions, candidates, definition, result)
     return result
 
 
@@ -89,46 +94,62 @@ def sealed_at(partition: Partition, definition: Definition, end: int) -> int | N
 # ---------------------------------------------------------------- which points a definition counts
 
 
-def _compute_one(partitions: Sequence[Partition], definition: Definition, result: Result) -> None:
+def _compute_one(
+    partitions: Sequence[Partition],
+    candidates: list[tuple[int, Point]],
+    definition: Definition,
+    result: Result,
+) -> None:
     tally = result.tallies.setdefault(definition.name, Tally())
     base = len(result.points)
     rows: list[tuple[int, ...]] = []
     streams: dict[tuple[str, str], int] = {}
     groups: dict[tuple[tuple[str, str], ...], int] = {}
     domains = sorted({partition.topic for partition in partitions})
-    for number, partition in enumerate(partitions):
-        for point in partition.points:
-            if not _counts(definition, partition, point, tally):
-                continue
-            labels = group_of(definition, point)
-            rows.append(
-                (
-                    len(result.points) - base,
-                    number,
-                    domains.index(partition.topic),
-                    point.record,
-                    streams.setdefault((partition.topic, point.stream), len(streams)),
-                    groups.setdefault(labels, len(groups)),
-                    point.time,
-                    point.start,
-                    definition.over_time == "increase" and point.kind == "cumulative",
-                )
+    for number, point in candidates:
+        partition = partitions[number]
+        if not _counts(definition, partition, point, tally):
+            continue
+        labels = group_of(definition, point)
+        rows.append(
+            (
+                len(result.points) - base,
+                number,
+                domains.index(partition.topic),
+                point.record,
+                streams.setdefault((partition.topic, point.stream), len(streams)),
+                groups.setdefault(labels, len(groups)),
+                point.time,
+                point.start,
+                definition.over_time == "increase" and point.kind == "cumulative",
             )
-            result.points.append((partition, point))
+        )
+        result.points.append((partition, point))
     if not rows:
         return
     of_group = list(groups)
+    if len(groups) > definition.groups:
+        raise ValueError(
+            f"{definition.name}: more groups than its limit; the oracle knows no guard"
+        )
     with duckdb.connect() as db:
         db.execute("SET threads = 2")
         _load(db, rows, result.points[base:], _seals(partitions, domains, definition, rows))
-        for domain, size, end, group, streams_of in _selected(db, by_domain=True):
-            key = Key(definition.name, size, end, of_group[group])
-            if cell := _cell(definition, result.points, base, streams_of):
+        done: dict[tuple[int, int, int], tuple[list[Any], Cell | None]] = {}
+        for domain, *window, streams_of in _selected(db, by_domain=True):
+            size, end, group = window
+            cell = _cell(definition, result.points, base, streams_of)
+            done[size, end, group] = streams_of, cell
+            if cell is not None:
+                key = Key(definition.name, size, end, of_group[group])
                 result.first.setdefault(key, {})[domains[domain]] = cell
-        for _, size, end, group, streams_of in _selected(db, by_domain=False):
-            key = Key(definition.name, size, end, of_group[group])
-            if cell := _cell(definition, result.points, base, streams_of):
-                result.latest[key] = cell
+        for _, *window, streams_of in _selected(db, by_domain=False):
+            size, end, group = window
+            same, cell = done.get((size, end, group), ([], None))
+            if same != streams_of:
+                cell = _cell(definition, result.points, base, streams_of)
+            if cell is not None:
+                result.latest[Key(definition.name, size, end, of_group[group])] = cell
 
 
 def _counts(definition: Definition, partition: Partition, point: Point, tally: Tally) -> bool:
@@ -238,28 +259,35 @@ def _load(
     del point, seal
 
 
-def _identity(value: Any) -> tuple[int, Fraction | int]:
-    return rank(value), Fraction(value) if is_finite(value) else 0
+def _identity(value: int | float) -> tuple[int, int]:
+    """Tells values apart and orders them: integers beyond 2**53 may share a double."""
+    exact = is_finite(value) and abs(value) >= 1 << 53
+    return rank(value), int(value) if exact else 0
 
 
-def _places(values: list[int | float]) -> dict[tuple[int, Fraction | int], int]:
+def _places(values: list[int | float]) -> dict[tuple[int, int], int]:
     """Position of each distinct value in their order: as doubles, then (integers) exactly."""
     distinct = sorted({_identity(value) for value in values})
     return {identity: place for place, identity in enumerate(distinct)}
 
 
 SELECT = f"""
-WITH plain AS (      -- points that count by themselves: `previous` is not asked for
+WITH sizes AS (SELECT DISTINCT size FROM seal
+), own AS (          -- every point, once a window size, with the end of its window
+  SELECT *, t + (size - t % size) % size AS window_end FROM point CROSS JOIN sizes
+), plain AS (        -- points that count by themselves: `previous` is not asked for
   SELECT size, window_end, domain, grp, stream, id, NULL AS previous, t, place,
     p.rec > s.rec AS late
-  FROM point p JOIN seal s
-    ON p.part = s.part AND s.window_end = p.t + (s.size - p.t % s.size) % s.size
+  FROM own p JOIN seal s USING (part, size, window_end)
   WHERE sample = 0 AND ($everything OR p.rec <= s.rec)
-), reach AS (        -- samples of a window, and those before it that may be a predecessor
+), ahead AS (        -- every sample with all windows that may ask for it as a predecessor
+  SELECT * EXCLUDE window_end,
+    unnest(range(window_end, t + {STREAM_GAP} + size, size)) AS window_end
+  FROM own WHERE sample = 1
+), reach AS (        -- samples of a window, and those before it; one a stream and time
   SELECT size, window_end, domain, grp, stream, id, t, place, p.rec > s.rec AS late
-  FROM point p JOIN seal s
-    ON p.part = s.part AND p.t <= s.window_end AND p.t > s.window_end - s.size - {STREAM_GAP}
-  WHERE sample = 1 AND ($everything OR p.rec <= s.rec)
+  FROM ahead p JOIN seal s USING (part, size, window_end)
+  WHERE $everything OR p.rec <= s.rec
   QUALIFY row_number() OVER (
     PARTITION BY size, window_end, stream, t ORDER BY place DESC, start DESC, p.rec, id) = 1
 ), sample AS (       -- each sample of a window with its predecessor in event time, or -1

@@ -145,7 +145,7 @@ def _double(number: Any) -> float:
     try:
         return float(number)
     except OverflowError:
-        return math.copysign(math.inf, number)
+        return math.inf if number > 0 else -math.inf
 
 
 def _order(number: Any) -> tuple[int, float, float]:

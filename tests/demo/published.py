@@ -1,0 +1,110 @@
+"""What was published: the final topic and the table, read as any user would read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import clickhouse_connect
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from oracle.definitions import SECOND, duration
+from oracle.log import DELTA, Record, attributes, render
+from oracle.oracle import Key
+
+COUNTERS = {("increase", "sum"), ("sum", "sum"), ("count", "sum")}
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """One data point of the final topic; `kind` is gauge, counter or another shape's name."""
+
+    value: float
+    kind: str
+    version: str
+    start: int
+    place: str
+
+
+class Row(NamedTuple):
+    """One row of the table, without its key."""
+
+    value: float
+    points: int
+    late: int
+    revision: int
+    version: str
+
+
+def finals(records: Iterable[tuple[tuple[str, int], Record]]) -> dict[Key, list[Final]]:
+    """Every data point of the final topic's records, by row."""
+    found: dict[Key, list[Final]] = {}
+    for (topic, partition), record in records:
+        place = f"{topic}/{partition}/{record.offset}"
+        if record.headers.get("encoding") != b"otlp":
+            raise ValueError(f"{place}: the final topic holds OTLP, header `encoding` says else")
+        request = ExportMetricsServiceRequest.FromString(record.value)
+        for of_resource in request.resource_metrics:
+            for of_scope in of_resource.scope_metrics:
+                scope = attributes(of_scope.scope.attributes)
+                for metric in of_scope.metrics:
+                    _add_metric(found, metric, scope, place)
+    return found
+
+
+def _add_metric(
+    found: dict[Key, list[Final]], metric: Any, scope: dict[str, Any], place: str
+) -> None:
+    shape = metric.WhichOneof("data")
+    body = getattr(metric, shape)
+    counter = shape == "sum" and body.is_monotonic and body.aggregation_temporality == DELTA
+    if metric.name != scope["tidemill.definition"]:
+        raise ValueError(f"{place}: metric {metric.name} is not its scope's definition")
+    size = duration(scope["tidemill.interval"])
+    for point in body.data_points:
+        labels = {key: render(value) for key, value in attributes(point.attributes).items()}
+        key = Key(metric.name, size, point.time_unix_nano, tuple(sorted(labels.items())))
+        value = getattr(point, point.WhichOneof("value"))
+        start = point.start_time_unix_nano
+        version = scope["tidemill.version"]
+        final = Final(float(value), "counter" if counter else shape, version, start, place)
+        found.setdefault(key, []).append(final)
+
+
+ROWS = """
+SELECT rollup, resolution, toUnixTimestamp(window_end), tenant, labels,
+       value, points, late, revision, version
+FROM {table} WHERE rollup IN %(names)s
+"""
+
+
+class Table:
+    """The latest revisions, read with clickhouse-connect over HTTP."""
+
+    def __init__(self, host: str, port: int, table: str = "tidemill.rollups") -> None:
+        self._client = clickhouse_connect.get_client(host=host, port=port)
+        self._table = table
+
+    def count(self, names: list[str]) -> int:
+        """How many rows there are of these definitions."""
+        query = f"SELECT count() FROM {self._table} WHERE rollup IN %(names)s"
+        return int(self._client.query(query, parameters={"names": names}).result_rows[0][0])
+
+    def rows(self, names: list[str]) -> dict[Key, list[Row]]:
+        """Every row of these definitions."""
+        found: dict[Key, list[Row]] = {}
+        query = ROWS.format(table=self._table)
+        result = self._client.query(query, parameters={"names": names})
+        for name, resolution, end, tenant, labels, *rest in result.result_rows:
+            given = json.loads(labels) if isinstance(labels, str) else dict(labels)
+            pairs = tuple(sorted((given | {"tenant": tenant}).items()))
+            key = Key(name, resolution * SECOND, int(end) * SECOND, pairs)
+            found.setdefault(key, []).append(Row(*rest))
+        return found
+
+    def close(self) -> None:
+        """End the session."""
+        self._client.close()

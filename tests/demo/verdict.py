@@ -1,0 +1,228 @@
+"""Expected against published, to the bit: findings, and the table a person reads."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from demo.published import COUNTERS, Final, Row
+from oracle.arithmetic import bits
+from oracle.definitions import SECOND, Definition
+from oracle.oracle import Cell, Key, Result
+from rich.console import Console
+from rich.table import Table as Printed
+
+SHOWN = 20
+
+
+@dataclass(slots=True)
+class Finding:
+    """Something that is not as it must be, about one published row."""
+
+    key: Key
+    what: str
+    expected: list[float]
+    published: list[float]
+    cell: Cell | None = None
+
+
+@dataclass(slots=True)
+class Line:
+    """Counts of one definition and window size."""
+
+    windows: set[int] = field(default_factory=set[int])
+    values: int = 0
+    first_equal: int = 0
+    first: int = 0
+    latest_equal: int = 0
+    late: int = 0
+    revised: int = 0
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was compared and what was found wrong."""
+
+    lines: dict[tuple[str, int], Line]
+    findings: list[Finding]
+    notes: Counter[str]
+
+    @property
+    def equal(self) -> bool:
+        """True when every row is there, once, with the same bits, and none besides."""
+        return not self.findings and bool(self.lines)
+
+
+def judge(
+    definitions: list[Definition],
+    before: Result,
+    after: Result,
+    finals: dict[Key, list[Final]],
+    table: dict[Key, list[Row]],
+) -> Verdict:
+    """Compare what was published with what the log demanded just before and just after.
+
+    What `before` demands must be there; what is there must be demanded by `after`. They differ
+    only while windows go on closing.
+    """
+    lines: dict[tuple[str, int], Line] = defaultdict(Line)
+    verdict = Verdict(lines, [], Counter())
+    by_name = {definition.name: definition for definition in definitions}
+    wanted = {name for name, definition in by_name.items() if definition.final}
+    for key in sorted((before.first.keys() | finals.keys()) & _of(wanted, before, finals)):
+        _judge_final(verdict, by_name[key.definition], key, before, after, finals.get(key, []))
+    for key in finals:
+        if key.definition not in wanted:
+            got = [final.value for final in finals[key]]
+            verdict.findings.append(Finding(key, "published, but nobody defined it", [], got))
+    for key in sorted(before.latest.keys() | table.keys()):
+        _judge_row(verdict, key, before, after, table.get(key, []))
+    return verdict
+
+
+def _of(names: set[str], result: Result, finals: dict[Key, list[Final]]) -> set[Key]:
+    return {key for key in result.first.keys() | finals.keys() if key.definition in names}
+
+
+def _judge_final(
+    verdict: Verdict,
+    definition: Definition,
+    key: Key,
+    before: Result,
+    after: Result,
+    published: list[Final],
+) -> None:
+    line = verdict.lines[key.definition, key.size]
+    cells = list((before.first.get(key) or after.first.get(key) or {}).values())
+    values = [cell.value for cell in cells]
+    got = [final.value for final in published]
+    line.first += 1
+    what = ""
+    if not cells:
+        what = "a final point that the log does not justify"
+    elif not published:
+        what = "a final point is missing"
+    elif len(published) > 1:
+        what = f"published {len(published)} times: {', '.join(f.place for f in published)}"
+    elif bits(got[0]) not in [bits(value) for value in values]:
+        what = "another first value"
+    elif published[0].start != key.window_end - key.size:
+        what = "another start than the window's"
+    elif published[0].kind != _kind(definition):
+        what = f"a {published[0].kind}, not a {_kind(definition)}"
+    if what:
+        behind = cells[0] if cells else None
+        verdict.findings.append(Finding(key, what, values, got, behind))
+    else:
+        line.first_equal += 1
+
+
+def _kind(definition: Definition) -> str:
+    counts = (definition.over_time, definition.over_space) in COUNTERS
+    return "counter" if counts else "gauge"
+
+
+def _judge_row(verdict: Verdict, key: Key, before: Result, after: Result, rows: list[Row]) -> None:
+    line = verdict.lines[key.definition, key.size]
+    cell, cell_after = before.latest.get(key), after.latest.get(key)
+    demanded = [one for one in (cell, cell_after) if one is not None]
+    values = list(dict.fromkeys(one.value for one in demanded))
+    got = [row.value for row in rows]
+    line.windows.add(key.window_end)
+    line.values += 1
+    if demanded:
+        line.late += demanded[-1].late
+    what = ""
+    if not demanded:
+        what = "a row that the log does not justify"
+    elif not rows:
+        what = "a row is missing"
+    elif len(rows) > 1:
+        what = f"{len(rows)} rows, versions {sorted({row.version for row in rows})}"
+    elif bits(got[0]) not in [bits(value) for value in values]:
+        what = "another latest value"
+    elif rows[0].revision < 1:
+        what = "a revision below 1"
+    if what:
+        behind = demanded[-1] if demanded else None
+        verdict.findings.append(Finding(key, what, values, got, behind))
+        return
+    line.latest_equal += 1
+    line.revised += rows[0].revision > 1
+    if rows[0].points not in [one.points for one in demanded]:
+        verdict.notes["rows whose count of points differs from the oracle's"] += 1
+    if rows[0].late not in [one.late for one in demanded]:
+        verdict.notes["rows whose count of late points differs from the oracle's"] += 1
+
+
+# ---------------------------------------------------------------- for people
+
+
+def size_text(size: int) -> str:
+    """Nanoseconds as 10s, 5m, 1h, 1d."""
+    seconds = size // SECOND
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds % unit == 0:
+            return f"{seconds // unit}{name}"
+    return f"{seconds}s"
+
+
+def print_verdict(verdict: Verdict, result: Result, console: Console) -> None:
+    """The table, then the first findings with the points behind them."""
+    printed = Printed(box=None, pad_edge=False, header_style="bold")
+    printed.add_column("definition", no_wrap=True)
+    for name in ("every", "windows", "values", "equal", "late", "repeated", "rejected"):
+        printed.add_column(name, justify="right", no_wrap=True)
+    for (name, size), line in sorted(verdict.lines.items()):
+        tally = result.tallies[name]
+        good, asked = line.first_equal + line.latest_equal, line.first + line.values
+        printed.add_row(
+            name,
+            size_text(size),
+            f"{len(line.windows):,}",
+            f"{asked:,}",
+            f"{good:,}" if good == asked else f"[red]{good:,}[/red]",
+            f"{line.late:,}",
+            f"{tally.repeated:,}",
+            f"{tally.rejected:,}",
+        )
+    console.print(printed)
+    console.print("values: first publications on the final topic, and latest rows of the table.")
+    for note, count in verdict.notes.items():
+        console.print(f"[yellow]note[/yellow]: {count} {note}")
+    for finding in verdict.findings[:SHOWN]:
+        _print_finding(finding, result, console)
+    if len(verdict.findings) > SHOWN:
+        console.print(f"... and {len(verdict.findings) - SHOWN} more")
+    first = sum(line.first for line in verdict.lines.values())
+    latest = sum(line.values for line in verdict.lines.values())
+    if verdict.equal:
+        console.print(
+            f"[green]EQUAL[/green] to the bit: {first:,} first publications, {latest:,} latest rows"
+        )
+    else:
+        kinds = Counter(finding.what.split(":")[0] for finding in verdict.findings)
+        console.print(f"[red]NOT EQUAL[/red]: {dict(kinds) or 'nothing was compared'}")
+
+
+def _print_finding(finding: Finding, result: Result, console: Console) -> None:
+    key = finding.key
+    end = datetime.fromtimestamp(key.window_end / SECOND, UTC).isoformat()
+    labels = " ".join(f"{name}={value}" for name, value in key.labels)
+    console.print(
+        f"[red]{finding.what}[/red]: {key.definition} {size_text(key.size)} window end {end} "
+        f"({key.window_end}) {labels}",
+        highlight=False,
+    )
+    for name, values in (("expected", finding.expected), ("published", finding.published)):
+        shown = ", ".join(f"{value!r} 0x{bits(value):016x}" for value in values)
+        console.print(f"    {name}: {shown or 'nothing'}", highlight=False)
+    for identity in finding.cell.behind[:8] if finding.cell else ():
+        partition, point = result.points[identity]
+        console.print(
+            f"    {partition.topic}/{partition.number}/{partition.offsets[point.record]} "
+            f"time {point.time} start {point.start} value {point.value!r} {point.stream[:160]}",
+            highlight=False,
+            markup=False,
+        )
