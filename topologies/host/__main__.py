@@ -15,9 +15,10 @@ from topologies.host.app import HostConfig, HostConfigError, run
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM. Exit codes: 0 fine, 2 wrong settings."""
+    defaults = HostConfig()
     parser = argparse.ArgumentParser(prog="python -m topologies.host", description=__doc__)
-    parser.add_argument("--endpoint", default=HostConfig.endpoint)
-    parser.add_argument("--interval", type=float, default=HostConfig.interval, help="seconds")
+    parser.add_argument("--endpoint", default=defaults.endpoint)
+    parser.add_argument("--interval", type=float, default=defaults.interval, help="seconds")
     parser.add_argument(
         "--token-variable",
         metavar="NAME",
@@ -41,9 +42,6 @@ async def _run(config: HostConfig) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     await run(config, stop=stop)
-    # An export that is waiting to retry holds a thread that nothing needs any more.
-    logging.shutdown()
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -52,12 +52,13 @@ class HostSource:
 
     def _callback(self, measure: Measure) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            moment = self._current()
+            moment = self.current()
             return [Observation(value, attributes) for value, attributes in measure.observe(moment)]
 
         return observe
 
-    def _current(self) -> Moment:
+    def current(self) -> Moment:
+        """The moment of the collection under way; reads the machine if that has not been done."""
         now = self._clock()
         if now - self._read_at > _SAME_COLLECTION_S:
             before = self._moment.now if self._moment.now.cpu else None
