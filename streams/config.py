@@ -95,7 +95,7 @@ class WorkerConfig:
     request_timeout_ms: int = 15_000
     transaction_timeout_ms: int = 30_000
     commit_timeout_ms: int = 20_000
-    drain_ms: int = 7_000
+    drain_ms: int = 5_000
     fetch_max_wait_ms: int = 100
     partition_fetch_bytes: int = 4 << 20
     fetch_bytes: int = 16 << 20

@@ -1,0 +1,493 @@
+"""The one place that touches aiokafka (0.14), with types, and with its traps closed.
+
+Everything is read read_committed. What aiokafka does that is dealt with here:
+
+- a failed produce does not fail the transaction: every future is awaited before the commit;
+- an idempotent batch never expires: the wait for the futures has a deadline of its own;
+- `commit_transaction` has none either, and cancelling it does not stop it: past the deadline the
+  outcome is unknown, which is `Fatal`;
+- `stop()` of a producer may hang: it is bounded, and the sockets are closed after it;
+- `getmany()` without partitions means all of them; without a broker it returns nothing, silently.
+"""
+
+# aiokafka ships no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false, reportIncompatibleMethodOverride=false
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    TopicPartition,
+)
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import (
+    KafkaError,
+    OffsetOutOfRangeError,
+    ProducerFenced,
+    TopicAlreadyExistsError,
+    for_code,
+)
+
+from streams.config import WorkerConfig
+from streams.errors import Fatal, Fenced, MustRestore, Retriable
+from streams.state.changelog import ChangelogRecord
+from streams.task.processor import InputRecord, OutputRecord
+
+Partition = tuple[str, int]
+"""(topic, partition)"""
+
+_STOP_SECONDS = 3.0
+_NEVER_MS = 2**31 - 1
+
+
+async def bounded(work: Awaitable[Any], seconds: float = _STOP_SECONDS) -> bool:
+    """Wait for a shutdown step that may hang or fail; whether it ended in time."""
+    try:
+        await asyncio.wait_for(work, seconds)
+    except (TimeoutError, KafkaError, OSError, asyncio.CancelledError):
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        return False
+    return True
+
+
+def _common(config: WorkerConfig) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": config.bootstrap_servers,
+        "client_id": config.client_id,
+        "request_timeout_ms": config.request_timeout_ms,
+        "metadata_max_age_ms": config.metadata_max_age_ms,
+    }
+
+
+def _reader(config: WorkerConfig, isolation: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        **_common(config),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level=isolation,
+        max_partition_fetch_bytes=config.partition_fetch_bytes,
+        fetch_max_bytes=config.fetch_bytes,
+        fetch_max_wait_ms=config.fetch_max_wait_ms,
+        max_poll_interval_ms=_NEVER_MS,
+    )
+
+
+def _input_records(messages: Iterable[Any]) -> list[InputRecord]:
+    return [InputRecord(m.offset, m.timestamp, m.key, m.value, tuple(m.headers)) for m in messages]
+
+
+class OffsetLookup:
+    """Where partitions begin and end. Two clients, because the end depends on the isolation."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._committed: AIOKafkaConsumer | None = None
+        self._all: AIOKafkaConsumer | None = None
+        self._starting = asyncio.Lock()
+
+    async def stable_bounds(self, partition: Partition) -> tuple[int, int]:
+        """Offsets [log start, last stable offset). Raises `Retriable`."""
+        committed, _ = await self._clients()
+        return await _bounds(committed, partition)
+
+    async def full_bounds(self, partition: Partition) -> tuple[int, int]:
+        """Offsets [log start, high watermark). Raises `Retriable`."""
+        _, everything = await self._clients()
+        return await _bounds(everything, partition)
+
+    async def partition_count(self, topic: str) -> int:
+        """Partitions of a topic; 0 when there is none. Raises `Retriable`."""
+        committed, _ = await self._clients()
+        try:
+            await committed.topics()
+        except KafkaError as error:
+            raise Retriable(f"the log does not answer: {error!r}") from error
+        return len(committed.partitions_for_topic(topic) or ())
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether the log answers at all."""
+        try:
+            committed, _ = await asyncio.wait_for(self._clients(), seconds)
+            await asyncio.wait_for(committed.topics(), seconds)
+        except (Retriable, KafkaError, OSError, TimeoutError):
+            return False
+        return True
+
+    async def stop(self) -> None:
+        for client in (self._committed, self._all):
+            if client is not None:
+                await bounded(client.stop())
+        self._committed = self._all = None
+
+    async def _clients(self) -> tuple[AIOKafkaConsumer, AIOKafkaConsumer]:
+        async with self._starting:
+            if self._committed is None:
+                self._committed = await _started(_reader(self._config, "read_committed"))
+            if self._all is None:
+                self._all = await _started(_reader(self._config, "read_uncommitted"))
+            return self._committed, self._all
+
+
+async def _started(consumer: AIOKafkaConsumer) -> AIOKafkaConsumer:
+    try:
+        await consumer.start()
+    except (KafkaError, OSError) as error:
+        await bounded(consumer.stop())
+        raise Retriable(f"the log does not answer: {error!r}") from error
+    except BaseException:
+        await bounded(consumer.stop())
+        raise
+    return consumer
+
+
+async def _bounds(consumer: AIOKafkaConsumer, partition: Partition) -> tuple[int, int]:
+    at = TopicPartition(*partition)
+    try:
+        first = await consumer.beginning_offsets([at])
+        last = await consumer.end_offsets([at])
+    except (KafkaError, OSError) as error:
+        raise Retriable(f"no bounds of {partition[0]}/{partition[1]}: {error!r}") from error
+    return first[at], last[at]
+
+
+class RangeReader:
+    """Reads committed records of offset ranges without a group; one at a time."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._config = config
+        self._consumer: AIOKafkaConsumer | None = None
+        self._at: tuple[Partition, int] | None = None
+
+    async def read(
+        self, partition: Partition, start: int, end: int
+    ) -> tuple[list[InputRecord], int]:
+        """Some records of [start, end) in order, and where to go on; waits for at least a step.
+
+        Closes itself at `end`. Raises `Retriable`.
+        """
+        at = TopicPartition(*partition)
+        try:
+            consumer = await self._seeked(at, start)
+            got = await consumer.getmany(at, timeout_ms=1_000)
+            messages = got.get(at, [])
+            next_offset = await consumer.position(at)
+        except OffsetOutOfRangeError:
+            # trimmed by retention meanwhile: what is left of the range begins later
+            await self.close()
+            first, _ = await self._lookup_start(at)
+            return [], min(max(first, start), end)
+        except (KafkaError, OSError) as error:
+            await self.close()
+            raise Retriable(f"cannot read {partition[0]}/{partition[1]}: {error!r}") from error
+        records = [record for record in _input_records(messages) if record.offset < end]
+        next_offset = min(next_offset, end)
+        if next_offset >= end:
+            await self.close()
+        else:
+            self._at = (partition, next_offset)
+        return records, next_offset
+
+    async def close(self) -> None:
+        consumer, self._consumer, self._at = self._consumer, None, None
+        if consumer is not None:
+            await bounded(consumer.stop())
+
+    async def _seeked(self, at: TopicPartition, start: int) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            self._consumer = await _started(_reader(self._config, "read_committed"))
+        if self._at != ((at.topic, at.partition), start):
+            self._consumer.assign([at])
+            self._consumer.seek(at, start)
+        return self._consumer
+
+    async def _lookup_start(self, at: TopicPartition) -> tuple[int, int]:
+        lookup = OffsetLookup(self._config)
+        try:
+            return await lookup.stable_bounds((at.topic, at.partition))
+        finally:
+            await lookup.stop()
+
+
+class TransactionalProducer:
+    """One task's producer. After any failure it is thrown away; `start` makes another."""
+
+    def __init__(self, config: WorkerConfig, transactional_id: str) -> None:
+        self._config = config
+        self._id = transactional_id
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Fence the previous owner and end its transaction. Raises `Retriable`."""
+        await self.stop()
+        config = self._config
+        producer = AIOKafkaProducer(
+            **_common(config),
+            transactional_id=self._id,
+            transaction_timeout_ms=config.transaction_timeout_ms,
+            compression_type="zstd",
+            max_batch_size=config.batch_bytes,
+            max_request_size=config.max_request_bytes,
+        )
+        try:
+            await asyncio.wait_for(producer.start(), config.request_timeout_ms / 1000)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await _discard(producer)
+            raise Retriable(f"{self._id} cannot register: {error!r}") from error
+        except BaseException:
+            await _discard(producer)
+            raise
+        self._producer = producer
+
+    async def commit(
+        self,
+        outputs: Sequence[OutputRecord],
+        changelog: Sequence[ChangelogRecord],
+        to: Partition,
+    ) -> int:
+        """One transaction; returns the offset behind its last changelog record.
+
+        Raises `MustRestore` (surely not committed), `Fenced`, `Fatal` (outcome unknown).
+        """
+        producer = self._producer
+        if producer is None:
+            raise MustRestore(f"{self._id} has no producer")
+        try:
+            sending = self._send_all(producer, outputs, changelog, to)
+            last = await asyncio.wait_for(sending, self._config.request_timeout_ms / 1000)
+        except ProducerFenced as error:
+            raise Fenced(f"{self._id} has a newer owner, or its transaction timed out") from error
+        except Exception as error:  # AssertionError and ValueError among them
+            await self._abort()
+            raise MustRestore(f"{self._id} could not write: {error!r}") from error
+        try:
+            await asyncio.wait_for(
+                producer.commit_transaction(), self._config.commit_timeout_ms / 1000
+            )
+        except ProducerFenced as error:
+            raise Fenced(f"{self._id} was fenced while it committed") from error
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Fatal(
+                f"the outcome of a commit of {self._id} is unknown: {error!r}",
+                "The worker stops; the next start reads from the log what became of it",
+            ) from error
+        return last + 1
+
+    async def stop(self) -> None:
+        """Let go; bounded."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _discard(producer)
+
+    async def _abort(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await bounded(_abort_quietly(producer))
+            await _discard(producer)
+
+    async def _send_all(
+        self,
+        producer: AIOKafkaProducer,
+        outputs: Sequence[OutputRecord],
+        changelog: Sequence[ChangelogRecord],
+        to: Partition,
+    ) -> int:
+        await producer.begin_transaction()
+        futures: list[Awaitable[Any]] = [
+            await producer.send(
+                out.topic, out.value, out.key, out.partition, headers=list(out.headers)
+            )
+            for out in outputs
+        ]
+        batch, count = producer.create_batch(), 0
+        for record in changelog:
+            if batch.append(key=record.key, value=record.value, timestamp=None) is None:
+                batch.close()
+                futures.append(await producer.send_batch(batch, to[0], partition=to[1]))
+                batch, count = producer.create_batch(), 0
+                batch.append(key=record.key, value=record.value, timestamp=None)
+            count += 1
+        batch.close()
+        futures.append(await producer.send_batch(batch, to[0], partition=to[1]))
+        written = await asyncio.gather(*futures)
+        return written[-1].offset + count - 1
+
+
+async def _abort_quietly(producer: AIOKafkaProducer) -> None:
+    try:
+        await producer.abort_transaction()
+    except (KafkaError, AssertionError):
+        return  # the next owner's registration ends it
+
+
+async def _discard(producer: AIOKafkaProducer) -> None:
+    if not await bounded(producer.stop()):
+        await bounded(producer._sender.close(), 1.0)
+        await bounded(producer.client.close(), 1.0)
+
+
+RebalanceCallback = Callable[[set[Partition]], Awaitable[None]]
+
+
+class _Listener(ConsumerRebalanceListener):
+    def __init__(
+        self,
+        revoked: RebalanceCallback,
+        assigned: RebalanceCallback,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._revoked = revoked
+        self._assigned = assigned
+        self._failed = failed
+
+    # aiokafka logs an exception of a listener and goes on: report it ourselves.
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        try:
+            await self._revoked({(at.topic, at.partition) for at in revoked})
+        except Exception as error:
+            self._failed(error)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        try:
+            await self._assigned({(at.topic, at.partition) for at in assigned})
+        except Exception as error:
+            self._failed(error)
+
+
+class GroupConsumer:
+    """A member of a topology's consumer group."""
+
+    def __init__(self, config: WorkerConfig, group: str) -> None:
+        self._consumer = AIOKafkaConsumer(
+            **_common(config),
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            session_timeout_ms=config.session_timeout_ms,
+            heartbeat_interval_ms=config.heartbeat_interval_ms,
+            rebalance_timeout_ms=config.rebalance_timeout_ms,
+            max_poll_interval_ms=_NEVER_MS,
+            max_partition_fetch_bytes=config.partition_fetch_bytes,
+            fetch_max_bytes=config.fetch_bytes,
+            fetch_max_wait_ms=config.fetch_max_wait_ms,
+            partition_assignment_strategy=(StickyPartitionAssignor,),
+        )
+
+    async def start(
+        self,
+        topics: Sequence[str],
+        pattern: str | None,
+        revoked: RebalanceCallback,
+        assigned: RebalanceCallback,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Join. The callbacks may seek and pause, and wait for commits. Raises `Retriable`."""
+        listener = _Listener(revoked, assigned, failed)
+        if pattern is None:
+            self._consumer.subscribe(topics=list(topics), listener=listener)
+        else:
+            whole = re.compile(rf"(?:{pattern})\Z").pattern
+            self._consumer.subscribe(pattern=whole, listener=listener)
+        await _started(self._consumer)
+
+    def park(self, partition: Partition) -> None:
+        """Fetch nothing of a partition for now. The seek keeps aiokafka from asking the group."""
+        at = TopicPartition(*partition)
+        self._consumer.seek(at, 0)
+        self._consumer.pause(at)
+
+    def fetch_from(self, partition: Partition, offset: int) -> None:
+        """Fetch from here."""
+        at = TopicPartition(*partition)
+        self._consumer.seek(at, offset)
+        self._consumer.resume(at)
+
+    async def poll(
+        self, ready: Iterable[Partition], timeout_ms: int
+    ) -> Mapping[Partition, list[InputRecord]]:
+        """What was fetched for these partitions. Raises `OffsetsGone`, `Retriable`."""
+        partitions = [TopicPartition(*at) for at in ready]
+        try:
+            got = await self._consumer.getmany(*partitions, timeout_ms=timeout_ms)
+        except OffsetOutOfRangeError as error:
+            raise OffsetsGone([(at.topic, at.partition) for at in error.args[0]]) from error
+        except KafkaError as error:
+            raise Retriable(f"cannot fetch: {error!r}") from error
+        return {(at.topic, at.partition): _input_records(found) for at, found in got.items()}
+
+    async def progress(self, partition: Partition) -> tuple[int, int] | None:
+        """(position, last stable offset) as of the last fetch; None: not fetched yet."""
+        at = TopicPartition(*partition)
+        if at not in self._consumer.assignment():
+            return None
+        stable = self._consumer.last_stable_offset(at)
+        if stable is None or stable < 0:
+            stable = self._consumer.highwater(at)
+        if stable is None:
+            return None
+        return await self._consumer.position(at), stable
+
+    async def note_offsets(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit group offsets, for lag tools only: failures do not matter."""
+        held = self._consumer.assignment()
+        known = {TopicPartition(*at): offset for at, offset in offsets.items()}
+        try:
+            await self._consumer.commit({at: o for at, o in known.items() if at in held})
+        except (KafkaError, ValueError):
+            return
+
+    async def stop(self, seconds: float) -> None:
+        """Leave the group; bounded."""
+        if not await bounded(self._consumer.stop(), seconds):
+            await bounded(self._consumer._client.close(), 1.0)
+
+
+class OffsetsGone(Exception):
+    """The log no longer holds the offsets that were to be fetched."""
+
+    def __init__(self, partitions: list[Partition]) -> None:
+        super().__init__(partitions)
+        self.partitions = partitions
+
+
+async def create_topic(
+    config: WorkerConfig, topic: str, partitions: int, settings: Mapping[str, str]
+) -> None:
+    """Make a topic unless it is there. Raises `Retriable`, `Fatal`."""
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=config.bootstrap_servers, client_id=config.client_id
+    )
+    try:
+        await admin.start()
+        response = await admin.create_topics(
+            [
+                NewTopic(
+                    topic, partitions, config.changelog_replication, topic_configs=dict(settings)
+                )
+            ]
+        )
+    except (KafkaError, OSError) as error:
+        raise Retriable(f"cannot create {topic}: {error!r}") from error
+    finally:
+        await bounded(admin.close())
+    for name, code, *_ in response.topic_errors:
+        error_type = for_code(code)
+        if code == 0 or error_type is TopicAlreadyExistsError:
+            continue
+        if getattr(error_type, "retriable", False):
+            raise Retriable(f"cannot create {name}: {error_type.__name__}")
+        raise Fatal(f"the log refuses to create {name}: {error_type.__name__}")

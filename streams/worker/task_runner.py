@@ -1,0 +1,176 @@
+"""Carries out what one task orders: the loop without decisions around `Task`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
+
+from streams.config import Topology, WorkerConfig
+from streams.errors import Fatal, StreamsError
+from streams.state.changelog import ChangelogRecord
+from streams.state.rocks import RocksStore
+from streams.state.store import MemoryStore, StateStore
+from streams.task import events as ev
+from streams.task.events import Effect, Event, TaskId
+from streams.task.host import TaskHost
+from streams.task.task import Task
+from streams.worker.kafka import OffsetLookup, Partition, RangeReader, TransactionalProducer
+
+
+class TaskOwner:
+    """What a task's runner asks of the topology's: the consumer, and what ends it."""
+
+    def __init__(
+        self,
+        seek: Callable[[Partition, int], None],
+        progressed: Callable[[], None],
+        fenced: Callable[[StreamsError], None],
+        failed: Callable[[StreamsError], None],
+    ) -> None:
+        self.seek = seek
+        self.progressed = progressed
+        self.fenced = fenced
+        self.failed = failed
+
+
+class TaskRunner:
+    """One task with its host, its producer and its readers."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        topology: Topology,
+        partition: Partition,
+        changelog: Partition,
+        lookup: OffsetLookup,
+        executor: Executor,
+        owner: TaskOwner,
+    ) -> None:
+        self.id = TaskId(topology.name, *partition)
+        self.partition = partition
+        self.task = Task(self.id, topology.settings)
+        self.fetch = 0
+        self.settled = asyncio.Event()
+        self.ended = asyncio.Event()
+        self._config = config
+        self._changelog = changelog
+        self._lookup = lookup
+        self._executor = executor
+        self._owner = owner
+        self._host = TaskHost(self.id, topology.factory, self._open_store, _wall_clock_ms)
+        self._producer = TransactionalProducer(config, f"{config.app}-{self.id}")
+        self._changelog_reader = RangeReader(config)
+        self._input_reader = RangeReader(config)
+        self._at_work: set[asyncio.Task[None]] = set()
+
+    def feed(self, event: Event) -> None:
+        """Give the task an event and start what it orders."""
+        for effect in self.task.step(event, time.monotonic_ns() // 1_000_000):
+            self._start(effect)
+        if self.task.settled:
+            self.settled.set()
+        else:
+            self.settled.clear()
+
+    def stats(self) -> dict[str, Any]:
+        """The task's figures and its processor's."""
+        return self.task.stats() | {"processor": self._host.stats()}
+
+    async def abandon(self) -> None:
+        """Let go of everything without a commit; the next owner fences what is open."""
+        for work in list(self._at_work):
+            work.cancel()
+        await asyncio.gather(*self._at_work, return_exceptions=True)
+        await self._let_go()
+        self.ended.set()
+
+    def _start(self, effect: Effect) -> None:
+        match effect:
+            case ev.SeekInput(number, offset):
+                self.fetch = number
+                self._owner.seek(self.partition, offset)
+            case ev.TaskClosed():
+                self.ended.set()
+            case ev.TaskFenced(error):
+                self._spawn(self._let_go_and_end())
+                self._owner.fenced(error)
+            case ev.StopWorker(error):
+                self._owner.failed(error)
+            case _:
+                self._spawn(self._perform(effect))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+
+    async def _perform(self, effect: Effect) -> None:
+        try:
+            event = await self._do(effect)
+        except StreamsError as error:
+            event = ev.Failed(lane_of(effect), error)
+        except Exception as error:
+            what = f"{type(effect).__name__} of {self.id} failed: {error!r}"
+            failure = Fatal(what, "This is a bug in the worker")
+            failure.__cause__ = error
+            event = ev.Failed(lane_of(effect), failure)
+        self.feed(event)
+        self._owner.progressed()
+
+    async def _do(self, effect: Effect) -> Event:
+        match effect:
+            case ev.InitProducer():
+                await self._producer.start()
+                return ev.ProducerReady(f"{time.time_ns():x}")
+            case ev.FindBounds():
+                changelog = await self._lookup.full_bounds(self._changelog)
+                return ev.BoundsFound(*changelog, *await self._lookup.stable_bounds(self.partition))
+            case ev.ReadChangelog(start, end):
+                records, next_offset = await self._changelog_reader.read(
+                    self._changelog, start, end
+                )
+                found = [ChangelogRecord(r.key or b"", r.value, r.offset) for r in records]
+                return ev.ChangelogRead(found, next_offset)
+            case ev.ReadRange(start, end):
+                return ev.RangeRead(*await self._input_reader.read(self.partition, start, end))
+            case ev.Commit(outputs, changelog):
+                next_offset = await self._producer.commit(outputs, changelog, self._changelog)
+                return ev.Committed(next_offset)
+            case ev.CloseTask():
+                await self._let_go()
+                return ev.Closed()
+            case ev.SeekInput() | ev.TaskClosed() | ev.TaskFenced() | ev.StopWorker():
+                raise AssertionError(effect)
+            case _:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._executor, self._host.perform, effect)
+
+    async def _let_go(self) -> None:
+        await self._changelog_reader.close()
+        await self._input_reader.close()
+        await self._producer.stop()
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._host.close)
+
+    async def _let_go_and_end(self) -> None:
+        await self._let_go()
+        self.ended.set()
+
+    def _open_store(self) -> StateStore:
+        folder = self._config.state_dir
+        if folder is None:
+            return MemoryStore()
+        topic, partition = self.partition
+        return RocksStore(folder / self.id.topology / topic / str(partition))
+
+
+def lane_of(effect: Effect) -> str:
+    """The lane of work that an effect occupies."""
+    log = (ev.InitProducer, ev.FindBounds, ev.ReadChangelog, ev.Commit, ev.CloseTask)
+    return "log" if isinstance(effect, (*log, ev.StoreSnapshot)) else "compute"
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,324 @@
+"""One topology in this process: a member of its consumer group, and the tasks it was given.
+
+The group only says which partitions are ours. A task that is revoked commits and waits (a
+rebalance often gives it back); it is closed when the new assignment goes without it. Should the
+group have given it away meanwhile, the new owner has fenced our producer: the first commit says so,
+and we join anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from typing import Any
+
+from streams.config import Topology, WorkerConfig
+from streams.errors import Fatal, MustRestore, Retriable, StreamsError
+from streams.task import events as ev
+from streams.task.task import Phase
+from streams.worker.kafka import (
+    GroupConsumer,
+    OffsetLookup,
+    OffsetsGone,
+    Partition,
+    create_topic,
+)
+from streams.worker.task_runner import TaskOwner, TaskRunner
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.02
+OFFSETS_SECONDS = 5.0
+MAX_REJOINS = 20
+
+
+class TopologyRunner:
+    """Runs one topology until stopped. `failed` is called once when it cannot go on."""
+
+    def __init__(
+        self,
+        config: WorkerConfig,
+        topology: Topology,
+        executor: Executor,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.topology = topology
+        self._config = config
+        self._executor = executor
+        self._failed = failed
+        self._lookup = OffsetLookup(config)
+        self._tasks: dict[Partition, TaskRunner] = {}
+        self._closing: dict[Partition, TaskRunner] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._consumer: GroupConsumer | None = None
+        self._seen: dict[Partition, tuple[int, int]] = {}
+        self._stopping = asyncio.Event()
+        self._rejoin = False
+        self._wake = asyncio.Event()
+        self._changelogs: dict[str, int] = {}
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of every task here, by topic and partition."""
+        return {
+            f"{topic}/{partition}": runner.stats()
+            for (topic, partition), runner in sorted(self._tasks.items())
+        }
+
+    async def run(self) -> None:
+        """Join, work, and join anew after being fenced, until `stop`. Raises `Fatal`."""
+        rejoins = 0
+        ticker = asyncio.create_task(self._tick())
+        try:
+            while not self._stopping.is_set():
+                self._rejoin = False
+                await self._be_member()
+                rejoins += 1
+                if rejoins > MAX_REJOINS:
+                    raise Fatal(
+                        f"{self.topology.name} was fenced {MAX_REJOINS} times",
+                        "Does another worker run under the same app name outside the group?",
+                    )
+        finally:
+            ticker.cancel()
+            await self._lookup.stop()
+
+    def stop(self) -> None:
+        """Ask `run` to commit, close the tasks, leave the group and return."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def abandon(self) -> None:
+        """Let go of everything at once, without commits."""
+        for work in list(self._background):
+            work.cancel()
+        runners = [*self._tasks.values(), *self._closing.values()]
+        await asyncio.gather(*(runner.abandon() for runner in runners), return_exceptions=True)
+        if self._consumer is not None:
+            await self._consumer.stop(2.0)
+        await self._lookup.stop()
+
+    # ------------------------------------------------------------ membership
+
+    async def _be_member(self) -> None:
+        consumer = await self._join()
+        if consumer is None:
+            return
+        offsets = asyncio.create_task(self._note_offsets(consumer))
+        try:
+            while not self._stopping.is_set() and not self._rejoin:
+                await self._poll(consumer)
+        finally:
+            offsets.cancel()
+        await self._drain()
+        await consumer.stop(3.0)
+        self._consumer = None
+
+    async def _join(self) -> GroupConsumer | None:
+        """A consumer that joined, or None when asked to stop. Raises `Fatal` at the limit."""
+        give_up_ms = self.topology.settings.give_up_after_ms
+        backoff_ms, waited_ms = 250, 0
+        while not self._stopping.is_set():
+            consumer = GroupConsumer(self._config, f"{self._config.app}-{self.topology.name}")
+            self._consumer = consumer
+            try:
+                await consumer.start(
+                    self.topology.topics,
+                    self.topology.pattern,
+                    self._revoked,
+                    self._assigned,
+                    self._failed,
+                )
+            except Retriable as error:
+                if waited_ms >= give_up_ms:
+                    raise Fatal(
+                        f"no log at {self._config.bootstrap_servers} for {waited_ms // 1000} s",
+                        "Start the broker, or point bootstrap_servers at it",
+                    ) from error
+                if waited_ms == 0:
+                    log.warning("waiting for the log at %s", self._config.bootstrap_servers)
+                await self._pause(backoff_ms / 1000)
+                waited_ms += backoff_ms
+                backoff_ms = min(backoff_ms * 2, 5_000)
+            else:
+                return consumer
+        return None
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _revoked(self, partitions: set[Partition]) -> None:
+        """All tasks commit and wait; the consumer goes on to heartbeat meanwhile."""
+        runners = [self._tasks[at] for at in partitions if at in self._tasks]
+        for runner in runners:
+            runner.feed(ev.Suspend())
+        waiting = [asyncio.create_task(runner.settled.wait()) for runner in runners]
+        if not waiting:
+            return
+        _, late = await asyncio.wait(waiting, timeout=self._config.drain_ms / 1000)
+        for wait in late:
+            wait.cancel()
+        if late:
+            raise Fatal(
+                f"{len(late)} tasks of {self.topology.name} did not commit in time for a rebalance",
+                "Nothing is lost: the next owner goes on from the last commit",
+            )
+
+    async def _assigned(self, partitions: set[Partition]) -> None:
+        """Seek and pause only: no heartbeat is sent while this runs."""
+        consumer = self._consumer
+        assert consumer is not None
+        self._seen.clear()
+        for at in partitions:
+            consumer.park(at)
+        for at in list(self._tasks):
+            runner = self._tasks[at]
+            if at in partitions and runner.task.phase is Phase.SUSPENDED:
+                runner.feed(ev.Resume())
+            else:
+                self._retire(at)
+        for at in sorted(partitions - set(self._tasks)):
+            self._spawn(self._take_over(at, self._closing.get(at)))
+        log.info("%s: %d partitions assigned", self.topology.name, len(partitions))
+
+    def _retire(self, at: Partition) -> None:
+        runner = self._tasks.pop(at)
+        runner.feed(ev.Close())
+        if not runner.ended.is_set():
+            self._closing[at] = runner
+            self._spawn(self._see_off(at, runner))
+
+    async def _see_off(self, at: Partition, runner: TaskRunner) -> None:
+        await runner.ended.wait()
+        if self._closing.get(at) is runner:
+            del self._closing[at]
+
+    async def _take_over(self, at: Partition, previous: TaskRunner | None) -> None:
+        if previous is not None:
+            await previous.ended.wait()
+        changelog = await self._changelog_of(at)
+        if self._stopping.is_set() or self._rejoin or at in self._tasks:
+            return
+        runner = TaskRunner(
+            self._config,
+            self.topology,
+            at,
+            changelog,
+            self._lookup,
+            self._executor,
+            TaskOwner(self._seek, self._wake.set, self._fenced, self._failed),
+        )
+        self._tasks[at] = runner
+        runner.feed(ev.Assigned())
+
+    async def _changelog_of(self, at: Partition) -> Partition:
+        """The changelog partition of a task; the topic is made with as many as the input has."""
+        name = f"{self._config.app}-{self.topology.name}-changelog"
+        backoff_ms, waited_ms = self.topology.settings.retry_backoff_ms, 0
+        while name not in self._changelogs:
+            try:
+                count = await self._lookup.partition_count(name)
+                if count:
+                    self._changelogs[name] = count
+                else:
+                    inputs = await self._lookup.partition_count(at[0])
+                    settings = {"cleanup.policy": "compact", "max.message.bytes": "10485760"}
+                    await create_topic(self._config, name, max(1, inputs), settings)
+            except Retriable as error:
+                if waited_ms >= self.topology.settings.give_up_after_ms:
+                    raise Fatal(f"no changelog {name}: {error.message}", error.advice) from error
+                await self._pause(backoff_ms / 1000)
+                waited_ms += backoff_ms
+                if self._stopping.is_set():
+                    break
+        return name, at[1] % self._changelogs.get(name, 1)
+
+    def _seek(self, at: Partition, offset: int) -> None:
+        if self._consumer is not None and at in self._tasks:
+            self._seen.pop(at, None)
+            self._consumer.fetch_from(at, offset)
+
+    def _fenced(self, error: StreamsError) -> None:
+        log.warning("%s; joining anew", error)
+        self._rejoin = True
+        self._wake.set()
+
+    # ------------------------------------------------------------ the loop
+
+    async def _poll(self, consumer: GroupConsumer) -> None:
+        ready = [at for at, runner in self._tasks.items() if runner.task.wants_records()]
+        if not ready:
+            self._wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), TICK_SECONDS)
+            return
+        timeout_ms = 50 if len(ready) == len(self._tasks) else 10
+        try:
+            got = await consumer.poll(ready, timeout_ms)
+        except OffsetsGone as gone:
+            for at in gone.partitions:
+                if at in self._tasks:
+                    reason = MustRestore(f"offsets of {at[0]}/{at[1]} are gone from the log")
+                    self._tasks[at].feed(ev.Failed("input", reason))
+            return
+        except Retriable as error:
+            log.warning("%s", error)
+            await self._pause(TICK_SECONDS)
+            return
+        for at in ready:
+            await self._hand_over(consumer, at, got.get(at, []))
+
+    async def _hand_over(self, consumer: GroupConsumer, at: Partition, records: list[Any]) -> None:
+        runner = self._tasks.get(at)
+        if runner is None or not runner.task.wants_records():
+            return
+        progress = await consumer.progress(at)
+        if progress is None or (not records and self._seen.get(at) == progress):
+            return
+        self._seen[at] = progress
+        runner.feed(ev.Fetched(runner.fetch, records, *progress))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            for runner in [*self._tasks.values(), *self._closing.values()]:
+                runner.feed(ev.Tick())
+
+    async def _note_offsets(self, consumer: GroupConsumer) -> None:
+        while True:
+            await asyncio.sleep(OFFSETS_SECONDS)
+            offsets = {
+                at: runner.task.committed.offset
+                for at, runner in self._tasks.items()
+                if runner.task.committed is not None
+            }
+            if offsets:
+                await consumer.note_offsets(offsets)
+
+    async def _drain(self) -> None:
+        """Commit and close every task; bounded. What is late is dropped, not lost."""
+        for at in list(self._tasks):
+            self._retire(at)
+        waiting = [asyncio.create_task(r.ended.wait()) for r in self._closing.values()]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=self._config.drain_ms / 1000)
+            for wait in late:
+                wait.cancel()
+            if late:
+                log.warning("%d tasks of %s dropped undrained", len(late), self.topology.name)
+                late_runners = [r for r in self._closing.values() if not r.ended.is_set()]
+                await asyncio.gather(*(runner.abandon() for runner in late_runners))
+        self._closing.clear()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background_done)
+
+    def _background_done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error if isinstance(error, Exception) else Fatal(repr(error)))
