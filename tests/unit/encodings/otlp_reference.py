@@ -1,0 +1,154 @@
+"""What a request's points are, by the reference parser, and the same by the compiled scanner.
+
+`otlp_example.json` is opentelemetry-proto's example request (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+
+from topologies.encodings import points as columns
+from topologies.encodings.otlp import Scanner
+from topologies.identity.canonical import attribute_map, origin, text
+from topologies.identity.series import SeriesTable
+
+Row = tuple[bytes, int, int, int, int, int]
+_COUNTED = {
+    "histogram": columns.HISTOGRAM,
+    "exponential_histogram": columns.EXPONENTIAL_HISTOGRAM,
+    "summary": columns.SUMMARY,
+}
+
+
+@dataclass
+class Reading:
+    """A message's rows (canonical bytes, kind, time, start, value bits, flags), points of other
+    kinds by kind, and why it was refused."""
+
+    rows: list[Row] = field(default_factory=list)
+    not_aggregated: Counter[int] = field(default_factory=Counter)
+    refused: str | None = None
+
+
+def example() -> bytes:
+    text_form = (Path(__file__).parent / "otlp_example.json").read_text()
+    return json_format.ParseDict(
+        json.loads(text_form), ExportMetricsServiceRequest()
+    ).SerializeToString()
+
+
+def by_reference(message: bytes, tenant: str) -> Reading:
+    """What upb says."""
+    reading = Reading()
+    try:
+        request = ExportMetricsServiceRequest.FromString(message)
+    except DecodeError as error:
+        reading.refused = str(error)
+        return reading
+    for resource_metrics in request.resource_metrics:
+        start = origin(tenant, resource_metrics.resource.attributes)
+        for scope_metrics in resource_metrics.scope_metrics:
+            scope = scope_metrics.scope
+            named = text(scope.name) + text(scope.version) + attribute_map(scope.attributes)
+            for metric in scope_metrics.metrics:
+                _read_metric(metric, start + named + text(metric.name) + text(metric.unit), reading)
+    return reading
+
+
+def _read_metric(metric, context, reading):
+    data = metric.WhichOneof("data")
+    if data in _COUNTED:
+        reading.not_aggregated[_COUNTED[data]] += len(getattr(metric, data).data_points)
+    if data not in ("gauge", "sum"):
+        return
+    kind = columns.GAUGE
+    if data == "sum":
+        kinds = {1: columns.SUM_DELTA, 2: columns.SUM_CUMULATIVE}
+        kind = kinds.get(metric.sum.aggregation_temporality, columns.SUM_UNSPECIFIED)
+        kind |= columns.MONOTONIC if metric.sum.is_monotonic else 0
+    for point in getattr(metric, data).data_points:
+        flags = columns.NO_RECORDED_VALUE if point.flags & 1 else 0
+        value = 0
+        match point.WhichOneof("value"):
+            case "as_int":
+                value, flags = point.as_int, flags | columns.IS_INT
+            case "as_double":
+                (value,) = struct.unpack("<q", struct.pack("<d", point.as_double))
+            case _:
+                flags |= columns.NO_VALUE
+        reading.rows.append(
+            (
+                context + bytes([kind]) + attribute_map(point.attributes),
+                kind,
+                _signed(point.time_unix_nano),
+                _signed(point.start_time_unix_nano),
+                value,
+                flags,
+            )
+        )
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+class Subject:
+    """The scanner with its series table, kept from call to call."""
+
+    def __init__(self, **sizes: int) -> None:
+        self.scanner = Scanner(b"a key of 16 bytes or more", **sizes)
+        self.series = SeriesTable()
+
+    def read(self, messages: list[bytes], tenant: str) -> list[Reading]:
+        points = self.scanner.scan(messages, [tenant] * len(messages))
+        slots, malformed = self.series.resolve(points)
+        readings = [Reading() for _ in messages]
+        for bad in (*points.malformed, *malformed):
+            readings[bad.message].refused = bad.code
+        for row in range(len(points)):
+            reading = readings[points.message[row]]
+            if reading.refused is None:
+                reading.rows.append(
+                    (
+                        self.series.canonical(int(slots[row])),
+                        int(points.kind[row]),
+                        int(points.time[row]),
+                        int(points.start[row]),
+                        int(points.value[row]),
+                        int(points.flags[row]),
+                    )
+                )
+            else:
+                assert slots[row] == -1
+        for metric in points.not_aggregated():
+            reading = readings[metric[columns.METRIC_MESSAGE]]
+            if reading.refused is None:
+                kind = int(metric[columns.METRIC_KIND])
+                reading.not_aggregated[kind] += int(metric[columns.METRIC_POINTS])
+        return readings
+
+
+def differences(subject: Subject, messages: list[bytes], tenant: str = "acme") -> list[str]:
+    """How the scanner differs from the reference, groups aside, which only it refuses."""
+    found: list[str] = []
+    for message, ours in zip(messages, subject.read(messages, tenant), strict=True):
+        theirs = by_reference(message, tenant)
+        if ours.refused == "group":
+            continue
+        if (ours.refused is None) != (theirs.refused is None):
+            found.append(f"{message.hex()}: {ours.refused} / {theirs.refused}")
+        elif ours.rows != theirs.rows:
+            found.append(f"{message.hex()}: {ours.rows} / {theirs.rows}")
+        elif +ours.not_aggregated != +theirs.not_aggregated:
+            found.append(f"{message.hex()}: {ours.not_aggregated} / {theirs.not_aggregated}")
+    return found
