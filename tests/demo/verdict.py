@@ -192,7 +192,7 @@ def print_verdict(verdict: Verdict, result: Result, console: Console) -> None:
     for note, count in verdict.notes.items():
         console.print(f"[yellow]note[/yellow]: {count} {note}")
     for finding in verdict.findings[:SHOWN]:
-        _print_finding(finding, result, console)
+        _print_finding(finding, console)
     if len(verdict.findings) > SHOWN:
         console.print(f"... and {len(verdict.findings) - SHOWN} more")
     first = sum(line.first for line in verdict.lines.values())
@@ -206,7 +206,7 @@ def print_verdict(verdict: Verdict, result: Result, console: Console) -> None:
         console.print(f"[red]NOT EQUAL[/red]: {dict(kinds) or 'nothing was compared'}")
 
 
-def _print_finding(finding: Finding, result: Result, console: Console) -> None:
+def _print_finding(finding: Finding, console: Console) -> None:
     key = finding.key
     end = datetime.fromtimestamp(key.window_end / SECOND, UTC).isoformat()
     labels = " ".join(f"{name}={value}" for name, value in key.labels)
@@ -218,8 +218,7 @@ def _print_finding(finding: Finding, result: Result, console: Console) -> None:
     for name, values in (("expected", finding.expected), ("published", finding.published)):
         shown = ", ".join(f"{value!r} 0x{bits(value):016x}" for value in values)
         console.print(f"    {name}: {shown or 'nothing'}", highlight=False)
-    for identity in finding.cell.behind[:8] if finding.cell else ():
-        partition, point = result.points[identity]
+    for partition, point in finding.cell.behind[:8] if finding.cell else ():
         console.print(
             f"    {partition.topic}/{partition.number}/{partition.offsets[point.record]} "
             f"time {point.time} start {point.start} value {point.value!r} {point.stream[:160]}",

@@ -41,7 +41,7 @@ class Cell:
     value: float
     points: int
     late: int
-    behind: tuple[int, ...]
+    behind: tuple[tuple[Partition, Point], ...]
 
 
 @dataclass(slots=True)
@@ -58,24 +58,33 @@ class Tally:
 
 @dataclass(slots=True)
 class Result:
-    """Everything that must be published, and the points to explain it with."""
+    """Everything that must be published."""
 
     first: dict[Key, dict[str, Cell]] = field(default_factory=dict[Key, dict[str, Cell]])
     latest: dict[Key, Cell] = field(default_factory=dict[Key, Cell])
     tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
-    points: list[tuple[Partition, Point]] = field(default_factory=list[tuple[Partition, Point]])
+
+    def add(self, other: Result) -> None:
+        """Take over the rows of other definitions."""
+        self.first |= other.first
+        self.latest |= other.latest
+        self.tallies |= other.tallies
 
 
 def compute(partitions: Sequence[Partition], definitions: Iterable[Definition]) -> Result:
     """Apply every definition to what the partitions hold."""
     result = Result()
-    by_metric: dict[str, list[tuple[int, Point]]] = {}
+    wanted = list(definitions)
+    by_metric: dict[str, list[tuple[int, Point]]] = {
+        source.metric: [] for definition in wanted for source in definition.sources
+    }
     for number, partition in enumerate(partitions):
         for point in partition.points:
-            by_metric.setdefault(point.metric, []).append((number, point))
-    for definition in definitions:
+            if point.metric in by_metric:
+                by_metric[point.metric].append((number, point))
+    for definition in wanted:
         names = sorted({source.metric for source in definition.sources})
-        candidates = [found for name in names for found in by_metric.get(name, [])]
+        candidates = [found for name in names for found in by_metric[name]]
         _compute_one(partitions, candidates, definition, result)
     return result
 
@@ -101,7 +110,7 @@ def _compute_one(
     result: Result,
 ) -> None:
     tally = result.tallies.setdefault(definition.name, Tally())
-    base = len(result.points)
+    points: list[tuple[Partition, Point]] = []
     rows: list[tuple[int, ...]] = []
     streams: dict[tuple[str, str], int] = {}
     groups: dict[tuple[tuple[str, str], ...], int] = {}
@@ -113,7 +122,7 @@ def _compute_one(
         labels = group_of(definition, point)
         rows.append(
             (
-                len(result.points) - base,
+                len(points),
                 number,
                 domains.index(partition.topic),
                 point.record,
@@ -124,7 +133,7 @@ def _compute_one(
                 definition.over_time == "increase" and point.kind == "cumulative",
             )
         )
-        result.points.append((partition, point))
+        points.append((partition, point))
     if not rows:
         return
     of_group = list(groups)
@@ -134,11 +143,11 @@ def _compute_one(
         )
     with duckdb.connect() as db:
         db.execute("SET threads = 2")
-        _load(db, rows, result.points[base:], _seals(partitions, domains, definition, rows))
+        _load(db, rows, points, _seals(partitions, domains, definition, rows))
         done: dict[tuple[int, int, int], tuple[list[Any], Cell | None]] = {}
         for domain, *window, streams_of in _selected(db, by_domain=True):
             size, end, group = window
-            cell = _cell(definition, result.points, base, streams_of)
+            cell = _cell(definition, points, streams_of)
             done[size, end, group] = streams_of, cell
             if cell is not None:
                 key = Key(definition.name, size, end, of_group[group])
@@ -147,7 +156,7 @@ def _compute_one(
             size, end, group = window
             same, cell = done.get((size, end, group), ([], None))
             if same != streams_of:
-                cell = _cell(definition, result.points, base, streams_of)
+                cell = _cell(definition, points, streams_of)
             if cell is not None:
                 result.latest[Key(definition.name, size, end, of_group[group])] = cell
 
@@ -320,26 +329,25 @@ def _selected(
 def _cell(
     definition: Definition,
     points: list[tuple[Partition, Point]],
-    base: int,
     streams: list[tuple[list[int], list[int | None], list[bool]]],
 ) -> Cell | None:
     """over_time for each stream, then over_space; None when no point counts."""
     numbers: list[tuple[int, Number]] = []
-    behind: list[int] = []
+    behind: list[tuple[Partition, Point]] = []
     late = 0
     for ids, previous, lates in streams:
         taken: list[Number] = []
         newest = 0
         for identity, before, was_late in zip(ids, previous, lates, strict=True):
-            point = points[base + identity][1]
+            point = points[identity][1]
             number = point.value
             if before is not None:
-                predecessor = None if before < 0 else points[base + before][1]
+                predecessor = None if before < 0 else points[before][1]
                 number = contribution(point, predecessor, definition.finest)
             if number is None:
                 continue
             taken.append(number)
-            behind.append(base + identity)
+            behind.append(points[identity])
             late += was_late
             newest = point.time
         if taken:
