@@ -386,7 +386,7 @@ class TaskDriver:
             try:
                 event = self.perform(effect)
             except StreamsError as error:
-                event = ev.Failed(_lane(effect), error)
+                event = ev.Failed(ev.lane_of(effect), error)
             self.faults(f"after {type(effect).__name__}")
             self.step(event)
             return True
@@ -425,6 +425,8 @@ class TaskDriver:
 
     def perform(self, effect: Effect) -> Event:
         """What the shell of a worker does, against the in-memory log."""
+        if isinstance(effect, ev.InitProducer | ev.FindBounds | ev.ReadChangelog | ev.ReadRange):
+            self.faults("ask the log")
         match effect:
             case ev.InitProducer():
                 self.session = self.log.init_producer(self.transactional_id)
@@ -484,8 +486,3 @@ class TaskDriver:
 
 def _no_faults(_point: str) -> None:
     """Nothing goes wrong."""
-
-
-def _lane(effect: Effect) -> str:
-    log = (ev.InitProducer, ev.FindBounds, ev.ReadChangelog, ev.Commit, ev.CloseTask)
-    return "log" if isinstance(effect, (*log, ev.StoreSnapshot)) else "compute"

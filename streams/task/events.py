@@ -375,3 +375,10 @@ Notice = SeekInput | TaskClosed | TaskFenced | StopWorker
 """Not answered."""
 
 Effect = ComputeEffect | LogEffect | Notice
+
+_LOG_LANE = (InitProducer, FindBounds, ReadChangelog, Commit, CloseTask, StoreSnapshot)
+
+
+def lane_of(effect: Effect) -> str:
+    """The lane of work that an effect occupies until it is answered: `log` or `compute`."""
+    return "log" if isinstance(effect, _LOG_LANE) else "compute"

@@ -36,6 +36,7 @@ from streams.task.events import (
     StoreSnapshot,
     Supply,
     TaskId,
+    lane_of,
 )
 from streams.task.processor import OutputRecord, Processor, ProcessorFactory
 
@@ -68,7 +69,7 @@ class TaskHost:
 
     def perform(self, effect: ComputeEffect) -> Event:
         """Do it and say what came of it. Never raises: failures are events."""
-        lane = "log" if isinstance(effect, StoreSnapshot) else "compute"
+        lane = lane_of(effect)
         try:
             return self._do(effect)
         except StreamsError as error:

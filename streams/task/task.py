@@ -400,6 +400,7 @@ class Task:
         else:
             self.restarts += 1
             self._failures += 1
+            self._retry = None
             self._wipe = self._wipe or wipe
             self.phase = Phase.RESTARTING
             self._buffer.clear()

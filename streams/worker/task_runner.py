@@ -14,7 +14,7 @@ from streams.state.changelog import ChangelogRecord
 from streams.state.rocks import RocksStore
 from streams.state.store import MemoryStore, StateStore
 from streams.task import events as ev
-from streams.task.events import Effect, Event, TaskId
+from streams.task.events import Effect, Event, TaskId, lane_of
 from streams.task.host import TaskHost
 from streams.task.task import Task
 from streams.worker.kafka import OffsetLookup, Partition, RangeReader, TransactionalProducer
@@ -164,12 +164,6 @@ class TaskRunner:
             return MemoryStore()
         topic, partition = self.partition
         return RocksStore(folder / self.id.topology / topic / str(partition))
-
-
-def lane_of(effect: Effect) -> str:
-    """The lane of work that an effect occupies."""
-    log = (ev.InitProducer, ev.FindBounds, ev.ReadChangelog, ev.Commit, ev.CloseTask)
-    return "log" if isinstance(effect, (*log, ev.StoreSnapshot)) else "compute"
 
 
 def _wall_clock_ms() -> int:

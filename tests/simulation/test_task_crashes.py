@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from streams.config import TaskSettings, Topology
-from streams.errors import Fatal, MustRestore
+from streams.errors import Fatal, MustRestore, Retriable
 from streams.task import events as ev
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from streams.task.task import Phase
@@ -148,11 +148,12 @@ def plain_run(records: Sequence[InputRecord]) -> tuple[list[Any], list[bytes], d
 class Simulation:
     """One seed's history."""
 
-    driver_type: type[TaskDriver] = TaskDriver
-
-    def __init__(self, seed: int, driver_type: type[TaskDriver] = TaskDriver) -> None:
+    def __init__(
+        self, seed: int, driver_type: type[TaskDriver] = TaskDriver, *, damages: bool = True
+    ) -> None:
         self.rng = random.Random(seed)
         self.driver_type = driver_type
+        self.damages = damages
         rng = self.rng
         self.log = MemoryLog({"in": 1, "out": 1, "progress": 1})
         settings = TaskSettings(
@@ -193,15 +194,15 @@ class Simulation:
             self.log.time_out(self.owner.transactional_id)
         elif kind < 0.3 and point in ("send output", "send state"):
             raise MustRestore("a produce request failed")
+        elif kind < 0.3 and point == "ask the log":
+            raise Retriable("the log is away")
         elif kind < 0.2 and point == "transaction ended":
             raise Fatal("the outcome of the commit is unknown")
-        elif kind < 0.4 and point in ("before FindBounds", "before ReadChangelog"):
-            raise Crash
         else:
             raise Crash
 
     def run(self) -> None:
-        for _ in range(self.rng.randint(20, 90)):
+        for _ in range(self.rng.randint(10, 45)):
             self._act()
         self.calm = True
         self.log.time_out("neighbour")
@@ -253,7 +254,7 @@ class Simulation:
 
     def _die(self) -> None:
         self.owner.crash(lose_disk=self.rng.random() < 0.2)
-        if self.rng.random() < 0.1:
+        if self.damages and self.rng.random() < 0.1:
             damage(self.owner.disk, self.rng)
 
     def _rejoin(self) -> None:
@@ -300,7 +301,7 @@ class Simulation:
     def _produce(self) -> None:
         rng = self.rng
         self.time += rng.choice((0, 1, 1, 2, 15))
-        if rng.random() < 0.02:
+        if rng.random() < 0.04:
             value = b"poison"
         elif rng.random() < 0.1:
             value = b"%d %d" % (max(0, self.time - rng.randint(5, 60)), rng.randint(1, 9))
