@@ -28,6 +28,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8123, help="TCP port; 0 picks a free one")
     parser.add_argument("--memory-mib", type=int, default=2048, help="memory cap of the engine")
+    parser.add_argument("--reserve-mib", type=int, default=256, help="disk that is left free")
     parser.add_argument("--threads", type=int, default=8, help="queries that run at a time")
     parser.add_argument("--password-file", type=Path, help="file with the password asked for")
     return parser.parse_args()
@@ -41,6 +42,7 @@ def _config(given: argparse.Namespace) -> StoreConfig:
         port=given.port,
         password=password,
         memory_bytes=given.memory_mib << 20,
+        reserve_bytes=given.reserve_mib << 20,
         threads=given.threads,
     )
 

@@ -21,6 +21,9 @@ class StoreConfig:
         password: Asked for when not empty.
         memory_bytes: What queries, inserts and merges may hold together; beyond it a query fails
             with MEMORY_LIMIT_EXCEEDED and the store goes on.
+        reserve_bytes: Disk that is left free. chdb takes no notice of a write that fails (a full
+            disk, a limit): an insert would be acknowledged and its rows not be there. So nothing is
+            written once less than this is free, and merges stop at half of it.
         threads: Requests that the engine works on at a time; others wait.
         queue: Requests that may wait; more are answered 503.
         max_body_bytes: A larger request body is answered 413.
@@ -35,6 +38,7 @@ class StoreConfig:
     user: str = "default"
     password: str = ""
     memory_bytes: int = 2048 * _MIB
+    reserve_bytes: int = 256 * _MIB
     threads: int = 8
     queue: int = 256
     max_body_bytes: int = 256 * _MIB

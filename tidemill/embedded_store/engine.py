@@ -7,11 +7,12 @@ engine: settings, database and temporary tables are its own, so each request get
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, cast
+from typing import IO, Any, Protocol, cast
 from xml.sax.saxutils import escape
 
 import chdb  # pyright: ignore[reportMissingTypeStubs]
@@ -21,7 +22,6 @@ from tidemill.embedded_store.config import StoreConfig
 from tidemill.embedded_store.errors import StartError, StoreError
 
 VERSION = "1\n"
-_LOCKED = "Cannot lock file"
 
 
 class Rows(Protocol):
@@ -174,15 +174,13 @@ class Engine:
             StartError: Another version's folder, not a store's folder, or held by another process.
         """
         self._path = _prepare(config.data)
+        self._lock = _lock(config.data)
+        _forget_empty_default(self._path)
         settings = config.data / "engine.xml"
         try:
             self._keeper = Handle(_connect(f"{self._path}?config-file={_write(settings, config)}"))
         except Exception as error:
-            if _LOCKED in str(error):
-                raise StartError(
-                    f"another process holds the store's folder {config.data}: "
-                    "stop it, or give another folder with --data"
-                ) from error
+            self._lock.close()
             raise StartError(f"the engine did not open {config.data}: {error}") from error
         self._guard = threading.Lock()
         self._own_default_database()
@@ -208,6 +206,7 @@ class Engine:
 
     def close(self) -> None:
         self._keeper.close()
+        self._lock.close()
 
     def _text(self, sql: str) -> str:
         return (self._keeper.query(sql).bytes() or b"").decode().strip()
@@ -249,18 +248,39 @@ def _prepare(data: Path) -> Path:
             )
         engine = data / "engine"
         engine.mkdir(exist_ok=True)
-        described = _default_database(engine)
-        if described.exists() and not described.with_suffix("").is_symlink():
-            described.unlink()  # it never held a table, and cannot be attached again
     except OSError as error:
         raise StartError(f"the store's folder {data} cannot be used: {error}") from error
     return engine.resolve()
+
+
+def _lock(data: Path) -> IO[str]:
+    """The folder for this process alone, until the file is closed or the process ends."""
+    file = (data / "VERSION").open()
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise StartError(
+            f"another process holds the store's folder {data}: "
+            "stop it, or give another folder with --data"
+        ) from error
+    return file
+
+
+def _forget_empty_default(engine: Path) -> None:
+    """A ``default`` that never held a table cannot be attached again: it is made anew."""
+    described = _default_database(engine)
+    if described.exists() and not described.with_suffix("").is_symlink():
+        described.unlink()
 
 
 _CONFIG = """<clickhouse>
   <max_server_memory_usage>{memory}</max_server_memory_usage>
   <users_config>{users}</users_config>
   <background_pool_size>4</background_pool_size>
+  <storage_configuration><disks><default>
+    <keep_free_space_bytes>{reserve}</keep_free_space_bytes>
+  </default></disks></storage_configuration>
   <logger><level>none</level></logger>
 </clickhouse>
 """
@@ -284,5 +304,11 @@ _USERS = """<clickhouse>
 def _write(path: Path, config: StoreConfig) -> Path:
     users = path.with_name("users.xml").resolve()
     users.write_text(_USERS)
-    path.write_text(_CONFIG.format(memory=config.memory_bytes, users=escape(str(users))))
+    path.write_text(
+        _CONFIG.format(
+            memory=config.memory_bytes,
+            reserve=config.reserve_bytes // 2,
+            users=escape(str(users)),
+        )
+    )
     return path.resolve()

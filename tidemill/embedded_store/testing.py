@@ -1,4 +1,4 @@
-"""A store process to test against: started, killed and started again on the same folder and port."""
+"""A store process for tests: started, killed, started again on the same folder and port."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ block of the answer, so that an early error still has its own HTTP status; ``mor
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -18,6 +19,7 @@ from tidemill.embedded_store.errors import StoreError
 from tidemill.embedded_store.request import Request
 from tidemill.embedded_store.statement import HEAD_BYTES, Statement, read_statement
 
+_WRITES = {"INSERT", "CREATE", "ALTER", "OPTIMIZE", "UPDATE", "ATTACH"}
 _TEXT_BYTES = 16 << 20
 """A statement without data may not be longer."""
 
@@ -61,6 +63,8 @@ class Work:
         text, rest = self._text()
         self.statement = read_statement(text)
         self._allow(text)
+        if self.statement.verb in _WRITES:
+            self._leave_reserve()
         self._prepare()
         at = self.statement.data_at
         if at is not None and not (self.statement.format == "Values" and request.parameters):
@@ -150,6 +154,18 @@ class Work:
                 errors.READONLY,
                 "Cannot execute query in readonly mode. For queries over HTTP, method GET implies "
                 "readonly. You should use method POST for modifying queries",
+            )
+
+    def _leave_reserve(self) -> None:
+        """Raise while the disk is too full to be sure that everything is written."""
+        config = self._config
+        free = shutil.disk_usage(config.data).free
+        needed = config.reserve_bytes + len(self._request.body)
+        if free < needed:
+            raise StoreError(
+                errors.NOT_ENOUGH_SPACE,
+                f"{free} bytes are free under {config.data}, and {needed} must be for a write: "
+                "make room (DROP TABLE works), then send it again",
             )
 
     def _prepare(self) -> None:
