@@ -24,7 +24,7 @@ from topologies.edge.receive import (
     log_away,
     receive,
 )
-from topologies.edge.records import Outcome, Record
+from topologies.edge.records import Log, Outcome, Record
 from topologies.edge.server import listen, make_server
 
 logger = logging.getLogger("tidemill.edge")
@@ -34,29 +34,25 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _REQUEST_OVERHEAD = 4096  # what a request holds beside its body
 _ON_THE_LOOP = 16 * 1024  # bodies up to this size are handled without a thread
-_DRAIN_BYTES, _DRAIN_S = 1024 * 1024, 2.0
+_DRAIN_BYTES, _DRAIN_S = 1024 * 1024, 0.5
 _LOOK_S = 1.0
 
 
 class EdgeService:
-    """One edge. `run` serves until `stop` is set, then answers what is under way and ends."""
+    """One edge. `run` serves until `stop` is set, then answers what is under way and ends.
 
-    def __init__(self, config: EdgeConfig) -> None:
+    `port` is the one it listens at, once `started` is set. `log` is Kafka at `config.bootstrap`
+    where none is given.
+    """
+
+    def __init__(self, config: EdgeConfig, log: Log | None = None) -> None:
         self.config = config
         self.counters = Counters()
         self.budget = Budget(config.max_in_flight)
         self.clock = ClockWatch()
         self.started = asyncio.Event()
         self.port = config.port
-        self._log = KafkaLog(
-            config.bootstrap,
-            {
-                config.raw_topic: (config.partitions, {}),
-                config.dead_letter_topic: (1, {"retention.ms": str(90 * 86_400_000)}),
-            },
-            replication=config.replication,
-            request_timeout=config.append_timeout,
-        )
+        self._log = log or _kafka(config)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. Raises EdgeConfigError when the port can't be had."""
@@ -107,18 +103,19 @@ class EdgeService:
         if head.method in ("GET", "HEAD") and head.path in ("/health", "/metrics"):
             return self._health() if head.path == "/health" else self._metrics()
         admitted = admit(head, self.config)
+        body = _Body(receive)
         if isinstance(admitted, Answer):
-            return await self._answer_early(admitted, receive)
+            return admitted if "expect" in headers else await _answer_early(admitted, body)
         held = _Held(self.budget)
         try:
-            return await self._ingest(admitted, receive, held)
+            return await self._ingest(admitted, body, held)
         finally:
             held.release()
 
-    async def _ingest(self, request: Admitted, receive_event: Receive, held: _Held) -> Answer:
-        body = await self._read_body(request, receive_event, held)
+    async def _ingest(self, request: Admitted, source: _Body, held: _Held) -> Answer:
+        body = await self._read_body(request, source, held)
         if isinstance(body, Answer):
-            return await self._answer_early(body, receive_event)
+            return await _answer_early(body, source)
         partitions = self._log.partitions(self.config.raw_topic)
         if partitions is None:
             return log_away(request.encoding, self.config)
@@ -163,47 +160,25 @@ class EdgeService:
                 self.counters.dead_letters += 1
         self.counters.rejected_points += sum(piece.points for piece in accepted.refused)
 
-    async def _read_body(
-        self, request: Admitted, receive_event: Receive, held: _Held
-    ) -> bytes | Answer:
+    async def _read_body(self, request: Admitted, source: _Body, held: _Held) -> bytes | Answer:
         if not held.take(_REQUEST_OVERHEAD):
             return busy(request.encoding, self.config)
         chunks: list[bytes] = []
         size = 0
         try:
             async with asyncio.timeout(self.config.body_timeout):
-                while True:
+                while not source.complete:
                     async with asyncio.timeout(self.config.body_idle_timeout):
-                        chunk, more = await _next_chunk(receive_event)
+                        chunk = await source.chunk()
                     size += len(chunk)
                     if size > self.config.max_body:
                         return too_large(request.encoding, self.config)
                     if not held.take(len(chunk)):
                         return busy(request.encoding, self.config)
                     chunks.append(chunk)
-                    if not more:
-                        return b"".join(chunks)
+                return b"".join(chunks)
         except TimeoutError:
-            message = "the body came too slowly"
-            close = (("connection", "close"),)
-            return failure(408, "slow-body", message, request.encoding, close)
-
-    async def _answer_early(self, answer: Answer, receive_event: Receive) -> Answer:
-        """An answer given before the body was read: read a little of it, or close after."""
-        if ("connection", "close") in answer.headers:
-            return answer
-        read = 0
-        try:
-            async with asyncio.timeout(_DRAIN_S):
-                while read <= _DRAIN_BYTES:
-                    chunk, more = await _next_chunk(receive_event)
-                    read += len(chunk)
-                    if not more:
-                        return answer
-        except TimeoutError:
-            pass
-        headers = (*answer.headers, ("connection", "close"))
-        return Answer(answer.status, answer.content_type, answer.body, answer.reason, headers)
+            return failure(408, "slow-body", "the body came too slowly", request.encoding)
 
     def _health(self) -> Answer:
         state = {"status": "ok" if self._log.up else "log-away", "bootstrap": self.config.bootstrap}
@@ -236,6 +211,19 @@ class EdgeService:
         return wall
 
 
+def _kafka(config: EdgeConfig) -> KafkaLog:
+    topics = {
+        config.raw_topic: (config.partitions, dict[str, str]()),
+        config.dead_letter_topic: (1, {"retention.ms": str(90 * 86_400_000)}),
+    }
+    return KafkaLog(
+        config.bootstrap,
+        topics,
+        replication=config.replication,
+        request_timeout=config.append_timeout,
+    )
+
+
 class _Disconnected(Exception):
     """The client went away before its request was complete."""
 
@@ -257,8 +245,34 @@ class _Held:
         self._amount = 0
 
 
-async def _next_chunk(receive_event: Receive) -> tuple[bytes, bool]:
-    event = await receive_event()
-    if event["type"] != "http.request":
-        raise _Disconnected
-    return event.get("body", b""), event.get("more_body", False)
+class _Body:
+    """A request's body, chunk by chunk."""
+
+    def __init__(self, receive_event: Receive) -> None:
+        self._receive_event = receive_event
+        self.complete = False
+
+    async def chunk(self) -> bytes:
+        event = await self._receive_event()
+        if event["type"] != "http.request":
+            raise _Disconnected
+        self.complete = not event.get("more_body", False)
+        return event.get("body", b"")
+
+
+async def _answer_early(answer: Answer, body: _Body) -> Answer:
+    """An answer given before the body was read: a little more of it is, else the connection ends.
+
+    A client that is still sending when its connection is closed may never see its answer.
+    """
+    read = 0
+    try:
+        async with asyncio.timeout(_DRAIN_S):
+            while not body.complete and read <= _DRAIN_BYTES:
+                read += len(await body.chunk())
+    except TimeoutError:
+        pass
+    if body.complete:
+        return answer
+    headers = (*answer.headers, ("connection", "close"))
+    return Answer(answer.status, answer.content_type, answer.body, answer.reason, headers)

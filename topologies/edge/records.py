@@ -30,7 +30,22 @@ class Outcome(enum.Enum):
 
 
 class Log(Protocol):
-    """Where records go."""
+    """Where records go. `lost` counts how often it went away."""
+
+    lost: int
+
+    @property
+    def up(self) -> bool:
+        """True while records can be appended."""
+        ...
+
+    async def start(self) -> None:
+        """Begin to connect, in the background."""
+        ...
+
+    async def stop(self) -> None:
+        """Deliver what is under way, within seconds, and disconnect."""
+        ...
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions the topic has; None while the log is away."""

@@ -162,7 +162,8 @@ async def _append_all(
     reported = time.monotonic()
     points = 0
     try:
-        await appender.append([_letter(config, planned, row) for row in contents.bad])
+        if not existing.records:  # else they were appended before the first of those
+            await appender.append([_letter(config, planned, row) for row in contents.bad])
         for part in slices(contents.series, planned):
             fresh = [r for r in part.data if digest_of(r.headers) not in existing.digests]
             await appender.append(fresh)
