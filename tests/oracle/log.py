@@ -26,6 +26,7 @@ REPEAT = 10 * MINUTE  # for so long after its first sight a digest marks a repea
 NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+NUMBERS = ("gauge", "sum")
 LIVE = "telemetry.raw"
 
 
@@ -48,9 +49,9 @@ class Point:
     record: int
     fate: str  # accepted, repeat, ahead, no value
     metric: str
-    kind: str  # gauge, delta, cumulative, unspecified, histogram
+    kind: str  # gauge, delta, cumulative, unspecified; histogram, ... are not read
     monotonic: bool
-    stream: str  # canonical text of tenant, resource, scope, metric and attributes
+    stream: str  # canonical text of tenant, resource, scope, instrument, attributes
     lookup: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]  # point, scope, resource
     tenant: str
     time: int
@@ -171,15 +172,18 @@ def decode(
                 if shape is None:
                     continue
                 body = getattr(metric, shape)
-                owner = _canonical([tenant, resource, named, metric.name])[:-1]
+                kind = _kind(shape, body)
+                monotonic = shape == "sum" and body.is_monotonic
+                instrument = [metric.name, metric.unit, kind, monotonic]
+                owner = _canonical([tenant, resource, named, instrument])[:-1]
                 for point in body.data_points:
                     own = attributes(point.attributes)
                     yield Point(
                         record=index,
                         fate="accepted",
                         metric=metric.name,
-                        kind=_kind(shape, body),
-                        monotonic=shape == "sum" and body.is_monotonic,
+                        kind=kind,
+                        monotonic=monotonic,
                         stream=f"{owner},{_canonical(own)}]",
                         lookup=(own, scope, resource),
                         tenant=tenant,
@@ -196,14 +200,14 @@ def _kind(shape: str, body: Any) -> str:
         return {CUMULATIVE: "cumulative", DELTA: "delta"}.get(
             body.aggregation_temporality, "unspecified"
         )
-    return "histogram"
+    return shape
 
 
 def _value(shape: str, point: Any) -> int | float | None:
     """None: the point says that nothing was recorded."""
     if point.flags & NO_VALUE:
         return None
-    if shape not in ("gauge", "sum"):
+    if shape not in NUMBERS:
         return 0
     held = point.WhichOneof("value")
     return None if held is None else getattr(point, held)

@@ -22,6 +22,7 @@ from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_doub
 from oracle.definitions import Definition
 from oracle.log import Partition, Point, render
 
+COUNTED = ("gauge", "delta", "cumulative", "unspecified")
 STREAM_GAP = 15 * 60 * 1_000_000_000
 
 
@@ -163,7 +164,7 @@ def _compute_one(
 
 def _counts(definition: Definition, partition: Partition, point: Point, tally: Tally) -> bool:
     """Whether the definition counts the point; if it matches, the tally says what became of it."""
-    if point.kind == "histogram" or not any(
+    if point.kind not in COUNTED or not any(
         source.metric == point.metric
         and all(_has(point, attribute, wanted) for attribute, wanted in source.where)
         for source in definition.sources
@@ -203,12 +204,9 @@ def look_up(point: Point, attribute: str) -> str | None:
     """Tenant; else the attribute of the point, its scope, its resource (`resource.` forces it)."""
     if attribute == "tenant":
         return point.tenant
-    for attributes in point.lookup:
-        if attribute in attributes:
-            return render(attributes[attribute])
     forced = attribute.removeprefix("resource.")
-    resource = point.lookup[2]
-    return render(resource[forced]) if forced != attribute and forced in resource else None
+    places = point.lookup if forced == attribute else point.lookup[2:]
+    return next((render(place[forced]) for place in places if forced in place), None)
 
 
 def group_of(definition: Definition, point: Point) -> tuple[tuple[str, str], ...]:
