@@ -1,27 +1,28 @@
 """The port between a coordinator's core and the broker that runs it.
 
-A coordinator (consumer groups, transactions) is a pure object. It owns one internal topic, takes one
-event and the time, and returns effects; it never awaits, reads no clock and raises for nothing that
-can happen. `broker.runtime.coordinators` runs it and promises:
+A coordinator (consumer groups, transactions) is a pure object. It owns one internal topic, takes
+one event and the time, and returns effects; it never awaits, reads no clock and raises for nothing
+that can happen. `broker.runtime.coordinators` runs it and promises:
 
 - **Start.** Every record of the coordinator's topic goes to `replay` in the order it was appended
   (later ones replace earlier ones of the same key; compaction may have dropped the earlier ones),
   then one `Restored` event arrives; only after that do requests.
 - **Append.** Records are appended at once, in the order of the effects, and `Appended(token)` comes
-  when they are durable (group-committed fsync). A client may be told of a change only after that. If
-  the disk refuses, `AppendFailed(token, error)` comes instead and nothing of it will ever be replayed.
+  when they are durable (group-committed fsync). A client may be told of a change only after that.
+  If the disk refuses, `AppendFailed(token, error)` comes instead; it will not be replayed, unless
+  it was the sync that failed (then the log takes nothing more until the broker is restarted).
 - **Answer.** A handler passes `request.id` inside its event; the core answers it now or any time
-  later with `Answer(request_id, fields)`. A connection's answers leave in the order of its requests,
-  whoever finishes first; other connections do not wait. Each request is answered once.
+  later with `Answer(request_id, fields)`. A connection's answers leave in the order of its
+  requests, whoever finishes first; other connections do not wait. Each request is answered once.
 - **Timers.** `SetTimer(name, at_ms)` replaces the timer of that name; `TimerFired(name)` comes not
   before that time. `now_ms` never goes back.
 - **Markers.** `WriteMarkers` appends a COMMIT or ABORT control batch to each partition's log (for a
   partition that is unknown by then, nothing), and `MarkersWritten(token, failed)` comes when the
   others are durable and visible.
-- **Admission.** A transactional batch is appended only while its (producer id, epoch, partition) is
-  admitted. Emit `Admit` before the answer to AddPartitionsToTxn, and `Dismiss` together with the
-  append that prepares the end of the transaction. Admissions are not durable: emit `Admit` again for
-  each open transaction on `Restored`.
+- **Admission.** A transactional batch is appended only while its (producer id, epoch, partition)
+  is admitted. Emit `Admit` before the answer to AddPartitionsToTxn, and `Dismiss` together with the
+  append that prepares the end of the transaction. Admissions are not durable: emit `Admit` again
+  for each open transaction on `Restored`.
 - **Tell.** `Tell(name, event)` hands an event to another coordinator, after the current effects.
 
 How a handler uses it (one file a request kind in `broker/handlers`, registered in `table.py`):
@@ -32,7 +33,7 @@ How a handler uses it (one file a request kind in `broker/handlers`, registered 
 
 and in the core's `step`:  `return [Answer(event.request_id, {"error_code": 0})]`.
 Answer fields are named as in Kafka's message definitions (snake case; nested ones are dicts and
-lists); fields that the request's version does not have are left out, missing ones take their default.
+lists); fields that the request's version does not have are left out, missing ones take defaults.
 
 A coordinator is registered in `broker/runtime/registry.py`: name -> factory.
 """

@@ -6,14 +6,15 @@ A request kind is one file here with a module-level `API`, and one line in `tabl
     API = Api(key=12, name="Heartbeat", min_version=0, max_version=4, handle=handle)
 
 `handle` returns the fields of the response, named as in Kafka's message definitions (snake case,
-nested dicts and lists, error codes as numbers), or None when it has arranged for `request.answer(...)`
-to be called later; the connection keeps the order of answers by itself. An exception becomes an
-answer with error code -1 (unknown server error), and is logged and counted.
+nested dicts and lists, error codes as numbers), or None when it has arranged for the request's
+`answer(...)` to be called later; the connection keeps the order of answers by itself. An exception
+becomes the answer that `Api.failure` makes (by default error code -1, unknown server error), and is
+logged and counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from broker.config import BrokerConfig
     from broker.controller.topics import TopicCatalog
     from broker.log.partition import PartitionLog
+    from broker.records.batch import Refusal
 
 Fields = Mapping[str, Any]
 
@@ -41,8 +43,8 @@ class Request(Protocol):
         """Send the response (once). Later calls, or a connection that is gone: ignored."""
         ...
 
-    def answer_raw(self, payload: bytes) -> None:
-        """Send an encoded response body; for `raw` kinds."""
+    def answer_raw(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send an encoded response body, in pieces that nobody changes any more."""
         ...
 
     def answer_nothing(self) -> None:
@@ -57,7 +59,9 @@ class Timer(Protocol):
 class Admissions(Protocol):
     """Which producers may append transactional batches where."""
 
-    def admitted(self, producer_id: int, epoch: int, topic: str, partition: int) -> bool: ...
+    def refusal(self, producer_id: int, epoch: int, topic: str, partition: int) -> int:
+        """0 if the producer may, else the error code."""
+        ...
 
 
 class Broker(Protocol):
@@ -66,8 +70,11 @@ class Broker(Protocol):
     config: BrokerConfig
     catalog: TopicCatalog
     admissions: Admissions
+    cluster_id: str
+    apis: list[Api]
+    """All request kinds that are answered."""
     port: int
-    """The port that clients reach, known once listening."""
+    """The port that clients are told to reach; the host is in `config`."""
 
     def now_ms(self) -> int:
         """Unix time in milliseconds; never goes back."""
@@ -82,7 +89,9 @@ class Broker(Protocol):
         promises, or can't (then `log.failed` is set). At once if nothing has to be waited for."""
         ...
 
-    def when_visible(self, logs: list[PartitionLog], wake: Callable[[], bool]) -> Callable[[], None]:
+    def when_visible(
+        self, logs: list[PartitionLog], wake: Callable[[], bool]
+    ) -> Callable[[], None]:
         """Call `wake` whenever a reader of one of `logs` may see more, until it returns True.
         Returns a function that forgets the wish."""
         ...
@@ -97,8 +106,9 @@ class Broker(Protocol):
         """Hand an event to a coordinator (`broker.coordination`)."""
         ...
 
-    def topics_changed(self) -> None:
-        """Make the catalog durable and open or delete logs to match it."""
+    def change_topics(self, change: Callable[[], object]) -> Refusal | None:
+        """Run `change` on the catalog, make it durable, open and delete logs to match. If the disk
+        refuses, everything is as before and the refusal says why."""
         ...
 
 
@@ -112,8 +122,10 @@ class Api:
     max_version: int
     handle: Callable[[Any, Any], Fields | None]
     raw: bool = False
-    advertised_min: int | None = None
-    """Lowest version told to clients where that is not the lowest answered (Produce)."""
+    failure: Callable[[Any], Fields] = lambda body: {"error_code": -1}
+    """The answer to a request (its decoded body) whose handler raised."""
+    raw_failure: Callable[[memoryview, int], bytes] = lambda body, version: b""
+    """The same for `raw` kinds: from body and version to the encoded response."""
 
 
 def field(body: Any, name: str, default: Any = None) -> Any:

@@ -1,0 +1,117 @@
+"""`python -m broker`: a broker process.
+
+Exit codes: 0 stopped by a signal, 1 failed, 2 usage, 3 port in use, 4 data folder unusable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from broker.config import BrokerConfig
+from broker.log.settings import LogSettings
+from broker.runtime.data_folder import DataFolderError
+from broker.runtime.server import PortInUseError, run
+
+FAILED, PORT_IN_USE, BAD_DATA = 1, 3, 4
+
+
+def parse(arguments: list[str] | None = None) -> BrokerConfig:
+    """The configuration from the command line; exits with 2 on a usage error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m broker",
+        description="A log broker that speaks Kafka's protocol.",
+        epilog="example: python -m broker --data ./broker-data --port 0 --metrics-port 0",
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="folder for everything that must survive")
+    add("--host", default="127.0.0.1", help="address to listen on")
+    add("--port", type=int, default=9092, help="Kafka protocol; 0 takes a free one")
+    add("--metrics-port", type=int, default=9644, help="/metrics, /health; -1 for none")
+    add("--advertised-host", help="name that clients are told to reach (default: --host)")
+    add("--advertised-port", type=int, help="port that clients are told to reach")
+    add("--node-id", type=int, default=1)
+    add(
+        "--fsync",
+        choices=("group", "interval", "none"),
+        default="group",
+        help="group: acknowledge after fdatasync, shared by all waiting requests; interval: sync "
+        "every --fsync-interval; none: leave it to the system",
+    )
+    add("--fsync-interval", type=int, default=10, metavar="MS")
+    add("--auto-create-topics", action="store_true")
+    add("--default-partitions", type=int, default=1)
+    defaults = LogSettings()
+    add("--retention-ms", type=int, default=defaults.retention_ms, help="-1 keeps for ever")
+    add("--retention-bytes", type=int, default=-1, help="a partition; -1 is no limit")
+    add("--segment-bytes", type=int, default=defaults.segment_bytes)
+    add("--max-message-bytes", type=int, default=defaults.max_message_bytes)
+    given = parser.parse_args(arguments)
+    for name in ("port", "advertised_port"):
+        value = getattr(given, name)
+        if value is not None and not 0 <= value <= 65535:
+            parser.error(f"--{name.replace('_', '-')} {value}: a port is between 0 and 65535")
+    return BrokerConfig(
+        data=given.data,
+        host=given.host,
+        port=given.port,
+        metrics_port=None if given.metrics_port < 0 else given.metrics_port,
+        advertised_host=given.advertised_host,
+        advertised_port=given.advertised_port,
+        node_id=given.node_id,
+        fsync=given.fsync,
+        fsync_interval_ms=given.fsync_interval,
+        auto_create_topics=given.auto_create_topics,
+        default_partitions=given.default_partitions,
+        log=LogSettings(
+            segment_bytes=given.segment_bytes,
+            retention_ms=given.retention_ms,
+            retention_bytes=given.retention_bytes,
+            max_message_bytes=given.max_message_bytes,
+        ),
+    )
+
+
+async def _serve(config: BrokerConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def ready(port: int, metrics_port: int | None) -> None:
+        more = "" if metrics_port is None else f" metrics on {config.host}:{metrics_port}"
+        print(f"broker ready on {config.host}:{port}{more} data in {config.data}", flush=True)
+
+    await run(config, stop=stop, on_ready=ready)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a broker until SIGTERM or SIGINT; the exit code."""
+    config = parse(arguments)
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    try:
+        uvloop.run(_serve(config))
+    except PortInUseError as problem:
+        print(f"broker: {problem}", file=sys.stderr)
+        return PORT_IN_USE
+    except DataFolderError as problem:
+        print(f"broker: {problem}", file=sys.stderr)
+        return BAD_DATA
+    except OSError as problem:
+        print(f"broker: {problem}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Request headers (v1, and v2 with tagged fields) and response headers (v0, and v1)."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from broker.protocol.errors import MalformedRequestError
+
+_FIXED = struct.Struct(">hhih")
+API_VERSIONS = 18
+
+
+class Header(NamedTuple):
+    """A request header. `size`: bytes of the part that every version has."""
+
+    api_key: int
+    version: int
+    correlation_id: int
+    client_id: str | None
+    size: int
+
+
+def read_header(frame: memoryview) -> Header:
+    """Read the part of a request header that does not depend on the kind of request."""
+    try:
+        api_key, version, correlation_id, length = _FIXED.unpack_from(frame)
+    except struct.error as problem:
+        raise MalformedRequestError("a request shorter than its header") from problem
+    if length < 0:
+        return Header(api_key, version, correlation_id, None, 10)
+    end = 10 + length
+    if end > len(frame):
+        raise MalformedRequestError("the client id reaches past the request")
+    return Header(api_key, version, correlation_id, str(frame[10:end], "utf-8", "replace"), end)
+
+
+def skip_tags(frame: memoryview, at: int) -> int:
+    """The place behind the tagged fields that start at `at`."""
+    count, at = _uvarint(frame, at)
+    for _ in range(count):
+        _, at = _uvarint(frame, at)
+        size, at = _uvarint(frame, at)
+        at += size
+        if at > len(frame):
+            raise MalformedRequestError("a tagged field reaches past the request")
+    return at
+
+
+def _uvarint(frame: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(frame) or shift > 28:
+            raise MalformedRequestError("a broken varint in the request header")
+        byte = frame[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+
+
+def response_frame(correlation_id: int, body: bytes, *, flexible: bool) -> bytes:
+    """Length prefix, header and body. ApiVersions always has the plain header (flexible=False)."""
+    if flexible:
+        return struct.pack(">iib", len(body) + 5, correlation_id, 0) + body
+    return struct.pack(">ii", len(body) + 4, correlation_id) + body
