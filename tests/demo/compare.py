@@ -168,7 +168,7 @@ def wait_until_sealed(bootstrap: str, moment: int, timeout: float) -> None:
             return
         if time.monotonic() > until:
             raise TimeoutError(f"time has not passed {moment} in {', '.join(behind)}")
-        time.sleep(1.0)
+        time.sleep(3.0)
 
 
 def summary(partitions: list[log.Partition]) -> str:

@@ -65,9 +65,9 @@ class Partition:
 
     topic: str
     number: int
-    points: list[Point] = field(default_factory=list[Point])
-    watermark: list[float] = field(default_factory=list[float])
-    offsets: list[int] = field(default_factory=list[int])
+    points: list[Point] = field(default_factory=list[Point], repr=False)
+    watermark: list[float] = field(default_factory=list[float], repr=False)
+    offsets: list[int] = field(default_factory=list[int], repr=False)
     malformed: int = 0
     repeated_records: int = 0
     wrong_digests: int = 0
