@@ -112,10 +112,10 @@ class OffsetLookup:
         """Partitions of a topic; 0 when there is none. Raises `Retriable`."""
         committed, _ = await self._clients()
         try:
-            await committed.topics()
+            cluster = await committed._client.fetch_all_metadata()
         except KafkaError as error:
             raise Retriable(f"the log does not answer: {error!r}") from error
-        return len(committed.partitions_for_topic(topic) or ())
+        return len(cluster.partitions_for_topic(topic) or ())
 
     async def answers(self, seconds: float) -> bool:
         """Whether the log answers at all."""
