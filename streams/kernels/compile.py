@@ -74,6 +74,7 @@ class Kernel:
         self.name = f"{function.__module__}.{function.__qualname__}"
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
+        self.loaded = False  # whether compiling it meant loading it from the cache
         self._call: Callable[..., Any] | None = None
         self._dispatcher: Any = None
 
@@ -100,9 +101,11 @@ class Kernel:
                 error_model="numpy",
                 _nrt=self.allocates,
             )(self.py_func)
-            dispatcher._cache = _DiskCache(self, cache_directory())
+            cache = _DiskCache(self, cache_directory())
+            dispatcher._cache = cache
             dispatcher.compile(self._types())
             dispatcher.disable_compile()
+            self.loaded = cache.hit
             self._dispatcher = dispatcher
             self._call = dispatcher
             return dispatcher
@@ -240,6 +243,7 @@ class _DiskCache:
     def __init__(self, kernel: Kernel, directory: Path) -> None:
         self._kernel = kernel
         self._directory = directory
+        self.hit = False
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         target_context.refresh()
@@ -252,11 +256,13 @@ class _DiskCache:
             if _checksum(content[_CHECKSUM:]) != content[:_CHECKSUM]:
                 raise ValueError("checksum")
             payload = pickle.loads(content[_CHECKSUM:])
-            return _numba(".core.compiler").CompileResult._rebuild(target_context, *payload)
+            found = _numba(".core.compiler").CompileResult._rebuild(target_context, *payload)
         except Exception:
             # Whatever a damaged entry raises, the answer is the same: compile it again.
             _remove(path)
             return None
+        self.hit = True
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         if data.library.has_dynamic_globals or data.lifted:

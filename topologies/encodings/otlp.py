@@ -8,7 +8,7 @@ import numpy as np
 
 from topologies.encodings.fingerprint import Words, key_words, seed_words
 from topologies.encodings.otlp_kernels import scan_requests
-from topologies.encodings.otlp_points import untimed_points
+from topologies.encodings.otlp_points import METRICS_FULL, untimed_points
 from topologies.encodings.points import METRIC_COLUMNS, Malformed, Points
 from topologies.encodings.schema import validation_stack
 from topologies.encodings.wire import REASONS
@@ -74,7 +74,11 @@ class Scanner:
             )  # fmt: skip
             if message == len(messages):
                 break
-            self._grow(int(counts[0]))
+            if status[message] == METRICS_FULL:
+                more = np.zeros_like(self._metrics)
+                self._metrics = np.concatenate([self._metrics, more])
+            else:
+                self._grow(int(counts[0]))
         bad = tuple(malformed(int(each), int(status[each])) for each in np.flatnonzero(status))
         return self._points(int(counts[0]), int(counts[1]), tuple(tenants), bad)
 
@@ -103,13 +107,12 @@ class Scanner:
         return found
 
     def _grow(self, points: int) -> None:
-        """Twice the room, the rows so far kept."""
+        """Twice the room for points, the rows so far kept."""
         kept = self._where, self._fingerprint, self._values, self._marks
         self._allocate(2 * self._where.shape[1])
         grown = self._where, self._fingerprint, self._values, self._marks
         for old, new in zip(kept, grown, strict=True):
             new[:, :points] = old[:, :points]
-        self._metrics = np.concatenate([self._metrics, np.zeros_like(self._metrics)])
 
     def _points(
         self, points: int, metrics: int, tenants: tuple[str, ...], bad: tuple[Malformed, ...]

@@ -13,7 +13,8 @@ Shared arguments: ``buffer`` the bytes; ``a, b`` the fingerprint so far; ``key``
 ``counts`` i64[2] (points, metrics written so far); the columns as in :class:`Points`, stacked as
 ``where`` i32[4, n] (message, metric, begin, end), ``fingerprint`` u64[2, n], ``values`` i64[3, n]
 (time, start, value), ``marks`` u8[2, n] (kind, flags); ``stack`` the scratch of the validation.
-All return 0, a code of :mod:`topologies.encodings.wire`, or ``FULL``.
+All return 0, a code of :mod:`topologies.encodings.wire`, or that
+the columns of points, or of metrics, are full.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from topologies.encodings import points, schema
 from topologies.encodings.fingerprint import Words, absorb_span, fold
 from topologies.encodings.otlp_points import (
     EXPONENTIAL_TAG,
-    FULL,
     GAUGE_TAG,
     HISTOGRAM_TAG,
+    METRICS_FULL,
+    POINTS_FULL,
     SUM_TAG,
     SUMMARY_TAG,
     Counts,
@@ -185,7 +187,7 @@ def _scan_metric(
     if code != 0:
         return code
     if counts[1] >= metrics.shape[0]:
-        return FULL
+        return METRICS_FULL
     number = data in (GAUGE_TAG, SUM_TAG)
     kind = i64(points.GAUGE)
     if data == SUM_TAG:
@@ -354,7 +356,8 @@ def scan_requests(
 
     ``ranges`` i64[m, 2]: begin and end of each message. ``seeds`` u64[m, 2]: of its tenant.
     ``status`` i64[m] gets 0 or the code, in which case the columns hold nothing of the message.
-    It stops early at a message for which the columns have no room: grow them and go on from there.
+    It stops early at a message for which columns have no room (its status says which): grow them
+    and go on from there.
     """
     while message < ranges.shape[0]:
         points_before = counts[0]
@@ -374,8 +377,8 @@ def scan_requests(
         if code != 0:
             counts[0] = points_before
             counts[1] = metrics_before
-            if code == FULL:
-                return message
         status[message] = code
+        if code in (POINTS_FULL, METRICS_FULL):
+            return message
         message += 1
     return message

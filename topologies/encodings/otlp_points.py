@@ -12,7 +12,7 @@ from topologies.encodings.fingerprint import Words, absorb
 from topologies.encodings.schema import validate
 from topologies.encodings.wire import Bytes, next_field, read_length, read_varint
 
-FULL = 100
+POINTS_FULL, METRICS_FULL = 100, 101
 
 Where = NDArray[np.int32]
 Values = NDArray[np.int64]
@@ -137,7 +137,7 @@ def scan_points(
             if tag != 10:
                 continue
         if row >= capacity:
-            return FULL
+            return POINTS_FULL
         code = _scan_point(
             buffer, first, p, a, b, k0, k1, k2, k3, row, fingerprint, values, marks, stack
         )
