@@ -96,13 +96,15 @@ def check_files(files: Sequence[SourceFile], settings: Settings = DEFAULTS) -> R
         findings += checked.findings
         entries += checked.entries
     texts = {file.path: file.data for file in files}
+    split: dict[str, list[str]] = {}
     placed = [Placed(entry.resolved, entry.file, entry.line) for entry in entries]
     refused: set[int] = set()
     for rule in RULES_ACROSS:
         for index, problem in rule(placed, settings):
             entry = entries[index]
-            lines = _lines(texts[entry.file])
-            finding = _finding(problem, entry.root, entry.file, lines)
+            if entry.file not in split:
+                split[entry.file] = _lines(texts[entry.file])
+            finding = _finding(problem, entry.root, entry.file, split[entry.file])
             findings.append(finding)
             if finding.severity == "error":
                 refused.add(index)

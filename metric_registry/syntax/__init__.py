@@ -14,7 +14,7 @@ from metric_registry.syntax import full, quick
 from metric_registry.syntax.nodes import Node, Problem
 
 _DOCUMENT_START = re.compile(r"^---(?=[ \t\n]|\Z)", re.MULTILINE)
-_CONTENT = re.compile(r"^(?!---[ \t]*(#.*)?$|\.\.\.[ \t]*$)[ \t]*[^ \t#\n]", re.MULTILINE)
+_CONTENT = re.compile(r"^(?!---([ \t]+#.*|[ \t]*)$|\.\.\.[ \t]*$)[ \t]*[^ \t#\n]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from metric_registry.syntax.nodes import Mapping, Node, Scalar, Sequence
 MAX_DEPTH = 20
 
 _UNUSUAL = re.compile(r"[^\n\x20-\x7e\u00a1-\u1fff\u2010-\u2027\u2030-\ud7ff]")
-_START = re.compile(r"--- *(#.*)?")
+_START = re.compile(r"---( +#.*| *)")
 _KEY = re.compile(r"""([A-Za-z0-9_][A-Za-z0-9_./-]{0,200})|"([^"\\]{0,200})"|'([^']{0,200})'""")
 _QUOTED = re.compile(r"""("[^"\\]*"|'[^']*'(?!'))""")
 _PLAIN = re.compile(r"[A-Za-z0-9_./+$(<=^;\u00a1-\ud7ff][^\n]*|-[A-Za-z0-9_.][^\n]*")

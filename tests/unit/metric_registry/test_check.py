@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+
+import pytest
 
 from metric_registry.check import Settings, check_files
 from metric_registry.compile import compile_plan
@@ -126,6 +129,26 @@ def test_the_json_form_says_what_the_text_says() -> None:
     ]
     (definition,) = told["definitions"]
     assert (definition["name"], definition["file"], definition["line"]) == ("served", "a.yaml", 3)
+
+
+@pytest.mark.parametrize(
+    "field",
+    "kind name description owner source metric unit space keep granularities aggregate over_time "
+    "publish final limits series".split(),
+)
+def test_a_misspelled_field_is_told_with_its_place_and_its_name(field: str) -> None:
+    text = TEXT.format(name="a", metric="b") + "publish: {final: true}\nlimits: {series: 5}\n"
+    typo = field[:2] + field[3:]
+    faulty = re.sub(rf"\b{field}:", f"{typo}:", text)
+    (line,) = [line for line in faulty.split("\n") if f"{typo}:" in line]
+    (finding,) = (
+        one
+        for one in check_files([SourceFile("a.yaml", faulty.encode())]).findings
+        if one.severity == "error"
+    )
+    assert (finding.code, finding.replacement) == ("TM101", field)
+    assert (finding.source, finding.column) == (line, line.index(f"{typo}:") + 1)
+    assert faulty.split("\n")[finding.line - 1] == line
 
 
 def test_the_order_of_files_changes_no_plan() -> None:
