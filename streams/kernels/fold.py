@@ -44,11 +44,11 @@ BASE_WIDTH = 4
 SPILL_WIDTH = 4
 
 
-@kernel("bool_(i64[::1], i64[::1], u8[::1], i64, i64, f64[::1])", forceinline=True)
+@kernel("bool_(i64[::1], i64[::1], i64[::1], u8[::1], i64, i64, f64[::1])", forceinline=True)
 def _comes_before(
-    times: Column, raws: Column, metas: Column, a: Word, b: Word, scratch: Column
+    times: Column, starts: Column, raws: Column, metas: Column, a: Word, b: Word, scratch: Column
 ) -> Word:
-    """Whether point a sorts before point b of one stream: by time, value, raw bits."""
+    """Whether point a sorts before point b of one stream: by time, value, start."""
     if times[a] != times[b]:
         return times[a] < times[b]
     x = raws[a]
@@ -59,23 +59,26 @@ def _comes_before(
         y = to_bits(np.float64(raws[b]), scratch)
     if x != y:
         return ordered(x) < ordered(y)
-    return raws[a] < raws[b]
+    if raws[a] != raws[b]:
+        return raws[a] < raws[b]
+    return starts[a] < starts[b]
 
 
-@kernel("i64(i32[::1], i64[::1], i64[::1], u8[::1], i64, i64[::1])")
+@kernel("i64(i32[::1], i64[::1], i64[::1], i64[::1], u8[::1], i64, i64[::1])")
 def sort_points(
     slots: Column,
     times: Column,
+    starts: Column,
     raws: Column,
     metas: Column,
     streams: Word,
     order: Column,
 ) -> Word:
-    """Write to order i64[n] the points' indexes by (slot, time, value); returns 0.
+    """Write to order i64[n] the points' indexes by (slot, time, value, start); returns 0.
 
-    slots i32[n] in 0..streams-1, times and raws i64[n], metas u8[n]. A counting sort by slot, then
-    within a stream an insertion sort (points mostly arrive in order) or, where a long stream is
-    out of order, a heap sort. NumPy: ``np.lexsort((value, times, slots))``.
+    slots i32[n] in 0..streams-1; times, starts, raws i64[n]; metas u8[n]. A counting sort by slot,
+    then within a stream an insertion sort (points mostly arrive in order) or, where it is badly
+    out of order, a heap sort. NumPy: ``np.lexsort((starts, value, times, slots))``.
     """
     scratch = np.zeros(1, np.float64)
     n = slots.shape[0]
@@ -98,20 +101,26 @@ def sort_points(
         while i < high and moves <= limit:
             current = order[i]
             j = i
-            while j > low and _comes_before(times, raws, metas, current, order[j - 1], scratch):
+            while j > low and _comes_before(
+                times, starts, raws, metas, current, order[j - 1], scratch
+            ):
                 order[j] = order[j - 1]
                 j -= 1
                 moves += 1
             order[j] = current
             i += 1
         if moves > limit:
-            _heap_sort(times, raws, metas, order, low, high, scratch)
+            _heap_sort(times, starts, raws, metas, order, low, high, scratch)
     return 0
 
 
-@kernel("void(i64[::1], i64[::1], u8[::1], i64[::1], i64, i64, i64, f64[::1])", forceinline=True)
+@kernel(
+    "void(i64[::1], i64[::1], i64[::1], u8[::1], i64[::1], i64, i64, i64, f64[::1])",
+    forceinline=True,
+)
 def _sift_down(
     times: Column,
+    starts: Column,
     raws: Column,
     metas: Column,
     order: Column,
@@ -123,10 +132,12 @@ def _sift_down(
     while 2 * root + 1 < size:
         child = 2 * root + 1
         if child + 1 < size and _comes_before(
-            times, raws, metas, order[low + child], order[low + child + 1], scratch
+            times, starts, raws, metas, order[low + child], order[low + child + 1], scratch
         ):
             child += 1
-        if not _comes_before(times, raws, metas, order[low + root], order[low + child], scratch):
+        if not _comes_before(
+            times, starts, raws, metas, order[low + root], order[low + child], scratch
+        ):
             return
         swap = order[low + root]
         order[low + root] = order[low + child]
@@ -134,9 +145,12 @@ def _sift_down(
         root = child
 
 
-@kernel("void(i64[::1], i64[::1], u8[::1], i64[::1], i64, i64, f64[::1])", forceinline=True)
+@kernel(
+    "void(i64[::1], i64[::1], i64[::1], u8[::1], i64[::1], i64, i64, f64[::1])", forceinline=True
+)
 def _heap_sort(
     times: Column,
+    starts: Column,
     raws: Column,
     metas: Column,
     order: Column,
@@ -146,12 +160,12 @@ def _heap_sort(
 ) -> None:
     size = high - low
     for root in range(size // 2 - 1, -1, -1):
-        _sift_down(times, raws, metas, order, low, root, size, scratch)
+        _sift_down(times, starts, raws, metas, order, low, root, size, scratch)
     for end in range(size - 1, 0, -1):
         swap = order[low]
         order[low] = order[low + end]
         order[low + end] = swap
-        _sift_down(times, raws, metas, order, low, 0, end, scratch)
+        _sift_down(times, starts, raws, metas, order, low, 0, end, scratch)
 
 
 @kernel("i64(i64, i64)", forceinline=True)

@@ -79,6 +79,7 @@ class Rates:
     killed: float = 0.006
     asleep: float = 0.004
     refused: float = 0.01
+    leap: float = 0.01
 
 
 class World:
@@ -225,7 +226,6 @@ class World:
         for _ in range(steps):
             self._fault()
             self._progress()
-        self.quiesce()
 
     def quiesce(self) -> None:
         """No more faults and no more clients: all that was begun comes to its end."""
@@ -260,14 +260,14 @@ class World:
     def _progress(self) -> None:
         self.now_ms += self.random.choice([0, 1, 5, 40])
         kind = self.random.random()
+        if self.timers and self.random.random() < self.rates.leap:
+            self.now_ms = max(self.now_ms, min(self.timers.values()))
         if kind < 0.45:
             self._deliver_one()
         elif kind < 0.9:
             self._settle(refuse=self.random.random() < self.rates.refused)
-        elif kind < 0.99:
+        else:
             self._fire()
-        elif self.timers:
-            self.now_ms = max(self.now_ms, min(self.timers.values()))
 
     def _deliver_one(self) -> None:
         for connection in self.connections:

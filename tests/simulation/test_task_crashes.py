@@ -14,8 +14,8 @@ from typing import Any
 from streams.config import TaskSettings, Topology
 from streams.errors import Fatal, MustRestore, Retriable
 from streams.task import events as ev
+from streams.task.phase import Phase
 from streams.task.processor import InputRange, InputRecord, OutputRecord
-from streams.task.task import Phase
 from streams.testing import Crash, MemoryLog, SimulatedDisk, TaskDriver
 
 SEEDS = int(os.environ.get("TIDEMILL_SIMULATIONS", "500"))

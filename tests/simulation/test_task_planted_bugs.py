@@ -16,8 +16,9 @@ from streams.state.changelog import ChangelogRecord
 from streams.task import events as ev
 from streams.task.events import Event
 from streams.task.host import TaskHost
+from streams.task.phase import Phase
 from streams.task.processor import OutputRecord
-from streams.task.task import Phase, Task
+from streams.task.task import Task
 from streams.testing import ProducerSession, TaskDriver
 
 _spec = importlib.util.spec_from_file_location(
@@ -172,7 +173,7 @@ class AResumedTaskReadsOnFromTheConsumer(TaskDriver):
             if self.phase is Phase.SUSPENDED:
                 self._goal = None
                 self.phase = Phase.RUNNING
-                self._seek(self._next_offset)
+                self._seek(self._input.next_offset)
 
         _handlers: ClassVar = {**Task._handlers, ev.Resume: _on_resume}
 
@@ -180,23 +181,14 @@ class AResumedTaskReadsOnFromTheConsumer(TaskDriver):
 
 
 class LateFetchesAreTaken(TaskDriver):
-    """A reload seeks back, but what was under way before still counts."""
+    """A reload seeks back, but the consumer goes on where it was."""
 
     class Broken(Task):
-        def _seek(self, offset: int) -> None:
-            buffer = list(self._buffer)
-            ahead = self._next_offset
-            super()._seek(offset)
-            if buffer and buffer[0].offset > offset:
-                self._buffer.extend(buffer)
-                self._next_offset = ahead
-                self._effects[-1] = ev.SeekInput(self._fetch, ahead)
-
         def _on_processor_loaded(self, event: ev.ProcessorLoaded) -> None:
-            buffer = list(self._buffer)
+            ahead = self._input.next_offset
             super()._on_processor_loaded(event)
-            if buffer and self.phase is Phase.REPLAYING:
-                self._buffer.extend(buffer)
+            if self.phase is Phase.REPLAYING and ahead > self._input.next_offset:
+                self._seek(ahead)
 
         _handlers: ClassVar = {**Task._handlers, ev.ProcessorLoaded: _on_processor_loaded}
 

@@ -254,5 +254,6 @@ def simulate(
     for _ in range(3):
         respawn()
     world.run(steps)
+    world.quiesce()
     promises.at_the_end()
     return promises

@@ -176,7 +176,8 @@ class Aggregation:
         base = self.panes.bases[slot]
         newer = time > base[BASE_TIME]
         if time == base[BASE_TIME]:
-            newer = _number(raw, meta) > _number(int(base[BASE_RAW]), int(base[BASE_META]))
+            old = _number(int(base[BASE_RAW]), int(base[BASE_META])), int(base[BASE_START])
+            newer = (_number(raw, meta), start) > old
         if newer:
             base[BASE_TIME], base[BASE_START], base[BASE_RAW], base[BASE_META] = (
                 time, start, raw, meta,
@@ -331,6 +332,12 @@ class Aggregation:
             del self.index[end]
         self.changed_index |= gone
         return gone
+
+    def revisable(self, watermark: int) -> int:
+        """No window that ended before this can be revised any more, but by a queued revision."""
+        oldest = EARLIEST if watermark == EARLIEST else watermark - self.key.corrections
+        waiting = [window_end(time, self.key.pane) for _, time in self.pending]
+        return min([oldest, *waiting])
 
     def first_open_offset(self) -> int | None:
         """The first record that holds a point of an open pane."""

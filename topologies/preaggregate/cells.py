@@ -174,7 +174,7 @@ class Cells:
         single[0, layout.GROUP_MINIMUM] = single[0, layout.GROUP_MAXIMUM] = bits
         single[0, layout.GROUP_LAST_TIME] = values[layout.LAST_TIME]
         single[0, layout.GROUP_LAST] = bits
-        single[0, layout.GROUP_FLAGS] = flags or layout.special_flag(bits)
+        single[0, layout.GROUP_FLAGS] = flags
         layout.merge_group_row(groups, cell, single, 0)
 
     def label_column(self, cells: I64) -> BytesColumn:

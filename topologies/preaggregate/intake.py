@@ -88,7 +88,7 @@ class Intake:
     def __init__(self, live: bool, key: bytes) -> None:
         self._live = live
         self._scanner = Scanner(key)
-        self.series = SeriesTable(key)
+        self.series = SeriesTable()
         self.digests = Digests()
 
     def read(self, records: Sequence[InputRecord], digests: Digests | None = None) -> Batch:
@@ -118,11 +118,11 @@ class Intake:
         self, batch: Batch, index: int, record: InputRecord, known: Digests
     ) -> _Message | None:
         headers = dict(record.headers)
-        batch.received[index] = _received(headers)
         control = headers.get("control")
         if control is not None:
             self._control(batch, index, control, record.value or b"")
             return None
+        batch.received[index] = _received(headers)
         encoding = headers.get("encoding", b"")
         if encoding != b"otlp":
             raise _Unusable("unknown-encoding", f"encoding {encoding!r}, which no decoder reads")
@@ -142,10 +142,13 @@ class Intake:
             return
         try:
             mark: dict[str, Any] = msgspec.json.decode(body)
-            batch.moves_to[index] = LATEST if mark.get("end") else int(mark["time"])
+            time = LATEST if mark.get("end") else int(mark["time"])
         except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise _Unusable("bad-control", f"a control record does not parse: {error}") from error
+        batch.moves_to[index] = time
         batch.idle[index] = control == b"idle"
+        if batch.idle[index]:  # the wall clock of the task that wrote it
+            batch.received[index] = time
 
     def _scan(self, batch: Batch, messages: list[_Message]) -> None:
         scanned = self._scanner.scan(
@@ -155,7 +158,7 @@ class Intake:
         for bad in (*scanned.malformed, *malformed):
             batch.refused.append(Refused(messages[bad.message].index, bad.code, bad.reason))
         broken = {bad.message for bad in malformed}
-        indexes = np.array([message.index for message in messages], np.int64)
+        indexes: I64 = np.array([each.index for each in messages], np.int64)
         received = np.array([message.received for message in messages], np.int64)[scanned.message]
         times = np.where(scanned.time == 0, received, scanned.time)
         usable = ~np.isin(scanned.message, list(broken)) if broken else np.ones(len(times), bool)

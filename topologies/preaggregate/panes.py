@@ -136,7 +136,9 @@ def fold(
         return StreamRows()
     streams = len(bases)
     order = np.empty(n, np.int64)
-    sort_points(points.slots, points.times, points.raws, points.metas, streams, order)
+    sort_points(
+        points.slots, points.times, points.starts, points.raws, points.metas, streams, order
+    )
     room = min(n, streams)
     rows = np.empty((room, STREAM_WIDTH), np.int64)
     slots = np.empty(room, np.int32)

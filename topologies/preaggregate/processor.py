@@ -7,6 +7,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,14 @@ import numpy as np
 from metric_registry.plan import Plan, ResolvedDefinition
 from streams.batch import encode_table
 from streams.event_time.windows import EARLIEST, SECOND
+from streams.kernels.rows import TIME_DELTA_INCREASE
 from streams.task.processor import InputRange, InputRecord, OutputRecord
-from topologies.identity.series import Stream, group_labels
+from topologies.encodings.points import SUM_CUMULATIVE, SUM_DELTA
+from topologies.identity.stream import Stream, group_labels, look_up
 from topologies.partials import PartialRows, split, to_table
 from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Recomputation
-from topologies.preaggregate.cells import OVER_TIME, TIME_DELTA_INCREASE, Membership
+from topologies.preaggregate.cells import OVER_TIME, Membership
 from topologies.preaggregate.digests import Digests
 from topologies.preaggregate.intake import BATCH, Batch, Intake, idle_mark
 from topologies.preaggregate.panes import PaneKey, PointColumns
@@ -156,13 +159,14 @@ class PreaggregateProcessor:
         start = 0
         for index in range(batch.records):
             self.received = max(self.received, batch.received[index])
-            if not self._something_due(after[index]):
+            marker = not self._live and batch.moves_to[index] != EARLIEST
+            if not self._something_due(after[index], marker):
                 continue
             self._apply(batch, records, start, index + 1, before)
             start = index + 1
             self.watermark = after[index]
             self._position = records[index].offset + 1
-            self._seal_and_revise(records[index].offset, batch.idle[index])
+            self._seal_and_revise(records[index].offset, batch.idle[index], marker)
             if self._jobs:
                 return start
         self._apply(batch, records, start, batch.records, before)
@@ -175,15 +179,16 @@ class PreaggregateProcessor:
         after = list(itertools.accumulate(batch.moves_to, max, initial=self.watermark))
         return after[:-1], after[1:]
 
-    def _something_due(self, watermark: int) -> bool:
+    def _something_due(self, watermark: int, marker: bool) -> bool:
         return any(
-            aggregation.due(watermark) is not None or self._settled(aggregation)
+            aggregation.due(watermark) is not None or self._settled(aggregation, marker)
             for aggregation in self.aggregations
         )
 
-    def _settled(self, aggregation: Aggregation) -> bool:
+    def _settled(self, aggregation: Aggregation, marker: bool) -> bool:
+        """Late points of a history settle with its next marker, live ones after a short time."""
         since = aggregation.pending_since + self._config.settle
-        return bool(aggregation.pending) and self.received >= since
+        return bool(aggregation.pending) and (marker or self.received >= since)
 
     def _apply(
         self,
@@ -223,9 +228,9 @@ class PreaggregateProcessor:
             self.counts.late += late
             self.counts.beyond += beyond
 
-    def _seal_and_revise(self, offset: int, idle: bool) -> None:
+    def _seal_and_revise(self, offset: int, idle: bool, marker: bool) -> None:
         for aggregation in self.aggregations:
-            if self._settled(aggregation):
+            if self._settled(aggregation, marker):
                 redone = aggregation.revise(offset)
                 if redone is not None:
                     self._enqueue(_Job(aggregation, redone, EARLIEST, offset, idle))
@@ -250,7 +255,16 @@ class PreaggregateProcessor:
         found = aggregation.seal(frontier, redone)
         aggregation.forget(self.watermark)
         self._intake.digests.forget()
-        meta = {"kind": "seal", "after": after, "until": frontier, "offset": offset, "idle": idle}
+        queued = [job.redone for job in self._jobs if job.aggregation is aggregation]
+        ends = [end for redone in queued for _, end in redone.windows]
+        meta = {
+            "kind": "seal",
+            "after": after,
+            "until": frontier,
+            "offset": offset,
+            "idle": idle,
+            "revisable": min([aggregation.revisable(self.watermark), *ends]),
+        }
         self._emit(aggregation.key, meta, aggregation.partial_rows(found))
         self._outputs.append(self._progress({**meta, "pane": aggregation.key.text()}))
         self._tell_ledger()
@@ -353,9 +367,10 @@ class PreaggregateProcessor:
     def _learn_streams(self) -> None:
         """Match streams that are new in the series table with the definitions, once each."""
         series = self._intake.series
-        for slot in range(self.aggregations[0].cells.streams if self.aggregations else 0, len(series)):
+        known = self.aggregations[0].cells.streams if self.aggregations else len(series)
+        for slot in range(known, len(series)):
             stream = series.stream(slot)
-            chosen = self._config.plan.matches(stream.metric, stream.lookup)
+            chosen = self._config.plan.matches(stream.metric, partial(look_up, stream))
             for aggregation in self.aggregations:
                 members = [i for i in chosen if i in aggregation.definitions]
                 aggregation.cells.add_stream(
@@ -390,7 +405,7 @@ class PreaggregateProcessor:
 
 
 def pane_keys(plan: Plan) -> list[tuple[PaneKey, tuple[int, ...], dict[int, set[int]]]]:
-    """The pane keys of a plan, each with its window sizes and, by definition, those it publishes."""
+    """The pane keys of a plan, each with its window sizes and those each definition publishes."""
     found: dict[PaneKey, dict[int, set[int]]] = {}
     for index, definition in enumerate(plan.definitions):
         key = PaneKey(definition.finest * SECOND, definition.grace_ns, definition.corrections_ns)
@@ -407,9 +422,9 @@ def _member(index: int, plan: Plan, stream: Stream) -> Membership | None:
     definition: ResolvedDefinition = plan.definitions[index]
     kind = OVER_TIME[definition.over_time]
     if definition.over_time == "increase":
-        if stream.is_delta:
+        if stream.kind == SUM_DELTA:
             kind = TIME_DELTA_INCREASE
-        elif not (stream.is_cumulative and stream.is_monotonic):
+        elif not (stream.kind == SUM_CUMULATIVE and stream.monotonic):
             return None
-    labels, group = group_labels(stream, definition.keep)
-    return Membership(index, kind, group, labels)
+    group = group_labels(stream, definition.keep)
+    return Membership(index, kind, group.hi.to_bytes(8) + group.lo.to_bytes(8), group.labels)

@@ -61,8 +61,8 @@ class Blocks:
         if not self._plan_saved:
             blocks[_PLAN] = plan.to_json()
             self._plan_saved = True
-        for key, block in intake.series.export_new(self._saved_streams):
-            blocks[b"series/" + key] = block
+        for number, block in enumerate(intake.series.export_new(self._saved_streams)):
+            blocks[f"series/{self._saved_streams:012}/{number:06}".encode()] = block
         self._saved_streams = len(intake.series)
         for minute, block in intake.digests.changed_blocks():
             blocks[f"digests/{minute}".encode()] = block
@@ -88,9 +88,8 @@ class Blocks:
         blocks: dict[bytes, bytes | None] = {}
         for start in range(0, len(bases), BASES_A_BLOCK):
             part = bases[start : start + BASES_A_BLOCK]
-            if saved is not None and len(saved) >= start + len(part):
-                if np.array_equal(saved[start : start + len(part)], part):
-                    continue
+            if saved is not None and np.array_equal(saved[start : start + len(part)], part):
+                continue
             blocks[f"bases/{name}/{start}".encode()] = _squeeze(part.tobytes())
         self._saved_bases[name] = bases.copy()
         return blocks
@@ -104,7 +103,7 @@ class Blocks:
         aggregations: Sequence[Aggregation],
         plan: Plan,
     ) -> dict[str, Any] | None:
-        """Load blocks; returns what `changed` was given as meta, or None where there is no state."""
+        """Load blocks; returns the meta that `changed` was given, or None: there is no state."""
         meta: dict[str, Any] | None = None
         series: list[tuple[bytes, bytes]] = []
         by_name = {aggregation.key.text(): aggregation for aggregation in aggregations}
@@ -124,10 +123,10 @@ class Blocks:
         if meta["format"] != FORMAT or meta["plan"] != plan.hash:
             raise Fatal(
                 f"the state of this task is of plan {meta['plan']}, format {meta['format']}; the "
-                f"definitions in force make plan {plan.hash}, format {FORMAT}. Start with the "
-                "definitions it was made with, or under another application name"
+                f"definitions in force make plan {plan.hash}, format {FORMAT}",
+                "Start with the definitions it was made with, or under another application name",
             )
-        intake.series.load(sorted(series))
+        intake.series.load([block for _, block in sorted(series)])
         self._saved_streams = len(intake.series)
         self._plan_saved = True
         for name, stored in meta["aggregations"].items():

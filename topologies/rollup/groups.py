@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,24 +117,33 @@ class Published:
         """i64[n], the points each row counts."""
         return self.rows.rows[:, layout.GROUP_POINTS]
 
-    def changed_since(self, before: Published | None, revision: int) -> tuple[Published, Any]:
-        """This with revisions and first points carried over, and the indexes of changed rows."""
-        if before is None:
-            return self, np.arange(len(self.rows))
-        known = {key: row for row, key in enumerate(keys_of(before.rows))}
-        first = np.zeros(len(self.rows), np.int64)
-        revisions = np.full(len(self.rows), revision, np.int64)
+    def after(
+        self, before: Published | None, closes: bool
+    ) -> tuple[Published, npt.NDArray[np.int64]]:
+        """This with revisions, given what stood before, and the indexes of rows that changed.
+
+        A group's first publication is revision 1 if the window `closes` by it; a group that is
+        born late begins with revision 2.
+        """
+        known: dict[Key, int] = {}
+        if before is not None:
+            known = {key: row for row, key in enumerate(keys_of(before.rows))}
+        if before is None or not known:
+            first = self.points.copy() if closes else np.zeros(len(self.rows), np.int64)
+            revisions = np.full(len(self.rows), 1 if closes else 2, np.int64)
+            return Published(self.rows, self.values, first, revisions), np.arange(len(self.rows))
+        first, revisions = np.zeros((2, len(self.rows)), np.int64)
         changed: list[int] = []
         bits, old_bits = self.values.view(np.int64), before.values.view(np.int64)
         points, old_points = self.points, before.points
         for row, key in enumerate(keys_of(self.rows)):
             old = known.get(key)
             if old is None:
+                first[row], revisions[row] = (points[row], 1) if closes else (0, 2)
                 changed.append(row)
                 continue
-            first[row] = before.first_points[old]
-            if bits[row] == old_bits[old] and points[row] == old_points[old]:
-                revisions[row] = before.revisions[old]
-            else:
+            first[row], revisions[row] = before.first_points[old], before.revisions[old]
+            if bits[row] != old_bits[old] or points[row] != old_points[old]:
+                revisions[row] += 1
                 changed.append(row)
         return Published(self.rows, self.values, first, revisions), np.array(changed, np.int64)

@@ -58,21 +58,22 @@ def rollup_tables(publication: Publication, definitions: list[dict[str, Any]]) -
                 }
             ],
             "pane": pane,
-            "revision": publication.revision,
         }
         yield encode_table(Table(columns, meta))
 
 
 def final_requests(publication: Publication, definitions: list[dict[str, Any]]) -> Iterator[bytes]:
-    """The first publication as OTLP requests of at most MAX_POINTS points."""
+    """What is published for the first time, as OTLP requests of at most MAX_POINTS points."""
     _, level, end = publication.window
     published = publication.published
-    indexes: list[int] = np.unique(published.rows.definition).tolist()
+    fresh = publication.rows[published.revisions[publication.rows] == 1]
+    defined = published.rows.definition[fresh]
+    indexes: list[int] = np.unique(defined).tolist()
     for index in indexes:
         definition = definitions[index]
         if not definition["final"]:
             continue
-        chosen = np.flatnonzero(published.rows.definition == index)
+        chosen = fresh[defined == index]
         for cut in range(0, len(chosen), MAX_POINTS):
             part = chosen[cut : cut + MAX_POINTS]
             labels = list(published.rows.labels.take(part))

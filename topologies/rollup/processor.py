@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from topologies.rollup.windows import Publication, Windows
 
 ROLLUPS = "telemetry.rollups"
 FINAL = "metrics"
+PROGRESS = "telemetry.progress"
 
 
 class RollupProcessor:
@@ -70,13 +72,29 @@ class RollupProcessor:
         if len(rows):
             self._emit(self._windows.take(pane, source, rows, meta["kind"] == "revision"))
         if meta["kind"] == "seal" and meta["last"]:
+            before = self._windows.closed(meta["domain"], pane)
             published = self._windows.sealed(
                 meta["domain"], meta["sources"], source, pane,
-                meta["until"], meta["offset"], meta["idle"],
+                meta["until"], meta["offset"], meta["idle"], meta["revisable"],
             )  # fmt: skip
             self._emit(published)
+            self._tell(meta["domain"], pane, before, published)
             for window in self._windows.forget(self._live):
                 self._dropped.add(block_of(window))
+
+    def _tell(self, domain: str, pane: str, before: int, published: list[Publication]) -> None:
+        """Report to the manager what has closed."""
+        until = self._windows.closed(domain, pane)
+        if until == before:
+            return
+        reducer = f"telemetry.partials/{self._partition}"
+        body = {
+            "kind": "closed", "domain": domain, "reducer": reducer, "pane": pane,
+            "after": before, "until": until,
+            "windows": len({publication.window for publication in published}),
+            "rows": sum(len(publication.rows) for publication in published),
+        }  # fmt: skip
+        self._outputs.append(OutputRecord(PROGRESS, 0, reducer.encode(), json.dumps(body).encode()))
 
     def _with_our_indexes(self, rows: PartialRows, described: list[dict[str, Any]]) -> PartialRows:
         ours = np.array([self._define(definition) for definition in described], np.uint16)
@@ -92,11 +110,9 @@ class RollupProcessor:
             self._published += len(publication.rows)
             for value in rollup_tables(publication, self._definitions):
                 self._outputs.append(OutputRecord(ROLLUPS, self._partition, None, value))
-            if publication.revision == 1:
-                for value in final_requests(publication, self._definitions):
-                    self._outputs.append(
-                        OutputRecord(FINAL, self._partition, None, value, (("encoding", b"otlp"),))
-                    )
+            for value in final_requests(publication, self._definitions):
+                headers = (("encoding", b"otlp"),)
+                self._outputs.append(OutputRecord(FINAL, self._partition, None, value, headers))
 
     def needs(self) -> InputRange | None:
         return None

@@ -43,8 +43,7 @@ def encode_window(state: WindowState) -> bytes:
             "waiting": [
                 [source, encode_table(Table(columns_of(rows)))] for source, rows in state.waiting
             ],
-            "unmerged": state.unmerged,
-            "revision": state.revision,
+            "unmerged": sorted(state.unmerged),
             "domain": state.domain,
             "published": None if published is None else _encode_published(published),
         }
@@ -66,8 +65,7 @@ def decode_window(block: bytes) -> WindowState:
     state = WindowState(
         sealed={s: [from_table(decode_table(raw))] for s, raw in stored["sealed"].items()},
         waiting=[(s, from_table(decode_table(raw))) for s, raw in stored["waiting"]],
-        unmerged=stored["unmerged"],
-        revision=stored["revision"],
+        unmerged=set(stored["unmerged"]),
         domain=stored["domain"],
     )
     if stored["published"] is not None:
@@ -88,7 +86,7 @@ def encode_meta(windows: Windows, definitions: list[dict[str, Any]], position: i
             "sources": domain.sources,
             "closed": domain.closed,
             "seals": [
-                [source, pane, s.frontier, s.untils, s.offsets, s.idle]
+                [source, pane, s.frontier, s.revisable, s.untils, s.offsets, s.idle]
                 for (source, pane), s in domain.seals.items()
             ],
         }
@@ -120,8 +118,8 @@ def restore(
             windows.forgotten = {pane: (a, b) for pane, (a, b) in meta["forgotten"].items()}
             for name, stored in meta["domains"].items():
                 domain = Domain(stored["sources"], closed=stored["closed"])
-                for source, pane, frontier, untils, offsets, idle in stored["seals"]:
-                    domain.seals[source, pane] = Seals(frontier, untils, offsets, idle)
+                for source, pane, *seals in stored["seals"]:
+                    domain.seals[source, pane] = Seals(*seals)
                 windows.domains[name] = domain
         elif key.startswith(_PREFIX):
             windows.states[_window_of(key)] = decode_window(value)

@@ -12,10 +12,14 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
-from streams.event_time.windows import EARLIEST, LATEST
+from streams.event_time.windows import EARLIEST, LATEST, SECOND
 from topologies.partials import PartialRows
 from topologies.rollup.groups import Published, keys_of, merged, values
+
+SWEEP = 30 * SECOND
+"""Windows past their horizon are dropped this much event time at a time."""
 
 Window = tuple[str, int, int]
 """(pane key, size in ns, end in unix ns)"""
@@ -31,9 +35,8 @@ class Publication:
 
     window: Window
     domain: str
-    revision: int
     published: Published
-    rows: np.ndarray
+    rows: npt.NDArray[np.int64]
     certificate: dict[str, int]
     idle: list[str]
 
@@ -43,6 +46,7 @@ class Seals:
     """How far one source has sealed one pane key, and the record that sealed each step."""
 
     frontier: int = EARLIEST
+    revisable: int = EARLIEST
     untils: list[int] = field(default_factory=list[int])
     offsets: list[int] = field(default_factory=list[int])
     idle: list[bool] = field(default_factory=list[bool])
@@ -91,10 +95,9 @@ class WindowState:
     """Source -> its rows, those that replaced others included."""
     waiting: list[tuple[str, PartialRows]] = field(default_factory=list[tuple[str, PartialRows]])
     """Replacements that came before the first publication."""
-    unmerged: bool = False
-    """Whether rows of a source came that no publication has counted."""
+    unmerged: set[str] = field(default_factory=set[str])
+    """Domains whose sources sent rows that no publication has counted."""
     published: Published | None = None
-    revision: int = 0
     domain: str = ""
 
 
@@ -112,12 +115,13 @@ class Windows:
         self.forgotten: dict[str, tuple[int, int]] = {}
         """Pane key -> window ends (first, last) whose state was dropped."""
         self.rows_refused = 0
+        self._swept: dict[str, int] = {}
 
     def take(self, pane: str, source: str, rows: PartialRows, replaces: bool) -> list[Publication]:
         """Take rows of one source; publishes a revision where they change a closed window."""
         publications: list[Publication] = []
         pairs = np.unique(np.stack([rows.level, rows.end], axis=1), axis=0)
-        domain = source.rsplit("/", 1)[0]
+        domain = _domain_of(source)
         for level, end in pairs.tolist():
             window = (pane, level, end)
             chosen = np.flatnonzero((rows.level == level) & (rows.end == end))
@@ -129,7 +133,7 @@ class Windows:
             self.changed.add(window)
             if not replaces:
                 state.sealed.setdefault(source, []).append(part)
-                state.unmerged = True
+                state.unmerged.add(domain)
             elif self._is_closed(domain, pane, end):
                 self._replace(state, source, part)
                 publications.extend(self._publish(window, state, domain))
@@ -157,12 +161,25 @@ class Windows:
         state.sealed[source] = [*kept, rows]
 
     def sealed(
-        self, domain: str, sources: int, source: str, pane: str, until: int, offset: int, idle: bool
+        self,
+        domain: str,
+        sources: int,
+        source: str,
+        pane: str,
+        until: int,
+        offset: int,
+        idle: bool,
+        revisable: int = EARLIEST,
     ) -> list[Publication]:
-        """A source has sealed up to `until`; closes what all sources of its domain have sealed."""
+        """A source has sealed up to `until`; closes what all sources of its domain have sealed.
+
+        No later revision of the source concerns a window that ended before `revisable`.
+        """
         state = self.domains.setdefault(domain, Domain(sources))
         state.sources = sources
-        state.seals.setdefault((source, pane), Seals()).add(until, offset, idle)
+        seals = state.seals.setdefault((source, pane), Seals())
+        seals.add(until, offset, idle)
+        seals.revisable = max(seals.revisable, revisable)
         before = state.closed.get(pane, EARLIEST)
         frontier = state.frontier(pane)
         if frontier <= before:
@@ -179,15 +196,20 @@ class Windows:
             publications.extend(self._close(window, domain))
         return publications
 
+    def closed(self, domain: str, pane: str) -> int:
+        """Every window of the pane key ending by then is closed for the domain."""
+        known = self.domains.get(domain)
+        return EARLIEST if known is None else known.closed.get(pane, EARLIEST)
+
     def _close(self, window: Window, domain: str) -> list[Publication]:
         state = self.states[window]
-        mine = [source for source in state.sealed if source.rsplit("/", 1)[0] == domain]
+        mine = [source for source in state.sealed if _domain_of(source) == domain]
         publications: list[Publication] = []
-        if mine and state.unmerged:
+        if mine and domain in state.unmerged:
             publications.extend(self._publish(window, state, domain, mine))
-        waiting = [item for item in state.waiting if item[0].rsplit("/", 1)[0] == domain]
+        waiting = [item for item in state.waiting if _domain_of(item[0]) == domain]
         if waiting:
-            state.waiting = [item for item in state.waiting if item not in waiting]
+            state.waiting = [item for item in state.waiting if _domain_of(item[0]) != domain]
             for source, rows in waiting:
                 self._replace(state, source, rows)
             publications.extend(self._publish(window, state, domain))
@@ -197,25 +219,22 @@ class Windows:
         self, window: Window, state: WindowState, domain: str, only: list[str] | None = None
     ) -> list[Publication]:
         """What changes when all rows of closed domains are merged anew."""
-        first = state.published is None and only is not None
         sources = [s for s in state.sealed if self._counts(s, window, only or [])]
         rows = merged([part for source in sources for part in state.sealed[source]])
-        numbers = values(rows, self.over_space)
-        number = 1 if first else max(state.revision, 1) + 1
-        points = rows.rows[:, 1].copy() if first else np.zeros(len(rows), np.int64)
-        now = Published(rows, numbers, points, np.full(len(rows), number, np.int64))
-        now, changed = now.changed_since(state.published, number)
-        state.unmerged = False
+        none = np.zeros(len(rows), np.int64)
+        now = Published(rows, values(rows, self.over_space), none, none)
+        now, changed = now.after(state.published, only is not None)
+        state.unmerged.discard(domain)
         self.changed.add(window)
         if not len(changed):
             return []
-        state.published, state.revision, state.domain = now, number, domain
+        state.published, state.domain = now, domain
         certificate, idle = self._certificate(domain, window[0], window[2])
-        return [Publication(window, domain, number, now, changed, certificate, idle)]
+        return [Publication(window, domain, now, changed, certificate, idle)]
 
     def _counts(self, source: str, window: Window, only: list[str]) -> bool:
         """Whether a source's rows count: it closes now, or its domain has closed the window."""
-        return source in only or self._is_closed(source.rsplit("/", 1)[0], window[0], window[2])
+        return source in only or self._is_closed(_domain_of(source), window[0], window[2])
 
     def _certificate(self, domain: str, pane: str, end: int) -> tuple[dict[str, int], list[str]]:
         offsets: dict[str, int] = {}
@@ -235,10 +254,11 @@ class Windows:
             return []
         gone: list[Window] = []
         for pane, closed in domain.closed.items():
-            corrections = int(pane.split("/")[2])
-            if closed in (EARLIEST, LATEST):
+            mine = [seals for (_, key), seals in domain.seals.items() if key == pane]
+            horizon = min(closed, min(seals.revisable for seals in mine) - 1)
+            if closed in (EARLIEST, LATEST) or horizon <= self._swept.get(pane, EARLIEST) + SWEEP:
                 continue
-            horizon = closed - corrections - _MARGIN
+            self._swept[pane] = horizon
             gone.extend(
                 window
                 for window, state in self.states.items()
@@ -248,13 +268,13 @@ class Windows:
             if dropped:
                 first, _ = self.forgotten.get(pane, (min(dropped), EARLIEST))
                 self.forgotten[pane] = (min(first, *dropped), horizon)
-            for (_, key), seals in domain.seals.items():
-                if key == pane:
-                    seals.forget(horizon)
+            for seals in mine:
+                seals.forget(horizon)
         for window in gone:
             del self.states[window]
         return gone
 
 
-_MARGIN = 60 * 1_000_000_000
-"""Corrections settle for some seconds before they are sent; state stays a little longer."""
+def _domain_of(source: str) -> str:
+    """The topic of `topic/partition`."""
+    return source.rsplit("/", 1)[0]

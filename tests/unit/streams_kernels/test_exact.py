@@ -47,7 +47,7 @@ def fold(points, after=0, until=10**9, pane=10**9, gap=10**9, bases=None, stream
         np.uint8,
     )
     order = np.empty(n, np.int64)
-    sort_points(slots, times, raws, metas, streams, order)
+    sort_points(slots, times, starts, raws, metas, streams, order)
     if bases is None:
         bases = np.zeros((streams, BASE_WIDTH), np.int64)
         bases[:, BASE_TIME] = EARLIEST
@@ -105,7 +105,10 @@ def oracle_increase(samples, after, gap, pane):
     """(increase or None, resets) of one stream by the rules, in plain Python."""
     chosen = {}
     for time, start, value in samples:
-        if time not in chosen or Fraction(value) > Fraction(chosen[time][1]):
+        if time not in chosen or (Fraction(value), start) > (
+            Fraction(chosen[time][1]),
+            chosen[time][0],
+        ):
             chosen[time] = (start, value)
     total, steps, resets, base = Fraction(0), 0, 0, None
     for time in sorted(chosen):
@@ -132,10 +135,7 @@ samples = st.lists(
 
 @given(samples, st.randoms(), st.integers(0, 40), st.sampled_from([5, 100]))
 def test_an_increase_is_a_function_of_the_set_of_samples(given_samples, random, after, gap):
-    one_per_time = {}
-    for sample in given_samples:  # equal values at one time may differ in start: keep the first
-        one_per_time.setdefault((sample[0], Fraction(sample[2])), sample)
-    chosen = list(one_per_time.values())
+    chosen = list(dict.fromkeys(given_samples))
     want, resets, steps = oracle_increase(chosen, after, gap, 10)
     random.shuffle(chosen)
     points = [(2, time, start, value, True) for time, start, value in chosen]

@@ -1,0 +1,1 @@
+"""What is planned, what is complete, what holds the rest: one authority over the progress topic."""

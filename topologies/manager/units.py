@@ -1,0 +1,155 @@
+"""Units of work and the audit of seals: a pure core over what sources and reducers report.
+
+A unit is a span of windows of one pane key and one shard partition. It is planned when any source
+seals past its end, ready when all sources of the domain have, done when the reducer says it closed
+it. The manager applies to the progress topic the same rule that reducers apply to their input, and
+so finds a reducer that closed early, twice or never. Progress comes from several writers, so a
+reducer's word may arrive before the source's that it rests on; such a unit is *unconfirmed* until
+the sources catch up, and an error if they never do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.event_time.windows import EARLIEST
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSealed:
+    """A source sealed every window of the pane key up to `until`."""
+
+    domain: str
+    source: str
+    sources: int
+    pane: str
+    until: int
+    offset: int
+    idle: bool
+    watermark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A reducer closed every window of the pane key up to `until`."""
+
+    domain: str
+    reducer: str
+    pane: str
+    after: int
+    until: int
+    windows: int
+    rows: int
+
+
+Report = SourceSealed | Closed
+
+
+@dataclass(slots=True)
+class Span:
+    """A domain's progress in one pane key."""
+
+    sources: int = 0
+    sealed: dict[str, int] = field(default_factory=dict[str, int])
+    watermarks: dict[str, int] = field(default_factory=dict[str, int])
+    idle: dict[str, bool] = field(default_factory=dict[str, bool])
+    closed: dict[str, int] = field(default_factory=dict[str, int])
+    windows: int = 0
+    rows: int = 0
+
+    @property
+    def planned(self) -> int:
+        """Windows up to here are planned: some source has sealed them."""
+        return max(self.sealed.values(), default=EARLIEST)
+
+    @property
+    def ready(self) -> int:
+        """Windows up to here can close: every source has sealed them."""
+        if len(self.sealed) < max(1, self.sources):
+            return EARLIEST
+        return min(self.sealed.values())
+
+    @property
+    def done(self) -> int:
+        """Windows up to here are closed by every reducer heard of."""
+        return min(self.closed.values(), default=EARLIEST)
+
+    @property
+    def unconfirmed(self) -> list[str]:
+        """Reducers that closed further than the sources are known to have sealed."""
+        return sorted(name for name, until in self.closed.items() if until > self.ready)
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that must not happen, in words."""
+
+    text: str
+
+
+class Manager:
+    """The state of all units. `step` takes a report and returns violations it shows."""
+
+    def __init__(self) -> None:
+        self.spans: dict[tuple[str, str], Span] = {}
+        self.violations = 0
+
+    def step(self, report: Report) -> list[Violation]:
+        """Take one report."""
+        span = self.spans.setdefault((report.domain, report.pane), Span())
+        found: list[Violation] = []
+        if isinstance(report, SourceSealed):
+            span.sources = report.sources
+            if report.until < span.sealed.get(report.source, EARLIEST):
+                found.append(Violation(f"{report.source} sealed backwards, to {report.until}"))
+            span.sealed[report.source] = max(report.until, span.sealed.get(report.source, EARLIEST))
+            span.watermarks[report.source] = report.watermark
+            span.idle[report.source] = report.idle
+        else:
+            before = span.closed.get(report.reducer, EARLIEST)
+            if report.after != before:
+                what = "again" if report.after < before else "with a gap"
+                found.append(
+                    Violation(
+                        f"{report.reducer} closed {report.domain} {what}: from {report.after} to "
+                        f"{report.until} where {before} stood"
+                    )
+                )
+            span.closed[report.reducer] = max(before, report.until)
+            span.windows += report.windows
+            span.rows += report.rows
+        self.violations += len(found)
+        return found
+
+    def holding(self, domain: str, pane: str) -> list[tuple[str, int]]:
+        """The sources that hold the next window back, with how far they have sealed.
+
+        A source that was never heard of has no entry; compare with `Span.sources`.
+        """
+        span = self.spans.get((domain, pane))
+        if span is None or not span.sealed:
+            return []
+        lowest = min(span.sealed.values())
+        return sorted((s, until) for s, until in span.sealed.items() if until == lowest)
+
+    def stats(self) -> list[dict[str, Any]]:
+        """One row a domain and pane key."""
+        return [
+            {
+                "domain": domain,
+                "pane": pane,
+                "sources": span.sources,
+                "heard_of": len(span.sealed),
+                "planned": span.planned,
+                "ready": span.ready,
+                "done": span.done,
+                "windows": span.windows,
+                "rows": span.rows,
+                "unconfirmed": span.unconfirmed,
+                "watermarks": span.watermarks,
+                "idle": sorted(source for source, idle in span.idle.items() if idle),
+                "holding": [source for source, _ in self.holding(domain, pane)],
+            }
+            for (domain, pane), span in sorted(self.spans.items())
+        ]
