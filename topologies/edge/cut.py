@@ -67,6 +67,11 @@ def cut(
     return Cutting(tuple(records), tuple(refused))
 
 
+def warm_up() -> None:
+    """Load (or, once, compile) the kernel that `cut` uses: the first request should not wait."""
+    all_points_have_time(b"")
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """Where a routing key goes: its first 8 bytes, big endian, modulo the partition count."""
     return int.from_bytes(key[:8], "big") % partitions
