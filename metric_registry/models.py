@@ -300,7 +300,7 @@ def schema() -> dict[str, Any]:
     generated = MetricDefinition.model_json_schema(by_alias=True)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "https://tidemill.dev/schema/v1/metric.json",
+        "$id": "urn:tidemill:schema:v1:metric",
         **generated,
         "title": "tidemill metric definition",
     }

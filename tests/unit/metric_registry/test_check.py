@@ -131,11 +131,13 @@ def test_the_json_form_says_what_the_text_says() -> None:
     assert (definition["name"], definition["file"], definition["line"]) == ("served", "a.yaml", 3)
 
 
-@pytest.mark.parametrize(
-    "field",
-    "kind name description owner source metric unit space keep granularities aggregate over_time "
-    "publish final limits series".split(),
-)
+MISSPELLED = [
+    *("kind", "name", "description", "owner", "source", "metric", "unit", "space", "keep"),
+    *("granularities", "aggregate", "over_time", "publish", "final", "limits", "series"),
+]
+
+
+@pytest.mark.parametrize("field", MISSPELLED)
 def test_a_misspelled_field_is_told_with_its_place_and_its_name(field: str) -> None:
     text = TEXT.format(name="a", metric="b") + "publish: {final: true}\nlimits: {series: 5}\n"
     typo = field[:2] + field[3:]
