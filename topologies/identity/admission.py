@@ -1,7 +1,10 @@
 """The cold path, compiled: streams seen for the first time, from a point's bytes to a slot.
 
-For each missed row, in order: canonical bytes, their BLAKE2b-128 hash, the numbers of origin
-(tenant and resource), context (scope and metric) and stream. A stream's number is its slot.
+For each missed row, in order: canonical bytes, their BLAKE2b-128 hash, and the numbers of origin
+(tenant and resource), scope, context (metric) and stream. A stream's number is its slot. The four
+parts stand behind one another in a scratch; a row writes anew only those in which it differs from
+the row before, so that the work stays linear in the bytes of a message, whatever its shape. The
+hash goes on from where the unchanged part ends.
 """
 
 from __future__ import annotations
@@ -9,16 +12,18 @@ from __future__ import annotations
 from typing import Any
 
 from streams.kernels.compile import kernel
+from streams.kernels.machine import i64
 from topologies.encodings import points, schema
 from topologies.encodings.schema import validate
 from topologies.encodings.wire import next_field
 from topologies.identity.blake2b import STATE, begin_hash, finish_hash, hash_blocks
 from topologies.identity.canonical_kernel import (
+    GROWTH,
     OVERHEAD,
-    UNUSUAL,
     put_attributes,
     put_metric,
     put_resource,
+    put_scope,
     put_text,
 )
 from topologies.identity.fingerprints import remember, slot_of
@@ -28,12 +33,17 @@ Array = Any
 
 _ATTRIBUTES = 58
 
-# Why `admit` stopped before the end.
-# UNUSUAL is another reason, -1.
-DONE, NO_ROOM = 0, 1
+# Why `admit` stopped; the last three: what the Python form has to write.
+DONE, NO_ROOM, UNUSUAL_ORIGIN, UNUSUAL_SCOPE, UNUSUAL_ATTRIBUTES = range(5)
 
-# Places in `counts`.
-ORIGINS, CONTEXTS, STREAMS, FINGERPRINTS, STATUS = range(5)
+# Places in `counts`: how many there are of each, and why `admit` stopped.
+ORIGINS, SCOPES, CONTEXTS, STREAMS, FINGERPRINTS, STATUS = range(6)
+
+# Places in `progress`, what the scratch holds: which ResourceMetrics, ScopeMetrics (by where they
+# begin), metric and point (by row) its parts were written for, where those end, the numbers given
+# to them (-1: not yet), and up to where the prefix of each is hashed.
+RESOURCE, SCOPE, METRIC, POINT = range(4)
+END, NUMBER, HASHED, PROGRESS = 4, 8, 12, 16
 
 
 @kernel("i64(u8[::1], i64, i64, i64[:, ::1])", allocates=False)
@@ -77,138 +87,109 @@ def check_missed(
 
 
 @kernel(
-    f"i64(u8[::1], i64, i64, {ARRAYS}, {ARRAYS}, i64[::1], u64[::1], u64[::1])",
+    f"i64(u8[::1], i64[::1], i64, {ARRAYS}, i64[::1], u64[:, ::1])",
     allocates=False,
 )
-def _intern_context(
-    scratch: Array,
-    origin_end: int,
-    context_end: int,
-    origins: Arrays,
-    contexts: Arrays,
-    counts: Array,
-    state: Array,
-    block: Array,
+def _number(
+    scratch: Array, progress: Array, level: int, store: Arrays, counts: Array, hashing: Array
 ) -> int:
-    """The number of the context in ``scratch[:context_end]``, or -1: no room."""
-    begin_hash(state)
-    finish_hash(scratch, 0, origin_end, state, block)
-    origin = intern(origins, counts[ORIGINS], state[0], state[1], 0, scratch, 0, origin_end)
-    if origin < 0:
-        return -1
-    counts[ORIGINS] = max(counts[ORIGINS], origin + 1)
-    begin_hash(state)
-    finish_hash(scratch, 0, context_end, state, block)
-    context = intern(
-        contexts, counts[CONTEXTS], state[0], state[1], origin, scratch, origin_end, context_end
-    )
-    counts[CONTEXTS] = max(counts[CONTEXTS], context + 1)
-    return context
+    """The number of what ends at a level, given if it is new; -1: no room.
 
-
-@kernel(
-    f"i64(u8[::1], i64, i64, i64, i64, {ARRAYS}, i64[::1], u64[::1], u64[::1], u64[::1])",
-    allocates=False,
-)
-def _intern_stream(
-    scratch: Array,
-    hashed: int,
-    context_end: int,
-    end: int,
-    context: int,
-    streams: Arrays,
-    counts: Array,
-    prefix: Array,
-    state: Array,
-    block: Array,
-) -> int:
-    """The slot of the stream in ``scratch[:end]``, or -1: no room.
-
-    ``prefix`` is the state of the hash after ``scratch[:hashed]``.
+    Goes on from the hash of the level above (``hashing[level - 1]``), and leaves that of whole
+    blocks up to here in ``hashing[level]``, for levels below.
     """
-    for i in range(state.shape[0]):
-        state[i] = prefix[i]
+    if progress[NUMBER + level] >= 0:
+        return progress[NUMBER + level]
+    state, block = hashing[4, :STATE], hashing[5]
+    above = progress[END + level - 1] if level > 0 else 0
+    hashed = progress[HASHED + level - 1] if level > 0 else 0
+    owner = progress[NUMBER + level - 1] if level > 0 else 0
+    end = progress[END + level]
+    if level == 0:
+        begin_hash(hashing[0, :STATE])
+    else:
+        for i in range(STATE):
+            hashing[level, i] = hashing[level - 1, i]
+    for i in range(STATE):
+        state[i] = hashing[level, i]
     finish_hash(scratch, hashed, end, state, block)
-    slot = intern(streams, counts[STREAMS], state[0], state[1], context, scratch, context_end, end)
-    counts[STREAMS] = max(counts[STREAMS], slot + 1)
-    return slot
+    number = intern(store, counts[level], state[0], state[1], owner, scratch, above, end)
+    if number >= 0:
+        counts[level] = max(counts[level], number + 1)
+        progress[NUMBER + level] = number
+        if level < 3:
+            progress[HASHED + level] = hash_blocks(
+                scratch, hashed, end, hashing[level, :STATE], block
+            )
+    return number
+
+
+@kernel("void(i64[::1], i64, i64, i64)", allocates=False)
+def written(progress: Array, level: int, what: int, end: int) -> None:
+    """Note what the scratch holds at a level, up to ``end``; levels below are to be written."""
+    progress[level] = what
+    progress[END + level] = end
+    progress[NUMBER + level] = -1
+    for below in range(level + 1, 4):
+        progress[below] = -1
 
 
 @kernel(
-    f"i64(u8[::1], i64, i64, i64, {ARRAYS}, {ARRAYS}, {ARRAYS}, i64[::1], u64[:, ::1])",
+    "i64(u8[::1], i64[::1], i64, i64, i64, UniTuple(i64, 3), u8[::1], i64[::1], i64[:, ::1],"
+    " u8[::1])",
     allocates=False,
 )
-def admit_canonical(
-    scratch: Array,
-    origin_end: int,
-    context_end: int,
-    end: int,
-    origins: Arrays,
-    contexts: Arrays,
-    streams: Arrays,
-    counts: Array,
-    hashing: Array,
-) -> int:
-    """The slot of the stream whose canonical bytes are ``scratch[:end]``, or -1: no room.
-
-    ``hashing`` u64[3, 32] is scratch.
-    """
-    context = _intern_context(
-        scratch, origin_end, context_end, origins, contexts, counts, hashing[1, :STATE], hashing[2]
-    )
-    if context < 0:
-        return -1
-    begin_hash(hashing[0, :STATE])
-    return _intern_stream(
-        scratch, 0, context_end, end, context, streams, counts, hashing[0, :STATE],
-        hashing[1, :STATE], hashing[2],
-    )  # fmt: skip
-
-
-@kernel(
-    "UniTuple(i64, 2)(u8[::1], i64[::1], u8[::1], i64, i64, u8[::1], i64[:, ::1])",
-    allocates=False,
-)
-def _put_context(
+def _write_parts(
     buffer: Array,
     metric: Array,
-    tenant: Array,
+    metric_row: int,
     tenant_begin: int,
     tenant_end: int,
+    point: tuple[int, int, int],
     scratch: Array,
+    progress: Array,
     entries: Array,
-) -> tuple[int, int]:
-    """Canonical bytes of a metric's context: (end of its origin, end), or (UNUSUAL, UNUSUAL)."""
-    scratch[0] = 1
-    position = put_text(scratch, 1, tenant, tenant_begin, tenant_end)
-    origin_end = put_resource(
-        buffer,
-        metric[points.RESOURCE_METRICS_BEGIN],
-        metric[points.RESOURCE_METRICS_END],
-        scratch,
-        position,
-        entries,
-    )
-    if origin_end < 0:
-        return UNUSUAL, UNUSUAL
-    end = put_metric(
-        buffer,
-        metric[points.SCOPE_METRICS_BEGIN],
-        metric[points.SCOPE_METRICS_END],
-        metric[points.METRIC_BEGIN],
-        metric[points.METRIC_END],
-        metric[points.METRIC_KIND],
-        scratch,
-        origin_end,
-        entries,
-    )
-    return (UNUSUAL, UNUSUAL) if end < 0 else (origin_end, end)
+    tenants: Array,
+) -> int:
+    """Write what of a row's canonical bytes is not in the scratch; DONE or what is unusual.
+
+    ``point``: its row, begin and end.
+    """
+    begin, end = metric[points.RESOURCE_METRICS_BEGIN], metric[points.RESOURCE_METRICS_END]
+    if progress[RESOURCE] != begin:
+        scratch[0] = 1
+        at = put_text(scratch, 1, tenants, tenant_begin, tenant_end)
+        at = put_resource(buffer, begin, end, scratch, at, entries)
+        if at < 0:
+            return UNUSUAL_ORIGIN
+        written(progress, RESOURCE, begin, at)
+    begin, end = metric[points.SCOPE_METRICS_BEGIN], metric[points.SCOPE_METRICS_END]
+    if progress[SCOPE] != begin:
+        at = put_scope(buffer, begin, end, scratch, progress[END + RESOURCE], entries)
+        if at < 0:
+            return UNUSUAL_SCOPE
+        written(progress, SCOPE, begin, at)
+    begin, end = metric[points.METRIC_BEGIN], metric[points.METRIC_END]
+    if progress[METRIC] != metric_row:
+        kind = metric[points.METRIC_KIND]
+        at = put_metric(buffer, begin, end, kind, scratch, progress[END + SCOPE])
+        written(progress, METRIC, metric_row, at)
+    row, begin, end = point
+    if progress[POINT] != row:
+        at = put_attributes(
+            buffer, begin, end, _ATTRIBUTES, scratch, progress[END + METRIC], entries
+        )
+        if at < 0:
+            return UNUSUAL_ATTRIBUTES
+        written(progress, POINT, row, at)
+    return DONE
 
 
 @kernel(
     "i64(u8[::1], i32[::1], i64, UniTuple(i32[::1], 4), i64[:, ::1], i64[::1],"
     " UniTuple(u64[::1], 2), u8[::1], i64[::1], i32[::1],"
-    f" {ARRAYS}, {ARRAYS}, {ARRAYS}, u64[:, ::1], i64[::1], u8[::1], i64[:, ::1], u64[:, ::1])",
+    f" {ARRAYS}, {ARRAYS}, {ARRAYS}, {ARRAYS}, u64[:, ::1], i64[::1], i64[::1], u8[::1],"
+    " i64[:, ::1], u64[:, ::1])",
     allocates=False,
 )
 def admit(
@@ -223,23 +204,24 @@ def admit(
     tenant_ends: Array,
     slots: Array,
     origins: Arrays,
+    scopes: Arrays,
     contexts: Arrays,
     streams: Arrays,
     known: Array,
     counts: Array,
+    progress: Array,
     scratch: Array,
     entries: Array,
     hashing: Array,
 ) -> int:
     """Give the missed rows from ``missed[first]`` on their slots; returns where it stopped.
 
-    ``counts[STATUS]`` says why: DONE, NO_ROOM (grow what is full and go on from there), or UNUSUAL
-    (this row is for the Python form). ``where`` is (message, metric, begin, end) by row; rows of
-    messages whose ``status`` is not 0 stay without slot.
+    ``counts[STATUS]`` says why: DONE, NO_ROOM (grow what is full), or UNUSUAL_... (write that part
+    into the scratch and call :func:`written`); then go on from there with the same ``progress``.
+    ``where`` is (message, metric, begin, end) by row; rows of messages whose ``status`` is not 0
+    stay without slot. Scratch: ``entries`` i64[attributes, 5], ``hashing`` u64[6, 32].
     """
     message, metric, begin, end = where
-    current = context = hashed = origin_end = context_end = -1
-    prefix, state, block = hashing[0, :STATE], hashing[1, :STATE], hashing[2]
     for index in range(first, missed.shape[0]):
         row = missed[index]
         if status[message[row]] != 0:
@@ -252,35 +234,25 @@ def admit(
         of = metrics[metric[row]]
         tenant_begin, tenant_end = tenant_ends[message[row]], tenant_ends[message[row] + 1]
         size = of[points.RESOURCE_METRICS_END] - of[points.RESOURCE_METRICS_BEGIN]
-        if size + tenant_end - tenant_begin + OVERHEAD > scratch.shape[0]:
+        if GROWTH * size + tenant_end - tenant_begin + OVERHEAD > scratch.shape[0]:
             return index
         if 2 * (counts[FINGERPRINTS] + 1) > known.shape[0]:
             return index
-        if current != metric[row]:
-            current = -1
-            origin_end, context_end = _put_context(
-                buffer, of, tenants, tenant_begin, tenant_end, scratch, entries
-            )
-            if origin_end < 0:
-                counts[STATUS] = UNUSUAL
-                return index
-            context = _intern_context(
-                scratch, origin_end, context_end, origins, contexts, counts, state, block
-            )
-            if context < 0:
-                return index
-            begin_hash(prefix)
-            hashed = hash_blocks(scratch, 0, context_end, prefix, block)
-            current = metric[row]
-        stop = put_attributes(
-            buffer, begin[row], end[row], _ATTRIBUTES, scratch, context_end, entries
-        )
-        if stop < 0:
-            counts[STATUS] = UNUSUAL
+        point = i64(row), i64(begin[row]), i64(end[row])
+        unusual = _write_parts(
+            buffer, of, metric[row], tenant_begin, tenant_end, point, scratch, progress, entries,
+            tenants,
+        )  # fmt: skip
+        if unusual != DONE:
+            counts[STATUS] = unusual
             return index
-        slot = _intern_stream(
-            scratch, hashed, context_end, stop, context, streams, counts, prefix, state, block
-        )
+        if (
+            _number(scratch, progress, RESOURCE, origins, counts, hashing) < 0
+            or _number(scratch, progress, SCOPE, scopes, counts, hashing) < 0
+            or _number(scratch, progress, METRIC, contexts, counts, hashing) < 0
+        ):
+            return index
+        slot = _number(scratch, progress, POINT, streams, counts, hashing)
         if slot < 0:
             return index
         remember(known, fingerprint[0][row], fingerprint[1][row], slot)

@@ -4,8 +4,8 @@ Layout, little endian; ``text`` is a u32 length and UTF-8, ``map`` a u32 count a
 order of the key's UTF-8 bytes, ``text`` key and value:
 
     origin  := 0x01, text tenant, map resource attributes
-    context := origin, text scope name, text scope version, map scope attributes,
-               text metric name, text unit, u8 kind
+    scope   := origin, text scope name, text scope version, map scope attributes
+    context := scope, text metric name, text unit, u8 kind
     stream  := context, map point attributes
     value   := u8 type, then: string text | bool u8 | int i64 | double 8 bytes of its bits |
                array u32 count, values | map | bytes u32 length, bytes | string index i64

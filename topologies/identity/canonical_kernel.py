@@ -20,7 +20,8 @@ Entries = NDArray[np.int64]
 
 UNUSUAL = -1
 MOST_ATTRIBUTES = 256
-# Canonical bytes are at most this much longer than what they are made from.
+# Canonical bytes are at most GROWTH times as long as what they are made from, and OVERHEAD.
+GROWTH = 4
 OVERHEAD = 8192
 
 _KEY_BEGIN, _KEY_END, _TYPE, _BEGIN, _END = range(5)
@@ -198,30 +199,25 @@ def put_resource(
     return put_attributes(buffer, first, after, 10, out, position, entries)
 
 
-@kernel("i64(u8[::1], i64, i64, i64, i64, i64, u8[::1], i64, i64[:, ::1])", allocates=False)
-def put_metric(
-    buffer: Bytes,
-    scope_begin: int,
-    scope_end: int,
-    metric_begin: int,
-    metric_end: int,
-    kind: int,
-    out: Bytes,
-    position: int,
-    entries: Entries,
+@kernel("i64(u8[::1], i64, i64, u8[::1], i64, i64[:, ::1])", allocates=False)
+def put_scope(
+    buffer: Bytes, begin: int, end: int, out: Bytes, position: int, entries: Entries
 ) -> int:
-    """Write scope and metric, of a ScopeMetrics and a Metric in it."""
-    count, first, after = only_field(buffer, scope_begin, scope_end, 10)
+    """Write the scope of a ScopeMetrics."""
+    count, first, after = only_field(buffer, begin, end, 10)
     if count > 1:
         return UNUSUAL
     for wanted in (10, 18):
         _, text, text_end = only_field(buffer, first, after, wanted)
         position = put_text(out, position, buffer, text, text_end)
-    position = put_attributes(buffer, first, after, 26, out, position, entries)
-    if position < 0:
-        return UNUSUAL
+    return put_attributes(buffer, first, after, 26, out, position, entries)
+
+
+@kernel("i64(u8[::1], i64, i64, i64, u8[::1], i64)", allocates=False)
+def put_metric(buffer: Bytes, begin: int, end: int, kind: int, out: Bytes, position: int) -> int:
+    """Write name, unit and kind of a Metric; there is nothing unusual in those."""
     for wanted in (10, 26):
-        _, text, text_end = only_field(buffer, metric_begin, metric_end, wanted)
+        _, text, text_end = only_field(buffer, begin, end, wanted)
         position = put_text(out, position, buffer, text, text_end)
     out[position] = kind
     return position + 1

@@ -102,7 +102,7 @@ class FingerprintTable:
         wanted = self.count + more
         if 2 * wanted <= self.entries.shape[0]:
             return None
-        if self.count > 65_536 + 8 * slots:
+        if self.count > 32_768 + 8 * slots:
             self.entries[:] = 0
             self.count = 0
             return self.reserve(more, slots)

@@ -13,9 +13,9 @@ from topologies.encodings.otlp import malformed
 from topologies.encodings.points import Malformed, Points
 from topologies.encodings.schema import validation_stack
 from topologies.identity import admission, canonical
-from topologies.identity.canonical_kernel import MOST_ATTRIBUTES, OVERHEAD
-from topologies.identity.canonical_parts import canonical_parts
-from topologies.identity.fingerprints import FingerprintTable, look_up, remember
+from topologies.identity.canonical_kernel import GROWTH, MOST_ATTRIBUTES, OVERHEAD
+from topologies.identity.canonical_parts import attributes_of, origin_of, scope_of
+from topologies.identity.fingerprints import FingerprintTable, look_up
 from topologies.identity.interning import Interner
 from topologies.identity.series_blocks import export_block, load_block
 from topologies.identity.stream import Stream
@@ -33,12 +33,12 @@ class SeriesTable:
 
     def __init__(self, capacity: int = 1 << 12) -> None:
         self._known = FingerprintTable(capacity)
-        self._origins = Interner()
-        self._contexts = Interner()
         self._streams = Interner(capacity)
+        # Each numbers what continues those of the one before.
+        self._levels = (Interner(), Interner(), Interner(), self._streams)
         self._stack = validation_stack()
         self._entries = np.zeros((MOST_ATTRIBUTES, 5), np.int64)
-        self._hashing = np.zeros((3, 32), np.uint64)
+        self._hashing = np.zeros((6, 32), np.uint64)
         self._scratch = np.zeros(4 * OVERHEAD, np.uint8)
 
     def __len__(self) -> int:
@@ -69,111 +69,71 @@ class SeriesTable:
         tenants = [tenant.encode() for tenant in points.tenants]
         packed = np.frombuffer(b"".join(tenants) + bytes(16), np.uint8).copy()
         ends = np.cumsum([0, *map(len, tenants)], dtype=np.int64)
+        progress = np.full(admission.PROGRESS, -1, np.int64)
+        origins, scopes, contexts, streams = self._levels
         first = 0
         while first < len(missed):
-            first, reason = self._admit_some(points, slots, missed, first, status, packed, ends)
+            counts = np.array([*(each.count for each in self._levels), self._known.count, 0])
+            first = admission.admit(
+                points.buffer, missed, first,
+                (points.message, points.metric, points.begin, points.end),
+                points.metrics, status, (points.fingerprint[0], points.fingerprint[1]),
+                packed, ends, slots, origins.arrays(), scopes.arrays(), contexts.arrays(),
+                streams.arrays(),
+                self._known.entries, counts, progress, self._scratch, self._entries, self._hashing,
+            )  # fmt: skip
+            for level, each in enumerate(self._levels):
+                each.count = int(counts[level])
+            self._known.count = int(counts[admission.FINGERPRINTS])
+            reason = int(counts[admission.STATUS])
             if reason == admission.NO_ROOM:
                 self._make_room(points, missed, first)
-            elif reason == admission.UNUSUAL:
-                self._admit_unusual(points, slots, int(missed[first]))
-                first += 1
+            elif reason != admission.DONE:
+                self._write_unusual(points, int(missed[first]), reason, progress)
         if bad == 0:
             return ()
         slots[status[points.message] != 0] = -1
         return tuple(malformed(int(each), int(status[each])) for each in np.flatnonzero(status))
-
-    def _admit_some(
-        self,
-        points: Points,
-        slots: NDArray[np.int32],
-        missed: NDArray[np.int32],
-        first: int,
-        status: NDArray[np.int64],
-        tenants: NDArray[np.uint8],
-        tenant_ends: NDArray[np.int64],
-    ) -> tuple[int, int]:
-        counts = self._counts()
-        stopped = admission.admit(
-            points.buffer,
-            missed,
-            first,
-            (points.message, points.metric, points.begin, points.end),
-            points.metrics,
-            status,
-            (points.fingerprint[0], points.fingerprint[1]),
-            tenants,
-            tenant_ends,
-            slots,
-            self._origins.arrays(),
-            self._contexts.arrays(),
-            self._streams.arrays(),
-            self._known.entries,
-            counts,
-            self._scratch,
-            self._entries,
-            self._hashing,
-        )
-        self._take(counts)
-        return int(stopped), int(counts[admission.STATUS])
-
-    def _counts(self) -> NDArray[np.int64]:
-        held = (self._origins.count, self._contexts.count, self._streams.count, self._known.count)
-        return np.array([*held, 0], np.int64)
-
-    def _take(self, counts: NDArray[np.int64]) -> None:
-        self._origins.count = int(counts[admission.ORIGINS])
-        self._contexts.count = int(counts[admission.CONTEXTS])
-        self._streams.count = int(counts[admission.STREAMS])
-        self._known.count = int(counts[admission.FINGERPRINTS])
 
     def _make_room(self, points: Points, missed: NDArray[np.int32], first: int) -> None:
         """Room for the next missed row at least, and for all the others' slots."""
         row = int(missed[first])
         of = points.metrics[points.metric[row]]
         size = int(of[columns.RESOURCE_METRICS_END] - of[columns.RESOURCE_METRICS_BEGIN])
-        size += len(points.tenants[int(points.message[row])].encode()) + OVERHEAD
+        size = GROWTH * size + len(points.tenants[int(points.message[row])].encode()) + OVERHEAD
         if size > self._scratch.shape[0]:
-            self._scratch = np.zeros(2 * size, np.uint8)
+            self._scratch = np.concatenate([self._scratch, np.zeros(2 * size, np.uint8)])
         rest = len(missed) - first
         self._known.reserve(rest, self._streams.count)
-        self._origins.reserve(1, size)
-        self._contexts.reserve(1, size)
-        self._streams.reserve(rest, size)
+        for each in self._levels:
+            each.reserve(rest if each is self._streams else 1, size)
 
-    def _admit_unusual(self, points: Points, slots: NDArray[np.int32], row: int) -> None:
-        """The Python form, for what the compiled one leaves out; about 20 microseconds."""
-        origin, context, attributes = canonical_parts(points, row)
-        whole = origin + context + attributes
-        if len(whole) > self._scratch.shape[0]:
-            self._scratch = np.zeros(2 * len(whole), np.uint8)
-        self._scratch[: len(whole)] = np.frombuffer(whole, np.uint8)
-        for each in (self._origins, self._contexts, self._streams):
-            each.reserve(1, len(whole))
-        self._known.reserve(1, self._streams.count)
-        counts = self._counts()
-        slot = admission.admit_canonical(
-            self._scratch,
-            len(origin),
-            len(origin) + len(context),
-            len(whole),
-            self._origins.arrays(),
-            self._contexts.arrays(),
-            self._streams.arrays(),
-            counts,
-            self._hashing,
-        )
-        fingerprint = points.fingerprint[0, row], points.fingerprint[1, row]
-        remember(self._known.entries, fingerprint[0], fingerprint[1], slot)
-        counts[admission.FINGERPRINTS] += 1
-        self._take(counts)
-        slots[row] = slot
+    def _write_unusual(
+        self, points: Points, row: int, reason: int, progress: NDArray[np.int64]
+    ) -> None:
+        """What the compiled form leaves out, by the reference parser: some 10 microseconds."""
+        of = points.metrics[points.metric[row]]
+        if reason == admission.UNUSUAL_ORIGIN:
+            level, what = admission.RESOURCE, int(of[columns.RESOURCE_METRICS_BEGIN])
+            part, begin = origin_of(points, row), 0
+        elif reason == admission.UNUSUAL_SCOPE:
+            level, what = admission.SCOPE, int(of[columns.SCOPE_METRICS_BEGIN])
+            part, begin = scope_of(points, row), progress[admission.END + admission.RESOURCE]
+        else:
+            level, what = admission.POINT, row
+            part, begin = attributes_of(points, row), progress[admission.END + admission.METRIC]
+        end = int(begin) + len(part)
+        self._scratch[begin:end] = np.frombuffer(part, np.uint8)
+        admission.written(progress, level, what, end)
 
     def canonical(self, slot: int) -> bytes:
         """The canonical bytes of a slot's stream."""
-        context = int(self._streams.owners[slot])
-        origin = int(self._contexts.owners[context])
-        parts = (self._origins.content(origin), self._contexts.content(context))
-        return b"".join((*parts, self._streams.content(slot)))
+        parts: list[bytes] = []
+        number = slot
+        for level in reversed(self._levels):
+            parts.append(level.content(number))
+            number = int(level.owners[number])
+        return b"".join(reversed(parts))
 
     def identity(self, slot: int) -> bytes:
         """The durable identity of a slot's stream: BLAKE2b-128 of its canonical bytes."""
@@ -205,16 +165,10 @@ class SeriesTable:
     def export_new(self, since_slot: int) -> list[bytes]:
         """The streams from a slot on, as blocks of up to BLOCK_STREAMS streams, for the state.
 
-        Blocks are self-contained given those before them; keep them in order.
+        Each block continues the one before: keep them in order.
         """
         return [
-            export_block(
-                self._origins,
-                self._contexts,
-                self._streams,
-                first,
-                min(first + BLOCK_STREAMS, len(self)),
-            )
+            export_block(self._levels, first, min(first + BLOCK_STREAMS, len(self)))
             for first in range(since_slot, len(self), BLOCK_STREAMS)
         ]
 
@@ -224,4 +178,4 @@ class SeriesTable:
         Raises ``ValueError`` for a block that is damaged or not the next one.
         """
         for block in blocks:
-            load_block(self._origins, self._contexts, self._streams, block)
+            load_block(self._levels, block)
