@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict, deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +47,7 @@ class SinkConfig:
     """What a sink is told.
 
     Attributes:
+        session_timeout_ms: After this long without a sign of life, others take the partitions.
         insert_threads: Inserts at a time, each of another partition.
     """
 
@@ -58,6 +59,7 @@ class SinkConfig:
     group: str = "tidemill-sink"
     dead_letter_topic: str = "telemetry.dead-letter"
     client_id: str = "tidemill-sink"
+    session_timeout_ms: int = 10_000
     insert_threads: int = 2
 
 
@@ -69,8 +71,13 @@ class SinkStatus:
     rows: int = 0
     batches: int = 0
     dead_letters: int = 0
-    away: str = ""
-    """Why nothing gets on, or empty."""
+    faults: dict[str, str] = field(default_factory=dict[str, str])
+    """Why "log" or "store" is away, while it is."""
+
+    @property
+    def away(self) -> str:
+        """Why nothing gets on, or empty."""
+        return "; ".join(self.faults.values())
 
 
 class SinkService:
@@ -85,6 +92,7 @@ class SinkService:
             config.topic,
             config.group,
             config.client_id,
+            config.session_timeout_ms,
             self._on_revoked,
             self._on_assigned,
         )
@@ -110,13 +118,13 @@ class SinkService:
         """
         reading = ThreadPoolExecutor(1, thread_name_prefix="sink-read")
         try:
-            await self._retried(self._open_store, stop)
-            await self._retried(self._member.start, stop)
+            await self._retried("store", self._open_store, stop)
+            await self._retried("log", self._member.start, stop)
             while not stop.is_set() and self._fault is None:
                 try:
                     await self._turn(reading)
                 except LogUnreachable as error:
-                    self._is_away(str(error))
+                    self._is_away(error)
                     await asyncio.sleep(_RETRY_S)
             await self._finish_tasks(set(self._tasks), _DRAIN_S)
         finally:
@@ -148,6 +156,7 @@ class SinkService:
         return [self._reader.read(partition, offset, raw) for offset, raw in values]
 
     def _arrived(self, partition: int, assignment: int, messages: list[Message]) -> None:
+        self._is_back("log")
         if self._assignments.get(partition) != assignment:
             return  # given to another while they were read
         self._held[partition].extend(messages)
@@ -156,6 +165,7 @@ class SinkService:
 
     async def _adopt(self, partition: int) -> None:
         place = await self._member.place(partition)
+        self._is_back("log")
         if partition not in self._new or not self._member.holds(partition):
             return
         self._new.discard(partition)
@@ -225,12 +235,12 @@ class SinkService:
         try:
             await work
         except (LogUnreachable, StoreUnreachable) as error:
-            self._is_away(str(error))
+            self._is_away(error)
             self._tell(Failed(effect.partition, effect.assignment))
         except Exception as error:
             self._fault = error
         else:
-            self._is_back()
+            self._is_back("log" if isinstance(effect, Commit) else "store")
             self._tell(Done(effect.partition, effect.assignment))
 
     async def _commit(self, effect: Commit) -> None:
@@ -284,16 +294,18 @@ class SinkService:
 
         self._store = await asyncio.to_thread(opened)
 
-    async def _retried(self, start: Any, stop: asyncio.Event) -> None:
+    async def _retried(
+        self, part: str, start: Callable[[], Awaitable[None]], stop: asyncio.Event
+    ) -> None:
         """Until it works or is not wanted any more."""
         while not stop.is_set():
             try:
                 await start()
             except (LogUnreachable, StoreUnreachable) as error:
-                self._is_away(str(error))
+                self._is_away(error)
                 await asyncio.sleep(_RETRY_S)
             else:
-                self._is_back()
+                self._is_back(part)
                 return
 
     async def _finish_tasks(self, tasks: set[asyncio.Task[None]], seconds: float) -> None:
@@ -302,15 +314,16 @@ class SinkService:
             for task in late:
                 task.cancel()
 
-    def _is_away(self, why: str) -> None:
-        if not self.status.away:
-            log.warning("the sink waits and tries again: %s", why)
-        self.status.away = why
+    def _is_away(self, error: LogUnreachable | StoreUnreachable) -> None:
+        """Told once, however often it is tried."""
+        part = "log" if isinstance(error, LogUnreachable) else "store"
+        if part not in self.status.faults:
+            log.warning("the sink waits and tries again: %s", error)
+        self.status.faults[part] = str(error)
 
-    def _is_back(self) -> None:
-        if self.status.away:
-            log.warning("the sink goes on")
-            self.status.away = ""
+    def _is_back(self, part: str) -> None:
+        if self.status.faults.pop(part, None) is not None:
+            log.warning("the %s is back, the sink goes on", part)
 
     def _now(self) -> int:
         return round(asyncio.get_running_loop().time() * 1000)

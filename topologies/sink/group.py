@@ -51,6 +51,7 @@ class GroupMember:
         topic: str,
         group: str,
         client_id: str,
+        session_timeout_ms: int,
         revoked: Callable[[set[int]], Awaitable[None]],
         assigned: Callable[[set[int]], None],
     ) -> None:
@@ -58,6 +59,7 @@ class GroupMember:
         self._group = group
         self._servers = servers
         self._client_id = client_id
+        self._session_timeout_ms = session_timeout_ms
         self._listener = _Listener(revoked, assigned)
         self._consumer: Any = None
         self._admin: Any = None
@@ -72,6 +74,8 @@ class GroupMember:
             isolation_level="read_committed",
             auto_offset_reset="earliest",
             enable_auto_commit=False,
+            session_timeout_ms=self._session_timeout_ms,
+            heartbeat_interval_ms=self._session_timeout_ms // 4,
             rebalance_timeout_ms=60_000,
             metadata_max_age_ms=5_000,
             max_partition_fetch_bytes=8 << 20,

@@ -15,8 +15,6 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from topologies.sink import schema as ddl
 from topologies.sink.schema import Schema, SchemaTooNew
 
-log = logging.getLogger(__name__)
-
 _MISMATCH = {
     16: "a column is missing", 20: "the number of columns differs", 47: "a name is unknown",
     27: "the rows were not understood", 33: "the rows were not understood",
@@ -79,6 +77,9 @@ class Client(Protocol):
 
 def connect(address: StoreAddress) -> Client:
     """A client of its own; raises what clickhouse-connect raises."""
+    for talker in ("clickhouse_connect", "urllib3.connectionpool"):
+        # They warn of every try; the sink says once that the store is away.
+        logging.getLogger(talker).setLevel(logging.ERROR)
     client = clickhouse_connect.get_client(  # pyright: ignore[reportUnknownMemberType]
         host=address.host,
         port=address.port,
