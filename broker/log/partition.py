@@ -8,13 +8,13 @@ Readers see what is below the high watermark. With `visible_when_synced` that is
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from broker.log.disk import Disk, File
+from broker.log.disk import Disk
 from broker.log.producers import Duplicate, ProducerTable
 from broker.log.segment import Segment
 from broker.log.settings import UNLIMITED, LogSettings
+from broker.log.sync import SyncJob, SyncResult
 from broker.protocol.errors import ErrorCode
 from broker.records.batch import (
     HEADER_SIZE,
@@ -30,6 +30,10 @@ from broker.records.iterate import CorruptRecordsError, iterate
 
 LEADER_EPOCH = 0
 START_NAME = "log-start"
+SNAPSHOT_SUFFIX = ".producers"
+KEPT_SNAPSHOTS = 2
+CHECKPOINT_BYTES = 16 << 20
+"""Bytes appended between two checkpoints; what a start after a crash has to scan, at most."""
 
 
 class Appended(NamedTuple):
@@ -55,21 +59,6 @@ class TimedOffset(NamedTuple):
     timestamp: int
 
 
-@dataclass(frozen=True, slots=True)
-class SyncJob:
-    """The files to sync so that everything below `end` survives; `sync` may run in any thread."""
-
-    files: tuple[File, ...]
-    end: int
-    segment: Segment
-    position: int
-    sealed: tuple[Segment, ...]
-
-    def sync(self) -> None:
-        for file in self.files:
-            file.sync()
-
-
 _NOTHING = memoryview(b"")
 
 
@@ -84,6 +73,7 @@ class PartitionLog:
         segments: list[Segment],
         producers: ProducerTable,
         log_start: int,
+        snapshots: list[int],
         *,
         visible_when_synced: bool,
     ) -> None:
@@ -105,6 +95,9 @@ class PartitionLog:
         self._visible_when_synced = visible_when_synced
         self._bases = [segment.base_offset for segment in segments]
         self._sealed_unsynced: list[Segment] = []
+        self._snapshots = snapshots
+        self._checkpointed = segments[-1].vouched
+        self._checkpoint_due = False
         self._visible_segment = segments[-1]
         self._visible_position = segments[-1].size
 
@@ -224,49 +217,68 @@ class PartitionLog:
         sealed = self.segments[-1]
         base = self.next_offset
         fresh = Segment(self.disk, self.folder, base, now_ms)
-        try:
-            self.disk.replace(f"{self.folder}/{snapshot_name(base)}", self.producers.encode(base))
-        except OSError:
-            fresh.remove()
-            raise
         self.segments.append(fresh)
         self._bases.append(base)
         self._sealed_unsynced.append(sealed)
+        self._checkpoint_due = True
         self.dirty = True
         return fresh
 
     # --- durability -----------------------------------------------------------------------------
 
-    def begin_sync(self) -> SyncJob:
-        """What has to be synced now. One job at a time; `finish_sync` must follow."""
+    def begin_sync(self, *, checkpoint: bool = False) -> SyncJob:
+        """What has to be synced now. One job at a time; `finish_sync` must follow.
+
+        `checkpoint`: also write down index and producers' state as of now, so that the next start
+        need not scan what is there; by itself that happens every `CHECKPOINT_BYTES`.
+        """
         active = self.segments[-1]
         sealed = tuple(self._sealed_unsynced)
         self._sealed_unsynced.clear()
         self.dirty = False
         self.syncing = True
+        writes = [(segment.index_path, segment.encode_index()) for segment in sealed]
+        grown = active.size - self._checkpointed
+        if checkpoint or self._checkpoint_due or grown >= CHECKPOINT_BYTES:
+            state = self.producers.encode(self.next_offset)
+            writes.append((active.index_path, active.encode_index()))
+            writes.append((f"{self.folder}/{snapshot_name(self.next_offset)}", state))
+            self._checkpoint_due = False
+            self._checkpointed = active.size
+            if self.next_offset not in self._snapshots:
+                self._snapshots.append(self.next_offset)
         files = (*(segment.file for segment in sealed), active.file)
-        return SyncJob(files, self.next_offset, active, active.size, sealed)
+        return SyncJob(
+            self.disk, files, self.next_offset, active, active.size, sealed, tuple(writes)
+        )
 
-    def finish_sync(self, job: SyncJob, problem: OSError | None) -> None:
-        """Take note that `job` was done, or (`problem`) that the disk let us down."""
+    def finish_sync(self, job: SyncJob, result: SyncResult) -> None:
+        """Take note of what became of `job`."""
         self.syncing = False
         if self.closed:
             self._close_files()
             return
-        if problem is not None:
-            self.failed = f"{self.folder}: sync failed: {problem.strerror or problem}"
+        if result.problem is not None:
+            why = result.problem.strerror or result.problem
+            self.failed = f"{self.folder}: sync failed: {why}"
             return
-        try:
-            for segment in job.sealed:
-                segment.save_index()
-        except OSError:
-            self._sealed_unsynced.extend(job.sealed)  # next time; without it start takes longer
-            self.dirty = True
+        if not result.saved:
+            self._sealed_unsynced[:0] = [
+                segment for segment in job.sealed if segment in self.segments
+            ]
+            self._checkpoint_due = True
+        while result.saved and len(self._snapshots) > KEPT_SNAPSHOTS:
+            offset = self._snapshots.pop(0)
+            self.disk.remove(f"{self.folder}/{snapshot_name(offset)}")
         if self._visible_when_synced and job.end > self.high_watermark:
             shown = job.position - self._visible_position
             if job.segment is not self._visible_segment:
                 shown = job.position + 1
             self._show(job.end, job.segment, job.position, shown)
+
+    def checkpoint_is_old(self) -> bool:
+        """Whether something was appended since the last checkpoint."""
+        return self._checkpoint_due or self.segments[-1].size != self._checkpointed
 
     def _show(self, end: int, segment: Segment, position: int, size: int) -> None:
         self.high_watermark = end
@@ -442,7 +454,6 @@ class PartitionLog:
         if oldest in self._sealed_unsynced:
             self._sealed_unsynced.remove(oldest)
         self.log_start = max(self.log_start, self.segments[0].base_offset)
-        self.disk.remove(f"{self.folder}/{snapshot_name(oldest.base_offset)}")
         oldest.remove()
 
     def close(self) -> None:
@@ -459,4 +470,4 @@ class PartitionLog:
 
 def snapshot_name(offset: int) -> str:
     """The file with the producers' state before `offset`."""
-    return f"{offset:020d}.producers"
+    return f"{offset:020d}{SNAPSHOT_SUFFIX}"

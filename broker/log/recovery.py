@@ -1,15 +1,15 @@
 """Opening a log: find its segments, drop a torn tail, rebuild the producers' state.
 
-A segment with a good index file was synced before that file was written and is taken as it is.
-The others (the active one, and any that a crash caught between rolling and syncing) are scanned
-batch by batch with their checksums; the log ends at the first batch that is not whole. What is left
-is synced before a reader sees it: after a mere kill it may be in the page cache only.
+What an index file vouches for was synced before that file was written, and is taken as it is. The
+rest (of the active segment, and of any that a crash caught between rolling and syncing) is scanned
+batch by batch with its checksums; the log ends at the first batch that is not whole. What was
+scanned is synced before a reader sees it: after a mere kill it may be in the page cache only.
 """
 
 from __future__ import annotations
 
 from broker.log.disk import Disk
-from broker.log.partition import START_NAME, PartitionLog, snapshot_name
+from broker.log.partition import SNAPSHOT_SUFFIX, START_NAME, PartitionLog, snapshot_name
 from broker.log.producers import ProducerTable
 from broker.log.segment import Segment
 from broker.log.settings import LogSettings
@@ -28,8 +28,7 @@ def open_log(
     stored_start = disk.read(f"{folder}/{START_NAME}")
     log_start = max(segments[0].base_offset, int(stored_start or b"0"))
     log_start = min(log_start, segments[-1].next_offset)
-    producers = _producers(disk, folder, segments, now_ms)
-    segments[-1].drop_index()
+    producers, snapshots = _producers(disk, folder, segments, now_ms)
     return PartitionLog(
         disk,
         folder,
@@ -37,6 +36,7 @@ def open_log(
         segments,
         producers,
         log_start,
+        snapshots,
         visible_when_synced=visible_when_synced,
     )
 
@@ -51,7 +51,8 @@ def _open_segments(disk: Disk, folder: str, now_ms: int) -> list[Segment]:
             torn = True
             segment.remove()
             continue
-        if not segment.load_index():
+        segment.load_index()
+        if segment.size < segment.file.size:
             torn = _scan(segment)
         segments.append(segment)
     if not segments:
@@ -61,35 +62,53 @@ def _open_segments(disk: Disk, folder: str, now_ms: int) -> list[Segment]:
 
 def _scan(segment: Segment) -> bool:
     """Note every whole batch of the segment, cut the rest off, sync; whether there was a rest."""
-    expected = segment.base_offset
-    for _, header in segment.scan(0, segment.file.size, verify=True):
+    expected = segment.next_offset
+    for _, header in segment.scan(segment.size, segment.file.size, verify=True):
         if header.base_offset != expected:
             break
         segment.note(header, header.size)
         expected = header.next_offset
     torn = segment.file.size > segment.size
     if torn:
-        segment.drop_index()
         segment.file.truncate(segment.size)
     segment.file.sync()
     return torn
 
 
-def _producers(disk: Disk, folder: str, segments: list[Segment], now_ms: int) -> ProducerTable:
-    """The newest snapshot at a segment's start, plus every batch from there on."""
-    table, first = ProducerTable(), 0
-    for at in range(len(segments) - 1, -1, -1):
-        base = segments[at].base_offset
-        data = disk.read(f"{folder}/{snapshot_name(base)}")
-        found = ProducerTable.decode(data, base) if data is not None else None
+def _producers(
+    disk: Disk, folder: str, segments: list[Segment], now_ms: int
+) -> tuple[ProducerTable, list[int]]:
+    """The newest snapshot that fits, plus every batch behind it; and the snapshots there are.
+
+    A snapshot may be newer than what is left of the log. It goes: the log will grow past it again,
+    with other batches.
+    """
+    end = segments[-1].next_offset
+    table, start, offsets = ProducerTable(), 0, _snapshot_offsets(disk, folder)
+    for offset in [offset for offset in offsets if offset > end]:
+        disk.remove(f"{folder}/{snapshot_name(offset)}")
+    offsets = [offset for offset in offsets if offset <= end]
+    for offset in reversed(offsets):
+        found = ProducerTable.decode(disk.read(f"{folder}/{snapshot_name(offset)}") or b"", offset)
         if found is not None:
-            table, first = found, at
+            table, start = found, offset
             break
-    for segment in segments[first:]:
-        for position, header in segment.scan(0, segment.size, verify=False):
-            if header.producer_id >= 0:
+    for segment in segments:
+        if segment.next_offset <= start:
+            continue
+        begin = segment.index.position_before(start)
+        for position, header in segment.scan(begin, segment.size, verify=False):
+            if header.producer_id >= 0 and header.base_offset >= start:
                 _apply(table, segment, position, header, now_ms)
-    return table
+    return table, offsets
+
+
+def _snapshot_offsets(disk: Disk, folder: str) -> list[int]:
+    return sorted(
+        int(name[: -len(SNAPSHOT_SUFFIX)])
+        for name in disk.names(folder)
+        if name.endswith(SNAPSHOT_SUFFIX)
+    )
 
 
 def _apply(

@@ -70,6 +70,8 @@ class Segment:
         self.opened_ms = opened_ms
         self.file: File = disk.open(f"{folder}/{log_name(base_offset)}")
         self.size = 0
+        self.vouched = 0
+        """Bytes that the index file vouched for when the segment was opened."""
         self.index = SparseIndex()
         self._unindexed = INDEX_INTERVAL
 
@@ -117,9 +119,13 @@ class Segment:
                 return position, header
         return None
 
-    def save_index(self) -> None:
-        """Write the index next to the (complete, synced) segment. A good index file also says that
-        the segment needs no check at start."""
+    @property
+    def index_path(self) -> str:
+        return f"{self._folder}/{index_name(self.base_offset)}"
+
+    def encode_index(self) -> bytes:
+        """The index file's bytes. It is written once the segment's first `size` bytes are synced,
+        and vouches for them: only what is behind them needs a check at start."""
         index = self.index
         body = struct.pack(
             ">qqqqI",
@@ -130,38 +136,31 @@ class Segment:
             len(index.offsets),
         )
         body += index.offsets.tobytes() + index.positions.tobytes() + index.times.tobytes()
-        self._disk.replace(
-            f"{self._folder}/{index_name(self.base_offset)}",
-            crc32c(body).to_bytes(4, "big") + body,
-        )
+        return crc32c(body).to_bytes(4, "big") + body
 
-    def load_index(self) -> bool:
-        """Read the index file; False if there is none that is whole and fits the segment."""
-        data = self._disk.read(f"{self._folder}/{index_name(self.base_offset)}")
+    def load_index(self) -> None:
+        """Take over what the index file vouches for; nothing if it is missing or does not fit."""
+        data = self._disk.read(self.index_path)
         if data is None or len(data) < _INDEX_HEAD.size:
-            return False
+            return
         crc, base, next_offset, size, max_timestamp, entries = _INDEX_HEAD.unpack_from(data)
-        if crc != crc32c(data[4:]) or base != self.base_offset or size != self.file.size:
-            return False
+        if crc != crc32c(data[4:]) or base != self.base_offset or size > self.file.size:
+            return
         columns = memoryview(data)[_INDEX_HEAD.size :]
         if len(columns) != entries * 24:
-            return False
+            return
         third = entries * 8
         index = SparseIndex()
         index.offsets.frombytes(columns[:third])
         index.positions.frombytes(columns[third : 2 * third])
         index.times.frombytes(columns[2 * third :])
         self.index, self.size, self.next_offset = index, size, next_offset
+        self.vouched = size
         self.max_timestamp = max_timestamp
         self._unindexed = size - (index.positions[-1] if entries else -INDEX_INTERVAL)
-        return True
-
-    def drop_index(self) -> None:
-        """The segment is going to change: its index file no longer vouches for it."""
-        self._disk.remove(f"{self._folder}/{index_name(self.base_offset)}")
 
     def remove(self) -> None:
-        """Delete the segment's files."""
+        """Delete the segment's files; the index first, as it must not vouch for another file."""
         self.file.close()
+        self._disk.remove(self.index_path)
         self._disk.remove(f"{self._folder}/{log_name(self.base_offset)}")
-        self.drop_index()

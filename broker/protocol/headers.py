@@ -1,4 +1,4 @@
-"""Request headers (v1, and v2 with tagged fields) and response headers (v0, and v1)."""
+"""Request headers: version 1, and version 2 with tagged fields."""
 
 from __future__ import annotations
 
@@ -58,10 +58,3 @@ def _uvarint(frame: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
-
-
-def response_frame(correlation_id: int, body: bytes, *, flexible: bool) -> bytes:
-    """Length prefix, header and body. ApiVersions always has the plain header (flexible=False)."""
-    if flexible:
-        return struct.pack(">iib", len(body) + 5, correlation_id, 0) + body
-    return struct.pack(">ii", len(body) + 4, correlation_id) + body

@@ -23,6 +23,7 @@ def build_batch(
     attributes: int = 0,
     producer_id: int = -1,
     producer_epoch: int = -1,
+    base_sequence: int = -1,
 ) -> bytearray:
     """One uncompressed batch of (key, value) pairs, all of them at `now_ms`; base offset 0."""
     body = bytearray()
@@ -37,7 +38,7 @@ def build_batch(
     batch = bytearray(HEADER_SIZE)
     HEADER.pack_into(
         batch, 0, 0, HEADER_SIZE + len(body) - LENGTH_PREFIX, 0, 2, 0, attributes,
-        len(records) - 1, now_ms, now_ms, producer_id, producer_epoch, -1, len(records),
+        len(records) - 1, now_ms, now_ms, producer_id, producer_epoch, base_sequence, len(records),
     )  # fmt: skip
     batch += body
     struct.pack_into(">I", batch, 17, crc32c(memoryview(batch)[_CRC_FROM:]))

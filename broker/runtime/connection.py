@@ -230,13 +230,12 @@ class Connection(asyncio.BufferedProtocol):
             )
             body = frame[at:]
             slot.body = body if api.raw else decode_request(api.key, header.version, bytes(body))
+            self._queue.append(slot)
+            self.node.run(api, slot)
+            if api.raw:
+                slot.body = None
         except MalformedRequestError as problem:
             self._malformed(str(problem))
-            return
-        self._queue.append(slot)
-        self.node.run(api, slot)
-        if api.raw:
-            slot.body = None
 
     def _wrong_version(self, api: Api, header: Header) -> None:
         """ApiVersions of an unknown version is answered in version 0 (KIP-511); other kinds end

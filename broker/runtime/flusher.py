@@ -14,7 +14,8 @@ from collections.abc import Callable
 from time import perf_counter
 
 from broker.config import FsyncPolicy
-from broker.log.partition import PartitionLog, SyncJob
+from broker.log.partition import PartitionLog
+from broker.log.sync import SyncJob, SyncResult
 from broker.runtime.metrics import Metrics
 
 log = logging.getLogger("broker.flusher")
@@ -121,23 +122,17 @@ class Flusher:
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
             started = perf_counter()
-            problems: list[OSError | None] = []
-            for _, job in work:
-                try:
-                    job.sync()
-                    problems.append(None)
-                except OSError as problem:
-                    problems.append(problem)
+            results = [job.run() for _, job in work]
             elapsed = perf_counter() - started
-            self._loop.call_soon_threadsafe(self._done, work, problems, elapsed)
+            self._loop.call_soon_threadsafe(self._done, work, results, elapsed)
 
-    def _done(self, work: list[Work], problems: list[OSError | None], elapsed: float) -> None:
+    def _done(self, work: list[Work], results: list[SyncResult], elapsed: float) -> None:
         self._running = False
         self._metrics.syncs += sum(len(job.files) for _, job in work)
         self._metrics.sync_seconds += elapsed
-        for (written, job), problem in zip(work, problems, strict=True):
-            written.finish_sync(job, problem)
-            if problem is not None:
+        for (written, job), result in zip(work, results, strict=True):
+            written.finish_sync(job, result)
+            if result.problem is not None:
                 self._metrics.sync_failures += 1
                 log.error("%s; it takes no more writes until the broker restarts", written.failed)
         waiting, self._current = self._current, []

@@ -28,7 +28,8 @@ from broker.runtime.flusher import Flusher
 from broker.runtime.metrics import Metrics
 
 log = logging.getLogger("broker.node")
-FIRST_RECONNECT_MS = 1000
+CHECKPOINT_SECONDS = 1.0
+"""Time for checkpoints at a stop; logs without one are scanned a little at the next start."""
 
 
 class Node:
@@ -95,8 +96,13 @@ class Node:
         for connection in list(self.connections):
             connection.close()
         self._flusher.stop()
+        deadline = time.monotonic() + CHECKPOINT_SECONDS
         for logs in self._logs.values():
             for written in logs:
+                in_time = time.monotonic() < deadline
+                if in_time and written.failed is None and written.checkpoint_is_old():
+                    job = written.begin_sync(checkpoint=True)
+                    written.finish_sync(job, job.run())
                 written.close()
         self.folder.close()
 
