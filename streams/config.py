@@ -20,6 +20,7 @@ class TaskSettings:
     `snapshot_interval_ms`: how often state blocks ride along; 0: with every transaction. Longer
     means less to write and more to replay after a crash; results are the same.
     `idle_after_ms`: how long a partition stays at its last stable offset before it counts as idle.
+    `batch_*` bound one call of `process`, `buffer_*` the input fetched ahead of it.
     `lost_input`: when the log no longer holds the input that is wanted, `stop` the worker or `skip`
     what is missing.
     """
@@ -28,7 +29,9 @@ class TaskSettings:
     snapshot_interval_ms: int = 10_000
     idle_after_ms: int = 1_000
     batch_records: int = 256
+    batch_bytes: int = 8 << 20
     buffer_records: int = 512
+    buffer_bytes: int = 32 << 20
     restore_records: int = 1_000
     retry_backoff_ms: int = 500
     give_up_after_ms: int = 120_000

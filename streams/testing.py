@@ -29,8 +29,9 @@ from streams.state.store import MemoryStore
 from streams.task import events as ev
 from streams.task.events import Effect, Event, TaskId
 from streams.task.host import TaskHost
+from streams.task.phase import Phase
 from streams.task.processor import InputRecord, OutputRecord
-from streams.task.task import Phase, Task
+from streams.task.task import Task
 
 
 class Crash(Exception):
@@ -400,7 +401,7 @@ class TaskDriver:
         limit = self._rng.randint(1, 8) if self._cut else 1 << 30
         records, next_offset = self.log.fetch(self.id.topic, self.id.partition, at, limit)
         _, end = self.log.bounds(self.id.topic, self.id.partition)
-        if next_offset == at and end == self.task.input_end:
+        if next_offset == at and end == self.task.stats()["end"]:
             return False
         self.fetch = (number, next_offset)
         self.step(ev.Fetched(number, records, next_offset, end))

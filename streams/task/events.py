@@ -33,6 +33,11 @@ class TaskId:
     topic: str
     partition: int
 
+    @property
+    def input(self) -> str:
+        """The input partition, for people."""
+        return f"{self.topic}/{self.partition}"
+
     def __str__(self) -> str:
         return f"{self.topology}-{self.topic}-{self.partition}"
 

@@ -66,6 +66,7 @@ class TaskHost:
         self._writer = ChangelogWriter(self._keys)
         self._manifest = Manifest()
         self._idle_outputs: list[OutputRecord] = []
+        self._stats: dict[str, Any] = {}
 
     def perform(self, effect: ComputeEffect) -> Event:
         """Do it and say what came of it. Never raises: failures are events."""
@@ -88,9 +89,8 @@ class TaskHost:
             return Failed(lane, failure)
 
     def stats(self) -> dict[str, Any]:
-        """The processor's figures; read from any thread, so they may be a moment old."""
-        processor = self._processor
-        return {} if processor is None else processor.stats()
+        """The processor's figures as of the last load, commit or idle call; from any thread."""
+        return self._stats
 
     def close(self) -> None:
         """Let go of the store; raises nothing."""
@@ -116,6 +116,7 @@ class TaskHost:
                 return self._after(0, muted)
             case CallIdle():
                 wrote = self._live.idle(self._wall_clock_ms())
+                self._stats = self._live.stats()
                 self._idle_outputs.extend(wrote)
                 return IdleCalled(bool(wrote))
             case PrepareCommit():
@@ -161,6 +162,7 @@ class TaskHost:
             self._processor.restore(blocks)
         finally:  # a damaged block may be why restore() raised: then this is the better error
             self._check_manifest(blocks, position)
+        self._stats = self._processor.stats()
         return ProcessorLoaded(self._processor.replay_from())
 
     def _check_manifest(
@@ -210,4 +212,5 @@ class TaskHost:
             position = replace(position, snapshot=position.offset)
         position = replace(position, blocks=self._manifest.blocks, digest=self._manifest.digest)
         changelog = self._writer.encode(changes or {}, position)
+        self._stats = processor.stats()
         return CommitPrepared(position, outputs, changelog, changes)

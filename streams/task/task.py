@@ -12,9 +12,7 @@ goes on; the next one waits for it. See README.md for the invariants.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from typing import Any, ClassVar
 
 from streams.config import TaskSettings
@@ -23,31 +21,12 @@ from streams.state.position import MAX_SKIPPED, Checkpoint, Position
 from streams.task import events as ev
 from streams.task.dead_letter import dead_letter
 from streams.task.events import Effect, Event, TaskId
+from streams.task.input_buffer import InputBuffer
+from streams.task.patience import Patience
+from streams.task.phase import ENDED, PROCESSING, Phase
 from streams.task.processor import InputRange, InputRecord, OutputRecord
-
-
-class Phase(StrEnum):
-    """Where a task is in its life."""
-
-    CREATED = "created"
-    FENCING = "fencing"
-    RESTORING = "restoring"
-    LOADING = "loading"
-    REPLAYING = "replaying"
-    RUNNING = "running"
-    RESTARTING = "restarting"
-    SUSPENDED = "suspended"
-    CLOSING = "closing"
-    CLOSED = "closed"
-    FENCED = "fenced"
-    FAILED = "failed"
-
-
-MAX_RESTARTS = 12
-"""Restores in a row, without one transaction in between, after which the worker stops."""
-
-_ENDED = (Phase.CLOSED, Phase.FENCED, Phase.FAILED)
-_PROCESSING = (Phase.REPLAYING, Phase.RUNNING)
+from streams.task.recovery import Recovery, RecoveryEvent
+from streams.task.start_offset import start_offset
 
 
 class Task:
@@ -60,7 +39,6 @@ class Task:
         self.error: StreamsError | None = None
         self.position = 0
         self.committed: Position | None = None
-        self.input_end = 0
         self.dead_letters = 0
         self.lost_records = 0
         self.restarts = 0
@@ -69,31 +47,26 @@ class Task:
         self._now = 0
         self._goal: Phase | None = None
         self._retry: tuple[str, Effect, int] | None = None
-        self._retry_since: int | None = None
-        self._restart_at: int | None = None
-        self._failures = 0
+        self._restart_at = 0
+        self._patience = Patience(str(task), settings)
         self._wipe = False
         self._wiped = False
-        self._reload = False
+        self._fetch = 0
         self._reset_run()
 
     def _reset_run(self) -> None:
         """Forget everything that is only in memory."""
         self._origin = 0
         self._lineage = ""
-        self._local: Checkpoint | None = None
-        self._bounds = ev.BoundsFound(0, 0, 0, 0)
-        self._skipped: frozenset[int] = frozenset()
+        self._input = InputBuffer(self.settings)
         self._dead: dict[int, OutputRecord] = {}
-        self._probe = (0, 0)
+        self._reload = False
         self._last_commit = self._last_snapshot = self._now
-        self._fetch = getattr(self, "_fetch", 0)
-        self._reset_input()
+        self._forget_input()
 
-    def _reset_input(self) -> None:
-        self._buffer: deque[InputRecord] = deque()
+    def _forget_input(self) -> None:
+        """What a reload of the processor undoes."""
         self._batch: Sequence[InputRecord] = ()
-        self._next_offset = 0
         self._needs: InputRange | None = None
         self._range_next: int | None = None
         self._dirty = self._urgent = False
@@ -106,7 +79,7 @@ class Task:
         """Take one event. `now_ms` is monotonic. Never raises for what can happen."""
         self._now = now_ms
         self._effects = []
-        if self.phase not in _ENDED:
+        if self.phase not in ENDED:
             self._handle(event)
             self._advance()
         return self._effects
@@ -114,15 +87,15 @@ class Task:
     def wants_records(self) -> bool:
         """Whether the shell should fetch for this task now (back pressure)."""
         return (
-            self.phase in _PROCESSING
+            self.phase in PROCESSING
             and self._goal is None
             and not self._reload
-            and len(self._buffer) < self.settings.buffer_records
+            and not self._input.full
         )
 
     @property
     def ended(self) -> bool:
-        return self.phase in _ENDED
+        return self.phase in ENDED
 
     @property
     def settled(self) -> bool:
@@ -137,9 +110,8 @@ class Task:
             "position": self.position,
             "committed": None if committed is None else committed.offset,
             "snapshot": None if committed is None else committed.snapshot,
-            "end": self.input_end,
-            "lag": max(0, self.input_end - max(self._next_offset, self.position))
-            + len(self._buffer),
+            "end": self._input.end,
+            "lag": max(0, self._input.end - self._input.next_offset) + len(self._input),
             "dead_letters": self.dead_letters,
             "lost_records": self.lost_records,
             "restarts": self.restarts,
@@ -159,124 +131,60 @@ class Task:
         self._reset_run()
         self.committed = None
         self.phase = Phase.FENCING
-        self._order("log", ev.InitProducer())
-
-    def _on_producer_ready(self, event: ev.ProducerReady) -> None:
-        self._done("log")
-        self._lineage = event.token
-        self.phase = Phase.RESTORING
-        self._open_store()
-
-    def _open_store(self) -> None:
-        if self._wipe:
-            self._wiped, self.committed = True, None
-        self._order("compute", ev.OpenStore(self._wipe))
+        self._recovery = Recovery(wipe=self._wipe)
         self._wipe = False
+        self._order("log", self._recovery.begin())
 
-    def _on_store_opened(self, event: ev.StoreOpened) -> None:
-        self._done("compute")
-        self._local = event.checkpoint
-        self._order("log", ev.FindBounds())
-
-    def _on_bounds_found(self, event: ev.BoundsFound) -> None:
-        self._done("log")
-        self._bounds = event
-        self.input_end = event.input_end
-        start = event.changelog_start
-        if self._local is not None:
-            start = self._local.changelog_offset
-            if not event.changelog_start <= start <= event.changelog_end:
-                self._wipe = True  # ahead of the changelog, or trimmed past it
-                self._open_store()
-                return
-            self.committed = self._local.position
-        self._read_changelog(start)
-
-    def _read_changelog(self, start: int) -> None:
-        if start < self._bounds.changelog_end:
-            self._order("log", ev.ReadChangelog(start, self._bounds.changelog_end))
-        else:
-            self.phase = Phase.LOADING
-            self._load()
-
-    def _on_changelog_read(self, event: ev.ChangelogRead) -> None:
-        self._done("log")
-        self._order("compute", ev.ApplyChangelog(event.records, event.next_offset))
-        self._next_offset = event.next_offset
-
-    def _on_changelog_applied(self, event: ev.ChangelogApplied) -> None:
-        self._done("compute")
-        local = None if self._local is None else self._local.position
-        if local and event.position and local.lineage != event.position.lineage:
-            self._wipe, self._local = True, None  # the changelog was made anew
-            self._open_store()
+    def _on_recovery(self, event: RecoveryEvent) -> None:
+        self._flight.clear()  # recovery does one thing at a time
+        self._patience.call_succeeded()
+        effect = self._recovery.next(event)
+        self.committed = self._recovery.position
+        if effect is not None:
+            self.phase = Phase.RESTORING
+            self._order(ev.lane_of(effect), effect)
             return
-        self.committed = event.position
-        self._read_changelog(self._next_offset)
+        self._lineage = self._recovery.lineage
+        self._input.end = self._recovery.bounds.input_end
+        self._wiped = self._wiped or self._recovery.wiped
+        self.phase = Phase.LOADING
+        self._load()
 
     def _load(self) -> None:
         self._order("compute", ev.LoadProcessor(self.committed))
 
     def _on_processor_loaded(self, event: ev.ProcessorLoaded) -> None:
         self._done("compute")
-        start = self._start_offset(event.replay_from)
-        if start is None:
-            return
         committed = self.committed
+        bounds = (self._recovery.bounds.input_start, self._input.end)
+        try:
+            start, lost = start_offset(
+                self.id.input, self.settings, committed, event.replay_from, bounds
+            )
+        except Fatal as error:
+            self._fail(error)
+            return
+        self.lost_records += lost
         if committed is not None:
             self._origin, self._lineage = committed.origin, committed.lineage
-            self._skipped = self._skipped | frozenset(committed.skipped)
+            self._input.skipped = self._input.skipped | frozenset(committed.skipped)
         else:
             self._origin = start
-        self._reset_input()
+        self._forget_input()
         self.position = start
-        self._empty_at_start = self._bounds.input_start == self.input_end
+        self._empty_at_start = bounds[0] == bounds[1]
         self.phase = Phase.REPLAYING
         self._seek(start)
 
-    def _start_offset(self, replay_from: int | None) -> int | None:
-        """Where input begins, or None after giving up because it is not there any more."""
-        first, committed = self._bounds.input_start, self.committed
-        if committed is None:
-            return max(first, replay_from or 0)
-        where = f"{self.id.topic}/{self.id.partition}"
-        if committed.offset > self.input_end:
-            self._fail(
-                Fatal(
-                    f"{where} ends at {self.input_end:,}, but {committed.offset:,} "
-                    "records of it were counted",
-                    "The topic was made anew or lost records; give the app another name to start "
-                    "over",
-                )
-            )
-            return None
-        wanted = committed.origin if replay_from is None else replay_from
-        wanted = min(wanted, committed.offset)
-        if wanted >= first:
-            return wanted
-        if self.settings.lost_input == "stop":
-            self._fail(
-                Fatal(
-                    f"records {wanted:,} to {first:,} of {where} are gone from the log",
-                    "Restore them, or set lost_input to skip and go on without them",
-                )
-            )
-            return None
-        self.lost_records += first - wanted
-        return first
-
     def _seek(self, offset: int) -> None:
         self._fetch += 1
-        self._buffer.clear()
-        self._next_offset = offset
+        self._input.seek(offset)
         self._effects.append(ev.SeekInput(self._fetch, offset))
 
     def _on_fetched(self, event: ev.Fetched) -> None:
-        if event.fetch != self._fetch or self._goal is not None or self.phase not in _PROCESSING:
+        if event.fetch != self._fetch or self._goal is not None or self.phase not in PROCESSING:
             return
-        self._buffer.extend(event.records)
-        self._next_offset = event.next_offset
-        self.input_end = event.end
+        self._input.add(event.records, event.next_offset, event.end)
 
     def _on_processed(self, event: ev.Processed) -> None:
         effect = self._done("compute")
@@ -287,7 +195,7 @@ class Task:
                 return
             if event.consumed:
                 self.position = self._batch[event.consumed - 1].offset + 1
-            self._buffer.extendleft(reversed(self._batch[event.consumed :]))
+            self._input.give_back(self._batch[event.consumed :])
             self._batch = ()
         elif isinstance(effect, ev.Supply) and effect.done:
             self._range_next = None
@@ -298,10 +206,10 @@ class Task:
         batch, self._batch = self._batch, ()
         index = 0 if len(batch) == 1 else event.index
         if index is None:
-            self._probe = (batch[0].offset, batch[-1].offset + 1)
+            self._input.probe = (batch[0].offset, batch[-1].offset + 1)
         else:
             record = batch[index]
-            self._skipped = self._skipped | {record.offset}
+            self._input.skipped = self._input.skipped | {record.offset}
             if not self._muted(record.offset):
                 self.dead_letters += 1
                 topic = self.settings.dead_letter_topic
@@ -309,7 +217,7 @@ class Task:
         if event.index is None:
             self._reload = True  # the processor may hold a part of the batch
         else:
-            self._buffer.extendleft(reversed(batch))
+            self._input.give_back(batch)
 
     def _on_range_read(self, event: ev.RangeRead) -> None:
         effect = self._done("compute")
@@ -334,7 +242,8 @@ class Task:
         self._done("log")
         prepared = self._prepared
         self.committed = prepared.position
-        self._failures = 0
+        self.error = None
+        self._patience.committed()
         self._wiped = False
         if prepared.changes is not None:
             checkpoint = Checkpoint(event.changelog_next, prepared.position)
@@ -380,31 +289,27 @@ class Task:
                 self._fail(event.error)
 
     def _try_again(self, lane: str, effect: Effect, error: StreamsError) -> None:
-        since = self._retry_since = self._retry_since or self._now
-        if self._now - since >= self.settings.give_up_after_ms:
-            seconds = self.settings.give_up_after_ms // 1000
-            self._fail(Fatal(f"{self.id} gave up after {seconds} s: {error.message}", error.advice))
-            return
-        self._retry = (lane, effect, self._now + self.settings.retry_backoff_ms)
+        try:
+            self._retry = (lane, effect, self._patience.retry(error, self._now))
+        except Fatal as enough:
+            self._fail(enough)
 
     def _restart(self, error: StreamsError, *, wipe: bool) -> None:
-        if wipe and self._wiped:
-            self._fail(
-                Fatal(
+        try:
+            if wipe and self._wiped:
+                raise Fatal(
                     f"the changelog of {self.id} does not hold its whole state: {error.message}",
                     "Was it trimmed? Its topic needs cleanup by compaction only",
                 )
-            )
-        elif self._failures >= MAX_RESTARTS:
-            self._fail(Fatal(f"{self.id} failed again and again: {error.message}", error.advice))
-        else:
-            self.restarts += 1
-            self._failures += 1
-            self._retry = None
-            self._wipe = self._wipe or wipe
-            self.phase = Phase.RESTARTING
-            self._buffer.clear()
-            self._restart_at = self._now + self.settings.retry_backoff_ms * self._failures
+            self._restart_at = self._patience.restore(error, self._now)
+        except Fatal as enough:
+            self._fail(enough)
+            return
+        self.restarts += 1
+        self._retry = None
+        self._wipe = self._wipe or wipe
+        self.phase = Phase.RESTARTING
+        self._input.clear()
 
     def _fail(self, error: StreamsError) -> None:
         self.error = error
@@ -425,21 +330,20 @@ class Task:
                 self._retry = None
                 self._order(lane, effect)
         elif self.phase is Phase.RESTARTING:
-            if not self._flight and self._now >= (self._restart_at or 0):
+            if not self._flight and self._now >= self._restart_at:
                 self._begin()
         elif self._reload:
             if not self._flight:
                 self._reload = False
                 self.phase = Phase.LOADING
                 self._load()
-        elif self.phase in _PROCESSING:
+        elif self.phase in PROCESSING:
             self._go_on()
 
     def _go_on(self) -> None:
         if "compute" not in self._flight:
             if self._needs is not None:
-                start = self._needs.start if self._range_next is None else self._range_next
-                self._order("compute", ev.ReadRange(start, self._needs.end))
+                self._read_range(self._needs)
                 return
             if self.phase is Phase.REPLAYING and self._replayed():
                 self.phase = Phase.RUNNING
@@ -450,10 +354,16 @@ class Task:
             self._process_next()
         self._watch_idle()
 
+    def _read_range(self, wanted: InputRange) -> None:
+        start = wanted.start if self._range_next is None else self._range_next
+        if start < wanted.end:
+            self._order("compute", ev.ReadRange(start, wanted.end))
+        else:
+            self._order("compute", ev.Supply((), done=True, muted=self._muted()))
+
     def _replayed(self) -> bool:
         committed = 0 if self.committed is None else self.committed.offset
-        ahead = self._buffer[0].offset if self._buffer else self._next_offset
-        if ahead < committed:
+        if self._input.ahead < committed:
             return False
         self.position = max(self.position, committed)
         return True
@@ -473,7 +383,7 @@ class Task:
 
     def _prepare(self, *, snapshot: bool) -> None:
         committed = self.committed
-        passed = sorted(offset for offset in self._skipped if offset < self.position)
+        passed = sorted(offset for offset in self._input.skipped if offset < self.position)
         position = Position(
             offset=self.position,
             snapshot=None if committed is None else committed.snapshot,
@@ -489,11 +399,13 @@ class Task:
         self._order("compute", ev.PrepareCommit(position, snapshot, extra))
 
     def _process_next(self) -> None:
-        while self._buffer and self._buffer[0].offset in self._skipped:
-            self.position = self._buffer.popleft().offset + 1
+        if (behind := self._input.pass_skipped()) is not None:
+            self.position = behind
             self._dirty = self._dirty or not self._muted()
-        if self._buffer:
-            self._batch = self._take_batch()
+        if self._input:
+            committed = self.committed
+            stops = () if committed is None else (committed.offset, committed.snapshot or 0)
+            self._batch = self._input.next_batch(stops)
             muted = self._muted(self._batch[0].offset)
             self._order("compute", ev.Process(self._batch, muted))
 
@@ -502,28 +414,10 @@ class Task:
         at = self.position - 1 if offset is None else offset
         return self.committed is not None and at < self.committed.offset
 
-    def _take_batch(self) -> list[InputRecord]:
-        """The next records; cut at the committed position, the snapshot, and around poison."""
-        low, high = self._probe
-        first = self._buffer[0].offset
-        limit = 1 if low <= first < high else self.settings.batch_records
-        cuts = [low, high]
-        if self.committed is not None:
-            cuts += [self.committed.offset, self.committed.snapshot or 0]
-        stop = min((cut for cut in cuts if cut > first), default=None)
-        batch: list[InputRecord] = []
-        while self._buffer and len(batch) < limit:
-            offset = self._buffer[0].offset
-            if offset in self._skipped or (stop is not None and offset >= stop):
-                break
-            batch.append(self._buffer.popleft())
-        return batch
-
     def _watch_idle(self) -> None:
         flight = self._flight.get("compute")
         busy = isinstance(flight, ev.Process | ev.Supply | ev.ReadRange)
-        at_end = self.phase is Phase.RUNNING and not self._buffer and not busy
-        if not at_end or self._next_offset < self.input_end:
+        if self.phase is not Phase.RUNNING or busy or not self._input.read_to_end:
             self._idle_at = None
             return
         if self._idle_at is None:
@@ -535,7 +429,7 @@ class Task:
             self._order("compute", ev.CallIdle())
 
     def _wind_down(self) -> None:
-        self._buffer.clear()
+        self._input.clear()
         self._retry = None
         if self._flight:
             return
@@ -555,16 +449,16 @@ class Task:
         self._effects.append(effect)
 
     def _done(self, lane: str) -> Effect:
-        self._retry_since = None
+        self._patience.call_succeeded()
         return self._flight.pop(lane)
 
     _handlers: ClassVar[dict[type, Callable[[Task, Any], None]]] = {
         ev.Assigned: _on_assigned,
-        ev.ProducerReady: _on_producer_ready,
-        ev.StoreOpened: _on_store_opened,
-        ev.BoundsFound: _on_bounds_found,
-        ev.ChangelogRead: _on_changelog_read,
-        ev.ChangelogApplied: _on_changelog_applied,
+        ev.ProducerReady: _on_recovery,
+        ev.StoreOpened: _on_recovery,
+        ev.BoundsFound: _on_recovery,
+        ev.ChangelogRead: _on_recovery,
+        ev.ChangelogApplied: _on_recovery,
         ev.ProcessorLoaded: _on_processor_loaded,
         ev.Fetched: _on_fetched,
         ev.Processed: _on_processed,

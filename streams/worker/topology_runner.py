@@ -18,7 +18,7 @@ from typing import Any
 from streams.config import Topology, WorkerConfig
 from streams.errors import Fatal, MustRestore, Retriable, StreamsError
 from streams.task import events as ev
-from streams.task.task import Phase
+from streams.task.phase import Phase
 from streams.worker.kafka import (
     GroupConsumer,
     OffsetLookup,

@@ -71,12 +71,11 @@ class ReplayIsNotMuted(TaskDriver):
 
 class BatchesAreNotCutAtThePosition(TaskDriver):
     class Broken(Task):
-        def _take_batch(self) -> list[Any]:
-            committed, self.committed = self.committed, None
-            try:
-                return super()._take_batch()
-            finally:
-                self.committed = committed
+        def _process_next(self) -> None:
+            batch_of = self._input.next_batch
+            self._input.next_batch = lambda _stops: batch_of(())
+            super()._process_next()
+            self._input.next_batch = batch_of
 
     task_type = Broken
 
@@ -201,7 +200,7 @@ class PoisonIsRememberedBeforeItIsPassed(TaskDriver):
             super()._prepare(snapshot=snapshot)
             effect = self._effects[-1]
             assert isinstance(effect, ev.PrepareCommit)
-            every = tuple(sorted(self._skipped))
+            every = tuple(sorted(self._input.skipped))
             position = replace(effect.position, skipped=every)
             self._effects[-1] = self._flight["compute"] = replace(effect, position=position)
 

@@ -7,8 +7,8 @@ import pytest
 
 from streams.config import TaskSettings, Topology
 from streams.errors import Rejected
+from streams.task.phase import Phase
 from streams.task.processor import InputRange, InputRecord, OutputRecord
-from streams.task.task import Phase
 from streams.testing import MemoryLog, TaskDriver
 
 
