@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.kernels.compile import kernel
-from streams.kernels.machine import byte_at, i64, u64
+from streams.kernels.machine import byte_at, i64, load_u64, u64
 
 Words = Any
 Bytes = NDArray[np.uint8]
@@ -99,9 +99,12 @@ def _compress(state: Words, scratch: Words, count: int, last: bool) -> None:
 def _load_block(data: Bytes, begin: int, end: int, scratch: Words) -> None:
     """Up to 128 bytes into the words of the block, zeros behind."""
     for word in range(16):
-        value = u64(0)
         first = begin + 8 * word
-        for i in range(min(i64(8), max(i64(0), end - first))):
+        if first + 8 <= end:
+            scratch[16 + word] = load_u64(data, first)
+            continue
+        value = u64(0)
+        for i in range(max(i64(0), end - first)):
             value |= u64(byte_at(data, first + i)) << u64(8 * i)
         scratch[16 + word] = value
 

@@ -22,6 +22,9 @@ from topologies.identity.stream import Stream
 
 BLOCK_STREAMS = 4096
 
+# The fields of a Stream between `slot` and `attributes`.
+Context = tuple[str, dict[str, Any], str, str, dict[str, Any], str, str, int, bool]
+
 
 class SeriesTable:
     """Numbers streams 0, 1, 2, ... in the order in which the log first names them.
@@ -36,6 +39,7 @@ class SeriesTable:
         self._streams = Interner(capacity)
         # Each numbers what continues those of the one before.
         self._levels = (Interner(), Interner(), Interner(), self._streams)
+        self._context: tuple[int, Context] = -1, ("", {}, "", "", {}, "", "", 0, False)
         self._stack = validation_stack()
         self._entries = np.zeros((MOST_ATTRIBUTES, 5), np.int64)
         self._hashing = np.zeros((6, 32), np.uint64)
@@ -144,22 +148,33 @@ class SeriesTable:
         """What the slot's stream is. Raises ``IndexError`` for a slot not given."""
         if not 0 <= slot < self._streams.count:
             raise IndexError(f"slot {slot} of {self._streams.count}")
-        read = canonical.Reader(self.canonical(slot), len(canonical.VERSION))
-        tenant, resource = read.text(), read.map()
-        scope_name, scope_version, scope = read.text(), read.text(), read.map()
-        metric, unit, kind = read.text(), read.text(), read.byte()
-        return Stream(
-            slot,
+        number = int(self._streams.owners[slot])
+        if number != self._context[0]:
+            self._context = number, self._read_context(number)
+        attributes = canonical.Reader(self._streams.content(slot)).map()
+        return Stream(slot, *self._context[1], attributes)
+
+    def _read_context(self, number: int) -> Context:
+        """What streams of one metric share. The last one is kept, since they come together."""
+        origins, scopes, contexts, _ = self._levels
+        scope = int(contexts.owners[number])
+        origin = int(scopes.owners[scope])
+        of_origin = canonical.Reader(origins.content(origin), len(canonical.VERSION))
+        of_scope = canonical.Reader(scopes.content(scope))
+        of_metric = canonical.Reader(contexts.content(number))
+        tenant, resource = of_origin.text(), of_origin.map()
+        named, version, attributes = of_scope.text(), of_scope.text(), of_scope.map()
+        metric, unit, kind = of_metric.text(), of_metric.text(), of_metric.byte()
+        return (
             tenant,
             resource,
-            scope_name,
-            scope_version,
-            scope,
+            named,
+            version,
+            attributes,
             metric,
             unit,
             kind & columns.KIND_MASK,
             kind & columns.MONOTONIC != 0,
-            read.map(),
         )
 
     def export_new(self, since_slot: int) -> list[bytes]:

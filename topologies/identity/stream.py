@@ -16,8 +16,12 @@ _FORCED = "resource."
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What identifies a stream. Attribute values are str, bool, int, float, list, dict, bytes or
-    None; ``kind`` is that of :mod:`topologies.encodings.points`, without MONOTONIC."""
+    """What identifies a stream.
+
+    Attribute values are str, bool, int, float, list, dict, bytes or None. ``kind`` is that of
+    :mod:`topologies.encodings.points`, without MONOTONIC. Streams of one metric share their
+    dictionaries of resource and scope: read them only.
+    """
 
     slot: int
     tenant: str
