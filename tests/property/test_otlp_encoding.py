@@ -17,6 +17,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint
 
+from topologies.identity import (
+    MalformedError,
+    all_points_have_time,
+    canonical_resource_key,
+    split_by_resource,
+)
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "unit" / "encodings"))
 
@@ -195,3 +202,39 @@ def test_the_same_holds_with_every_index_checked(tmp_path):
     )
     environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "TIDEMILL_MUTATIONS": "500"}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=250)
+
+
+@given(st.lists(requests(), max_size=3), st.booleans())
+def test_pieces_of_a_request_hold_what_it_holds_in_order_a_resource_each(parts, doubled):
+    message = b"".join(parts) * (2 if doubled else 1)
+    whole = ExportMetricsServiceRequest.FromString(message).resource_metrics
+    by_key: dict[bytes, list[bytes]] = {}
+    for entry in whole:
+        key = canonical_resource_key("acme", entry.resource.SerializeToString())
+        by_key.setdefault(key, []).append(entry.SerializeToString(deterministic=True))
+    found = {}
+    for resource, piece in split_by_resource(message):
+        read = ExportMetricsServiceRequest.FromString(piece).resource_metrics
+        key = canonical_resource_key("acme", resource)
+        assert key not in found
+        found[key] = [entry.SerializeToString(deterministic=True) for entry in read]
+        times = [
+            point.time_unix_nano
+            for entry in read
+            for scope in entry.scope_metrics
+            for metric in scope.metrics
+            for kind in ("gauge", "sum", "histogram", "exponential_histogram", "summary")
+            for point in getattr(metric, kind).data_points
+        ]
+        assert all_points_have_time(piece) == all(times)
+    assert found == by_key
+    assert list(found) == list(by_key)
+
+
+@given(st.binary(max_size=60))
+def test_cutting_anything_fails_cleanly_or_gives_pieces(data):
+    try:
+        pieces = split_by_resource(data)
+    except MalformedError:
+        return
+    assert sum(len(piece) for _, piece in pieces) <= len(data)

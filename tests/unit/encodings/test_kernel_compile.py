@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streams.kernels import compile as compile_module
-from streams.kernels.compile import Kernel, configure, kernel
+from streams.kernels.compile import Kernel, cache_directory, configure, kernel
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE = """
@@ -60,7 +60,7 @@ def test_a_constant_of_an_inlined_kernel_that_changes_makes_it_compile_again(cac
 @pytest.mark.parametrize("damage", [b"", b"short", b"\0" * 20_000])
 def test_a_damaged_cache_entry_is_replaced(cache, damage):
     scale()
-    for entry in cache.iterdir():
+    for entry in cache_directory().iterdir():
         entry.write_bytes(damage)
     assert scale() == ([2, 4, 6], False)
     assert scale() == ([2, 4, 6], True)
@@ -68,7 +68,7 @@ def test_a_damaged_cache_entry_is_replaced(cache, damage):
 
 def test_an_entry_whose_checksum_holds_but_that_is_no_code_is_replaced(cache):
     scale()
-    for entry in cache.iterdir():
+    for entry in cache_directory().iterdir():
         entry.write_bytes(compile_module._checksum(b"no pickle") + b"no pickle")
     assert scale() == ([2, 4, 6], False)
 
