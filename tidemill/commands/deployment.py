@@ -1,0 +1,37 @@
+"""Which deployment a command speaks to: the settings file that `tidemill up` wrote."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tidemill.commands.errors import USAGE, CommandError
+from tidemill.settings import ENVIRONMENT, Settings, SettingsError, load
+
+SettingsFile = Annotated[
+    Path | None,
+    Parameter(
+        name="--settings",
+        help="Settings of the deployment; else $TIDEMILL_SETTINGS, .tidemill/settings.json, or "
+        "the defaults.",
+    ),
+]
+
+
+def settings_of(file: Path | None) -> Settings:
+    """The settings of the file given, else of the environment's, of ./.tidemill, or the defaults.
+
+    Raises:
+        CommandError: The file is missing or wrong.
+    """
+    if file is None and ENVIRONMENT in os.environ:
+        file = Path(os.environ[ENVIRONMENT])
+    if file is None and Settings().file.exists():
+        file = Settings().file
+    try:
+        return load(file)
+    except SettingsError as error:
+        raise CommandError(str(error), USAGE) from None

@@ -1,0 +1,69 @@
+"""`tidemill up`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from tidemill import up as stack
+from tidemill.commands.errors import USAGE, CommandError
+from tidemill.settings import Settings, SettingsError, with_own_key
+from tidemill.wiring import DefinitionsError, load_plan
+
+OWN_DEFINITIONS = Path("definitions")
+DEFAULTS = Settings()
+
+
+def up(
+    *,
+    data: Path = Path(DEFAULTS.data),
+    definitions: Sequence[Path] = (),
+    workers: int = DEFAULTS.workers,
+    host_interval: float = DEFAULTS.host_interval,
+    broker_port: int = DEFAULTS.broker_port,
+    broker_metrics_port: int = DEFAULTS.broker_metrics_port,
+    edge_port: int = DEFAULTS.edge_port,
+    store_port: int = 8123,
+    worker_port: int = DEFAULTS.worker_port,
+) -> int:
+    """The whole stack on this machine: broker, edge, workers, store, and a source that measures it.
+
+    Everything listens on 127.0.0.1 and keeps its data in one folder. Ctrl-C ends all of it; the
+    next start carries on.
+
+    Parameters
+    ----------
+    data:
+        The folder for all data and logs.
+    definitions:
+        Files or folders of metric definitions beside the starter set; ./definitions if it exists.
+    workers:
+        Worker processes, which share the partitions.
+    host_interval:
+        Seconds between two measurements of this machine; 0 leaves it out.
+    worker_port:
+        Port of the first worker's web pages; the next worker has the next one.
+    """
+    if workers < 1:
+        raise CommandError(f"--workers {workers}: at least one is needed", USAGE)
+    given = tuple(definitions) or ((OWN_DEFINITIONS,) if OWN_DEFINITIONS.is_dir() else ())
+    wanted = Settings(
+        data=str(data),
+        definitions=tuple(str(path.resolve()) for path in given),
+        bootstrap=f"127.0.0.1:{broker_port}",
+        broker_port=broker_port,
+        broker_metrics_port=broker_metrics_port,
+        edge_port=edge_port,
+        store_url=f"http://127.0.0.1:{store_port}",
+        worker_port=worker_port,
+        workers=workers,
+        host_interval=host_interval,
+    )
+    try:
+        load_plan(wanted)
+        return asyncio.run(stack.run(with_own_key(wanted), Console(soft_wrap=True)))
+    except (stack.UpError, SettingsError, DefinitionsError) as error:
+        raise CommandError(str(error)) from None

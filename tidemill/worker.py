@@ -1,0 +1,166 @@
+"""One worker process: the topologies and the sink in one Faust app.
+
+    faust -A tidemill.worker worker             # settings file and number from the environment
+    tidemill worker --settings FILE --number N  # the same worker
+
+The environment is read only when Faust asks for `app`: TIDEMILL_SETTINGS names the settings file,
+TIDEMILL_WORKER is the worker's number (0), TIDEMILL_STORE_PASSWORD the store's password.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.web import Request, View
+from mode import Service
+
+from streams.config import WorkerConfig
+from streams.worker.app import App
+from tidemill.settings import ENVIRONMENT, Settings, load
+from tidemill.store_address import store_address
+from tidemill.wiring import deployment, topologies
+from topologies.sink.app import SinkConfig, SinkService
+
+NUMBER = "TIDEMILL_WORKER"
+_SINK_DRAIN_S = 6.0
+
+
+class Sink(Service):
+    """The sink as a service of Faust's tree; its failure is the worker's."""
+
+    def __init__(self, config: SinkConfig, **kw: Any) -> None:
+        super().__init__(**kw)
+        self._config = config
+        self._stop = asyncio.Event()
+        self._service: SinkService | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def stats(self) -> dict[str, Any]:
+        """What was stored, and why nothing is if nothing is."""
+        if self._service is None:
+            return {"away": "the sink has not started"}
+        status = self._service.status
+        return {
+            "partitions": sorted(status.partitions),
+            "rows": status.rows,
+            "batches": status.batches,
+            "dead_letters": status.dead_letters,
+            "away": status.away,
+        }
+
+    async def on_start(self) -> None:
+        self._service = SinkService(self._config)
+        self._running = asyncio.create_task(self._run(self._service))
+
+    async def on_stop(self) -> None:
+        """Drain; bounded by the sink."""
+        self._stop.set()
+        if self._running is not None:
+            await asyncio.wait([self._running], timeout=_SINK_DRAIN_S)
+
+    async def _run(self, service: SinkService) -> None:
+        try:
+            await service.run(self._stop)
+        except Exception as error:
+            await self.crash(error)
+        else:
+            if not self._stop.is_set():
+                await self.crash(RuntimeError("the sink ended by itself"))
+
+
+class _Boot(App.BootStrategy):
+    """The topologies as ever, then the sink: stopped first, so that nothing is left half stored."""
+
+    def server(self) -> Iterable[Any]:
+        app: Any = self.app
+        return chain(super().server(), [app.sink])
+
+
+class WorkerApp(App):
+    """The Faust app of one worker."""
+
+    BootStrategy = _Boot
+
+    def __init__(self, settings: Settings, number: int, password: str = "") -> None:
+        self.sink = Sink(sink_config(settings, number, password))
+        deployed = deployment(settings)
+        (settings.folder / f"worker-{number}").mkdir(parents=True, exist_ok=True)
+        super().__init__(worker_config(settings, number), topologies(settings, deployed))
+        self.page("/stats/sink")(_sink_view(self.sink))
+
+
+def worker_config(settings: Settings, number: int) -> WorkerConfig:
+    """How worker `number` of a deployment behaves."""
+    return WorkerConfig(
+        app=settings.app,
+        bootstrap_servers=settings.bootstrap,
+        state_dir=settings.folder / f"worker-{number}" / "state",
+        client_id=f"{settings.app}-worker-{number}",
+        web_port=settings.worker_port + number,
+        changelog_replication=settings.replication,
+    )
+
+
+def sink_config(settings: Settings, number: int, password: str) -> SinkConfig:
+    """How the sink of worker `number` behaves.
+
+    Raises:
+        SettingsError: `store_url` is no address of a ClickHouse HTTP interface.
+    """
+    return SinkConfig(
+        bootstrap_servers=settings.bootstrap,
+        store=store_address(settings.store_url, password),
+        group=f"{settings.app}-sink",
+        client_id=f"{settings.app}-sink-{number}",
+    )
+
+
+def run(settings: Settings, number: int) -> None:
+    """Run the worker until SIGTERM or SIGINT; ends the process with Faust's exit code.
+
+    Raises:
+        DefinitionsError: Some definition has a mistake.
+        SettingsError: `store_url` is no address.
+    """
+    app = WorkerApp(settings, number, os.environ.get("TIDEMILL_STORE_PASSWORD", ""))
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = faust.Worker(
+        app, loglevel="INFO", quiet=True, redirect_stdouts=False, loop=loop, daemon=True
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        worker.execute_from_commandline()
+
+
+def _sink_view(sink: Sink) -> type[View]:
+    class SinkPage(View):
+        """What the sink of this worker did, as JSON."""
+
+        async def get(self, request: Request, **kwargs: Any) -> Any:
+            return self.json(sink.stats())
+
+    return SinkPage
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, made when Faust's command line asks for it."""
+    if name != "app":
+        raise AttributeError(name)
+    file = os.environ.get(ENVIRONMENT)
+    made = WorkerApp(
+        load(None if file is None else Path(file)),
+        int(os.environ.get(NUMBER, "0")),
+        os.environ.get("TIDEMILL_STORE_PASSWORD", ""),
+    )
+    globals()["app"] = made
+    return made
