@@ -91,8 +91,8 @@ class WorkerConfig:
     client_id: str = "tidemill-worker"
     web_host: str = "127.0.0.1"
     web_port: int = 6066
-    session_timeout_ms: int = 10_000
-    heartbeat_interval_ms: int = 2_000
+    session_timeout_ms: int = 6_000
+    heartbeat_interval_ms: int = 1_000
     rebalance_timeout_ms: int = 60_000
     metadata_max_age_ms: int = 2_000
     request_timeout_ms: int = 15_000

@@ -355,7 +355,7 @@ class TaskDriver:
     def settle(self) -> None:
         """Process and commit everything that is in the log.
 
-        Raises `AssertionError` when the task does not come to rest within 1,000 commit intervals.
+        Raises `AssertionError` when the task does not come to rest within 1,000 advances.
         """
         self.run()
         for _ in range(1_000):
@@ -367,7 +367,7 @@ class TaskDriver:
             left, _ = self.log.fetch(self.id.topic, self.id.partition, done, 1)
             if self.task.phase is Phase.RUNNING and not left and self.fetch[1] >= end:
                 return
-            self.advance(self._topology.settings.commit_interval_ms)
+            self.advance(max(100, self._topology.settings.commit_interval_ms))
         raise AssertionError(f"{self.id} does not settle: {self.task.stats()}")
 
     def close(self) -> None:

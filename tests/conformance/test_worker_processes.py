@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -132,7 +133,7 @@ class Worker:
             "bootstrap_servers": broker.address,
             "state_dir": str(self.folder / f"state-{name}"),
             "web_port": self.port,
-            "session_timeout_ms": 6_000,
+            "session_timeout_ms": 3_000,
             "heartbeat_interval_ms": 500,
         }
         given = {"topics": ["numbers"]} | given
@@ -250,6 +251,22 @@ def test_two_workers_share_the_partitions_and_a_killed_ones_move(broker, workers
     assert "LeaveGroup request succeeded" in one.log.read_text()
 
 
+def test_a_restart_goes_on_from_the_disk_or_without_one_from_the_changelog(broker, workers):
+    one = Worker(broker, "one")
+    workers.append(one)
+    for first, disk in ((0, "new"), (300, "kept"), (600, "damaged"), (900, "lost")):
+        if disk == "damaged":
+            for table in (broker.folder / "state-one").rglob("MANIFEST-*"):
+                table.write_bytes(b"damaged")
+        if disk == "lost":
+            shutil.rmtree(broker.folder / "state-one")
+        one.start()
+        broker.produce(first, 300)
+        all_counted(broker, first + 300)
+        one.signal(signal.SIGKILL)
+        one.wait()
+
+
 def test_a_worker_that_hangs_past_its_session_is_fenced_and_joins_anew(broker, workers):
     one, two = Worker(broker, "one"), Worker(broker, "two")
     workers += [one, two]
@@ -333,6 +350,10 @@ def test_a_topic_that_appears_later_gets_tasks_and_poison_goes_to_the_dead_lette
 
     broker.run(poison)
     wait_until("the rest is counted", lambda: sorted(counted(broker)) == [0, 1])
+    wait_until(
+        "the empty partition counts as idle",
+        lambda: b"idle history.a/0" in {message.key for message in broker.read("progress")},
+    )
     (letter,) = broker.read("telemetry.dead-letter")
     assert letter.key == b"history.a/1/1"
     assert letter.value == b"poison"

@@ -16,10 +16,10 @@ from streams.worker.app import App, run_worker
 
 
 class Counting:
-    """Counts by key in one block a key; a record `poison` raises, `idle` asks for nothing."""
+    """Counts by key in one block a key; a record `poison` raises; says when it is idle."""
 
-    def __init__(self, partition: int) -> None:
-        self.partition = partition
+    def __init__(self, source: str) -> None:
+        self.source = source.encode()
         self.counts: dict[bytes, int] = {}
         self.changed: set[bytes] = set()
         self.out: list[OutputRecord] = []
@@ -60,10 +60,10 @@ class Counting:
         return False
 
     def before_commit(self, position: int) -> list[OutputRecord]:
-        return [OutputRecord("progress", 0, b"%d" % self.partition, b"%d" % position)]
+        return [OutputRecord("progress", 0, self.source, b"%d" % position)]
 
     def idle(self, now_ms: int) -> list[OutputRecord]:
-        return []
+        return [OutputRecord("progress", 0, b"idle " + self.source, b"%d" % now_ms)]
 
     def snapshot(self, position: int) -> dict[bytes, bytes | None]:
         blocks: dict[bytes, bytes | None] = {k: b"%d" % self.counts[k] for k in self.changed}
@@ -80,7 +80,7 @@ def configure(path: str) -> tuple[WorkerConfig, list[Topology]]:
     settings = TaskSettings(**given.get("task", {}))
     topology = Topology(
         "counting",
-        lambda _topic, partition: Counting(partition),
+        lambda topic, partition: Counting(f"{topic}/{partition}"),
         topics=tuple(given.get("topics", ())),
         pattern=given.get("pattern"),
         settings=settings,
