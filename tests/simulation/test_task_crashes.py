@@ -140,7 +140,9 @@ def plain_run(records: Sequence[InputRecord]) -> tuple[list[Any], list[bytes], d
         if (wanted := processor.needs()) is not None:
             past = [r for r in records if wanted.start <= r.offset < wanted.end]
             processor.supply(past, True)
-    position = records[-1].offset + 1 if records else 0
+    if not records:
+        return [], [], {}
+    position = records[-1].offset + 1
     blocks = {k: v for k, v in processor.snapshot(position).items() if v is not None}
     return [(r.key, r.value) for r in processor.outputs()], dead, blocks
 
