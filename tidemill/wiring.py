@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+import msgspec
+
 from metric_registry.check import check
 from metric_registry.compile import compile_plan
 from metric_registry.plan import Plan
@@ -12,10 +14,14 @@ from streams.config import TaskSettings, Topology
 from streams.task.processor import Processor
 from tidemill.settings import Settings
 from topologies.manager.processor import ManagerProcessor
+from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor
 
 MILLISECOND = 1_000_000
+DEPLOYED = "deployed.json"
+FROM_THE_START = 0
+LEAD_NS = 20 * 1_000 * MILLISECOND
 HISTORY = r"telemetry\.history\..+"
 
 
@@ -41,10 +47,50 @@ def load_plan(settings: Settings) -> Plan:
     return compile_plan(report.definitions)
 
 
-def topologies(settings: Settings, plan: Plan) -> list[Topology]:
+def deployment(settings: Settings) -> Deployment:
+    """The plan, and since when each version of a definition counts, as `deploy` wrote it down."""
+    file = settings.folder / DEPLOYED
+    since: dict[str, int] = {}
+    if file.exists():
+        since = msgspec.json.decode(file.read_bytes(), type=dict[str, int])
+    plan = load_plan(settings)
+    versions = {definition.version for definition in plan.definitions}
+    chosen = {v: time for v, time in since.items() if v in versions and time != FROM_THE_START}
+    return Deployment(plan, chosen)
+
+
+def deploy(settings: Settings, now_ns: int) -> list[str]:
+    """Write down since when each version counts; returns the names of definitions that are new.
+
+    A data directory's first definitions count from the start. What comes later counts from an
+    event time a little ahead, which all partitions reach after they have been told.
+    """
+    file = settings.folder / DEPLOYED
+    plan = load_plan(settings)
+    first = not file.exists()
+    known = {} if first else msgspec.json.decode(file.read_bytes(), type=dict[str, int])
+    fresh = FROM_THE_START if first else now_ns + LEAD_NS
+    since = {d.version: known.get(d.version, fresh) for d in plan.definitions}
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".new")
+    temporary.write_bytes(msgspec.json.encode(since) + b"\n")
+    temporary.replace(file)
+    return [d.name for d in plan.definitions if not first and d.version not in known]
+
+
+def retention_days(plan: Plan) -> dict[int, int]:
+    """Resolution in seconds -> days that the store keeps its rows: the longest any asks for."""
+    days: dict[int, int] = {}
+    for definition in plan.definitions:
+        for resolution, seconds in definition.retention:
+            days[resolution] = max(days.get(resolution, 1), -(-seconds // 86_400))
+    return days
+
+
+def topologies(settings: Settings, deployed: Deployment) -> list[Topology]:
     """Pre-aggregation, roll-up and publication, and the task manager."""
     config = PreaggregateConfig(
-        plan=plan,
+        deployed=deployed,
         sources=settings.raw_partitions,
         shard_partitions=settings.shard_partitions,
         key=bytes.fromhex(settings.key),

@@ -24,12 +24,16 @@ import faust
 from faust.web import Request, View
 from mode import Service
 
+from metric_registry.plan import Plan
+from metric_registry.plan import Plan
 from streams.config import WorkerConfig
 from streams.worker.app import App
 from tidemill.settings import ENVIRONMENT, Settings, load
-from tidemill.store_address import store_address
-from tidemill.wiring import deployment, topologies
+from tidemill.store_address import PASSWORD, store_address
+from tidemill.wiring import deployment, retention_days, topologies
 from topologies.sink.app import SinkConfig, SinkService
+from topologies.sink.schema import Schema
+from topologies.sink.schema import Schema
 
 NUMBER = "TIDEMILL_WORKER"
 _SINK_DRAIN_S = 6.0
@@ -92,8 +96,8 @@ class WorkerApp(App):
     BootStrategy = _Boot
 
     def __init__(self, settings: Settings, number: int, password: str = "") -> None:
-        self.sink = Sink(sink_config(settings, number, password))
         deployed = deployment(settings)
+        self.sink = Sink(sink_config(settings, number, password, deployed.plan))
         (settings.folder / f"worker-{number}").mkdir(parents=True, exist_ok=True)
         super().__init__(worker_config(settings, number), topologies(settings, deployed))
         self.page("/stats/sink")(_sink_view(self.sink))
@@ -111,7 +115,7 @@ def worker_config(settings: Settings, number: int) -> WorkerConfig:
     )
 
 
-def sink_config(settings: Settings, number: int, password: str) -> SinkConfig:
+def sink_config(settings: Settings, number: int, password: str, plan: Plan) -> SinkConfig:
     """How the sink of worker `number` behaves.
 
     Raises:
@@ -120,6 +124,8 @@ def sink_config(settings: Settings, number: int, password: str) -> SinkConfig:
     return SinkConfig(
         bootstrap_servers=settings.bootstrap,
         store=store_address(settings.store_url, password),
+        schema=Schema(retention_days=retention_days(plan)),
+        schema=Schema(retention_days=retention_days(plan)),
         group=f"{settings.app}-sink",
         client_id=f"{settings.app}-sink-{number}",
     )
@@ -132,7 +138,7 @@ def run(settings: Settings, number: int) -> None:
         DefinitionsError: Some definition has a mistake.
         SettingsError: `store_url` is no address.
     """
-    app = WorkerApp(settings, number, os.environ.get("TIDEMILL_STORE_PASSWORD", ""))
+    app = WorkerApp(settings, number, os.environ.get(PASSWORD, ""))
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(
@@ -160,7 +166,7 @@ def __getattr__(name: str) -> Any:
     made = WorkerApp(
         load(None if file is None else Path(file)),
         int(os.environ.get(NUMBER, "0")),
-        os.environ.get("TIDEMILL_STORE_PASSWORD", ""),
+        os.environ.get(PASSWORD, ""),
     )
     globals()["app"] = made
     return made

@@ -5,6 +5,7 @@ through the real processors, cut into batches and restarted from snapshots at ra
 publications and latest revisions are compared with an oracle that shares no code.
 """
 
+import json
 import os
 import random
 import sys
@@ -24,6 +25,7 @@ from metric_registry.compile import compile_plan
 from metric_registry.plan import ResolvedDefinition
 from streams.batch import decode_table
 from streams.task.processor import InputRecord
+from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor
 
@@ -31,6 +33,7 @@ SECOND = 1_000_000_000
 STORIES = int(os.environ.get("TIDEMILL_STORIES", "250"))
 SEED = int(os.environ.get("TIDEMILL_SEED", "1"))
 SHARD_PARTITIONS = 2
+OVER_TIME = ["sum", "count", "min", "max", "avg", "last", *["increase"] * 3]
 RESTARTS = int(os.environ.get("TIDEMILL_RESTARTS", "1"))
 
 VALUES = ["0.0", "-0.0", "1.5", "2.5", "0.1", "-3.25", "7i", "9007199254740993i", "1e100"]
@@ -86,7 +89,7 @@ def story(rng: random.Random) -> str:
 
     lines = ["topic raw 2", "topic history.x 2"]
     lines += [
-        f"define d{i} over_time={rng.choice(['sum', 'count', 'min', 'max', 'avg', 'last'] + ['increase'] * 3)} "
+        f"define d{i} over_time={rng.choice(OVER_TIME)} "
         f"over_space={rng.choice(['sum', 'sum', 'count', 'min', 'max', 'avg', 'last'])} metric=m "
         f"keep={rng.choice(['', 'g', 'g,host', 's'])} "
         f"sizes={rng.choice(['5s', '5s,20s', '10s', '10s,30s', '20s,1m', '5s,10s,20s'])} "
@@ -121,6 +124,7 @@ class Pipeline:
     def __init__(self, told: scenario.Scenario, rng: random.Random) -> None:
         self.rng = rng
         self.plan = compile_plan([resolved(d) for d in told.definitions])
+        self.deployed = Deployment(self.plan)
         self.log = told.log
         self.partials: list[list[bytes]] = [[] for _ in range(SHARD_PARTITIONS)]
         self.rows = Rows()
@@ -141,7 +145,7 @@ class Pipeline:
 
     def config(self, topic: str) -> PreaggregateConfig:
         return PreaggregateConfig(
-            plan=self.plan,
+            deployed=self.deployed,
             sources=sum(1 for other, _ in self.log if other == topic),
             shard_partitions=SHARD_PARTITIONS,
             key=bytes(16),
@@ -152,12 +156,12 @@ class Pipeline:
             InputRecord(r.offset, 0, None, r.value, tuple(r.headers.items()))
             for r in self.log[topic, partition]
         ]
-        found: list[tuple[int, bytes]] = []
-        make = lambda: PreaggregateProcessor(self.config(topic), topic, partition)  # noqa: E731
-        for output in drive(make, records, self.rng)[0]:
-            if output.topic == "telemetry.partials":
-                found.append((output.partition, output.value))
-        return found
+
+        def make() -> PreaggregateProcessor:
+            return PreaggregateProcessor(self.config(topic), topic, partition)
+
+        outputs, _ = drive(make, records, self.rng)
+        return [(o.partition, o.value) for o in outputs if o.topic == "telemetry.partials"]
 
     def rollup(self, partition: int) -> None:
         values = self.partials[partition]
@@ -194,8 +198,6 @@ class Pipeline:
 
 
 def labels_of(raw: bytes) -> tuple[tuple[str, str], ...]:
-    import json
-
     return tuple(sorted(json.loads(raw).items()))
 
 
@@ -257,7 +259,7 @@ def resolved(definition) -> ResolvedDefinition:
     where = definition.sources[0].where
     return ResolvedDefinition(
         name=definition.name,
-        version="0" * 16,
+        version=definition.name.ljust(16, "0"),
         sources=tuple(sorted({source.metric for source in definition.sources})),
         where=tuple((a, tuple(str(v) for v in values)) for a, values in where),
         source_unit="1",
@@ -323,6 +325,52 @@ def certify(certificate: dict, partitions) -> None:
 @pytest.mark.parametrize("seed", range(SEED, SEED + STORIES))
 def test_random_logs_give_what_the_oracle_says(seed: int):
     check(story(random.Random(seed)), random.Random(seed))
+
+
+CHANGE = """
+topic raw 2
+define old over_time=increase over_space=sum metric=m keep=g sizes=5s,10s grace=2s corrections=1d
+define new over_time=max over_space=sum metric=m keep=host sizes=5s,20s grace=2s corrections=1d
+define other over_time=sum over_space=sum metric=n keep=g sizes=10s grace=0s corrections=1d
+"""
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_definitions_that_come_later_count_exactly_from_their_time(seed: int):
+    """Two of three join at 20 s, by a record in each partition; the third never notices."""
+    rng = random.Random(seed)
+    lines = [CHANGE.strip()]
+    for half in (range(1, 40), range(40, 120)):
+        for tenth in half:
+            place, host = rng.choice([("raw/0", "a"), ("raw/1", "b")])
+            labels = rng.choice(["{g=x}", "{g=y}"])
+            points = f"m{labels}@{tenth / 2}={tenth}i^1 n{labels}@{tenth / 2}={tenth * 3 % 7}"
+            lines.append(f"{place} at {tenth / 2} [host={host}] {points}")
+    lines += ["raw/0 idle 80", "raw/1 idle 80"]
+    told = scenario.loads("\n".join(lines))
+    want = compute(oracle_log.read(told.log), told.definitions)
+    pipeline = Pipeline(told, rng)
+    everything = pipeline.plan
+    since = scenario.EPOCH + 20 * SECOND
+    first = compile_plan([d for d in everything.definitions if d.name == "old"])
+    later = [d for d in everything.definitions if d.name != "old"]
+    pipeline.deployed = Deployment(first)
+    deployed = Deployment(everything, {d.version: since for d in later})
+    for key, records in pipeline.log.items():
+        at = next(i for i, r in enumerate(records) if int(r.headers["received"]) >= since - SECOND)
+        pipeline.log[key] = [
+            *records[:at],
+            oracle_log.Record(records[at].offset, {"control": b"plan"}, deployed.to_json()),
+            *(oracle_log.Record(r.offset + 1, r.headers, r.value) for r in records[at:]),
+        ]
+    got = pipeline.run()
+    expected = {
+        key: bits(cell.value)
+        for key, cell in want.latest.items()
+        if key.definition == "old" or key.window_end - key.size >= since
+    }
+    assert {key: value for key, (value, _) in got.latest.items()} == expected
+    assert {key.definition for key in expected} == {"old", "new", "other"}
 
 
 SCENARIOS = sorted((Path(__file__).resolve().parents[1] / "oracle" / "scenarios").glob("*.txt"))

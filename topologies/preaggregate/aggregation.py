@@ -7,6 +7,7 @@ still open, or after a short settling time as a revision of what has sealed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ from streams.event_time.windows import EARLIEST, window_end
 from streams.kernels.fold import BASE_META, BASE_RAW, BASE_START, BASE_TIME
 from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
 from topologies.partials import PartialRows
-from topologies.preaggregate.cells import Cells, GroupRows
+from topologies.preaggregate.cells import Cells, GroupRows, Membership
 from topologies.preaggregate.panes import (
     PaneKey,
     Panes,
@@ -30,6 +31,14 @@ from topologies.preaggregate.panes import (
 I64 = npt.NDArray[np.int64]
 Window = tuple[int, int]
 """(size in ns, end in unix ns)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Publishes:
+    """What a definition publishes: windows of `sizes` (ns) that begin at `since` or later."""
+
+    sizes: frozenset[int]
+    since: int = EARLIEST
 
 
 @dataclass(slots=True)
@@ -60,7 +69,7 @@ class Recomputation:
     points: list[PointColumns] = field(default_factory=list[PointColumns])
 
     def keep(self, points: PointColumns) -> None:
-        """Take the points that matter from a record of the range."""
+        """Take the points that matter from records of the range."""
         known = points.slots < len(self.slots)
         mask = (points.times > self.after) & (points.times <= self.until) & known
         mask[mask] = self.slots[points.slots[mask]]
@@ -74,12 +83,12 @@ class Aggregation:
     Args:
         key: Their pane key.
         levels: Window sizes in ns, the pane first.
-        definitions: Index in the plan -> the window sizes in ns that it publishes.
+        definitions: Index in the plan -> what it publishes.
         gap: Silence after which a stream is unknown, ns of event time.
     """
 
     def __init__(
-        self, key: PaneKey, levels: tuple[int, ...], definitions: dict[int, set[int]], gap: int
+        self, key: PaneKey, levels: tuple[int, ...], definitions: dict[int, Publishes], gap: int
     ) -> None:
         self.key = key
         self.gap = gap
@@ -91,6 +100,8 @@ class Aggregation:
         self.pending: list[tuple[int, int]] = []
         self.pending_since = 0
         self.definitions = definitions
+        self.joined = np.zeros(0, np.int64)
+        """By slot, the offset of the record from which on its stream is wanted; 0 past the end."""
 
     # --- points -----------------------------------------------------------------------------
 
@@ -210,13 +221,21 @@ class Aggregation:
                 del self.dirty[window]
         sealed = self.panes.advance(frontier, overrides)
         return [
-            ((item.level, item.end), self._publishable(item.level, self.cells.fold(item.rows)))
+            (
+                (item.level, item.end),
+                self._publishable((item.level, item.end), self.cells.fold(item.rows)),
+            )
             for item in sealed
         ]
 
-    def _publishable(self, level: int, groups: GroupRows) -> GroupRows:
-        """The groups of definitions that publish windows of this size."""
-        levels = {index for index, sizes in self.definitions.items() if level in sizes}
+    def _publishable(self, window: Window, groups: GroupRows) -> GroupRows:
+        """The groups of definitions that publish this window."""
+        size, end = window
+        levels = {
+            index
+            for index, publishes in self.definitions.items()
+            if size in publishes.sizes and end - size >= publishes.since
+        }
         wanted = np.isin(
             self.cells.definition[groups.cells], np.fromiter(levels, np.uint16, len(levels))
         )
@@ -275,7 +294,7 @@ class Aggregation:
             cells = self.cells.cells_of(slots)
             needed = np.flatnonzero(self.cells.streams_of(cells))
             rows = self._fold_window(points, window, set(needed.tolist()))
-            groups = self._publishable(window[0], self.cells.fold(rows))
+            groups = self._publishable(window, self.cells.fold(rows))
             chosen = np.isin(groups.cells, np.fromiter(cells, np.int64, len(cells)))
             found.append(
                 (window, GroupRows(groups.cells[chosen], groups.rows[chosen], groups.spills))
@@ -319,6 +338,42 @@ class Aggregation:
         )
         spills = {(int(chosen[slot]), column): n for (slot, column), n in rows.spills.items()}
         return StreamRows(chosen[rows.slots], rows.rows, spills)
+
+    # --- definitions that change ------------------------------------------------------------
+
+    def adopt(
+        self,
+        levels: tuple[int, ...],
+        definitions: dict[int, Publishes],
+        streams: Iterable[list[Membership]],
+        offset: int,
+    ) -> None:
+        """Go on with other definitions of the same pane key from the record at `offset`.
+
+        streams: the memberships of every stream, by slot. A stream that nobody wanted before
+        begins here: what the log holds of it further back is not asked for.
+        """
+        before = self.cells.wanted()
+        self.panes.change_levels(levels)
+        self.definitions = definitions
+        self.dirty = {w: slots for w, slots in self.dirty.items() if w[0] in levels}
+        self.cells = Cells()
+        for memberships in streams:
+            self.cells.add_stream(memberships)
+        fresh = self.cells.wanted()
+        fresh[: len(before)] &= ~before
+        joined = np.zeros(len(fresh), np.int64)
+        joined[: len(self.joined)] = self.joined
+        joined[fresh] = offset
+        self.joined = joined
+        self.panes.grow(self.cells.streams)
+
+    def has_joined(self, points: PointColumns, offsets: I64) -> npt.NDArray[np.bool_]:
+        """Whether each point's stream was wanted when its record (offsets i64[n]) came."""
+        early = points.slots < len(self.joined)
+        mask = np.ones(len(points), np.bool_)
+        mask[early] = offsets[early] >= self.joined[points.slots[early]]
+        return mask
 
     # --- housekeeping -----------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from metric_registry.plan import Plan, PlanError
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
 from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
 from streams.task.processor import InputRecord
@@ -50,6 +51,8 @@ class Batch:
         refused: Records for the dead-letter topic.
         repeats: Records that repeat an earlier one.
         rejected: For each record, how many points were too far ahead.
+        plans: For the records that change the definitions, the plan they name.
+        newest: For each record its newest point.
     """
 
     records: int
@@ -61,6 +64,8 @@ class Batch:
     refused: list[Refused] = field(default_factory=list[Refused])
     repeats: list[int] = field(default_factory=list[int])
     rejected: dict[int, int] = field(default_factory=dict[int, int])
+    plans: dict[int, Deployment] = field(default_factory=dict[int, "Deployment"])
+    newest: dict[int, int] = field(default_factory=dict[int, int])
 
 
 @dataclass(slots=True)
@@ -69,6 +74,33 @@ class _Message:
     tenant: str
     received: int
     value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Definitions in force, and from which event time on each version of them counts.
+
+    `since` maps a version to unix ns: windows that begin earlier are not published under it. A
+    version that is absent was there from the beginning.
+    """
+
+    plan: Plan
+    since: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def to_json(self) -> bytes:
+        """As the value of a record with the header control=plan, and as a block of state."""
+        return msgspec.json.encode({"since": self.since, "plan": msgspec.Raw(self.plan.to_json())})
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Deployment:
+        """What `to_json` wrote. Raises msgspec.MsgspecError or PlanError."""
+        stored = msgspec.json.decode(data, type=_Stored)
+        return cls(Plan.from_json(bytes(stored.plan)), stored.since)
+
+
+class _Stored(msgspec.Struct):
+    since: dict[str, int]
+    plan: msgspec.Raw
 
 
 class _Unusable(Exception):
@@ -138,6 +170,12 @@ class Intake:
         return _Message(index, tenant, batch.received[index], record.value or b"")
 
     def _control(self, batch: Batch, index: int, control: bytes, body: bytes) -> None:
+        if control == b"plan":
+            try:
+                batch.plans[index] = Deployment.from_json(body)
+            except (msgspec.MsgspecError, PlanError) as error:
+                raise _Unusable("bad-plan", f"a plan record does not parse: {error}") from error
+            return
         if (control == b"idle") != self._live:
             return
         try:
@@ -165,11 +203,11 @@ class Intake:
         ahead = (times < 0) | ((times - received > AHEAD) & self._live)
         if (ahead & usable).any():
             which, count = np.unique(scanned.message[ahead & usable], return_counts=True)
-            for message, rejected in zip(which.tolist(), count.tolist(), strict=True):
+            whose: list[int] = which.tolist()
+            for message, rejected in zip(whose, count.tolist(), strict=True):
                 batch.rejected[messages[message].index] = rejected
         usable &= ~ahead
-        if self._live:
-            self._move(batch, messages, scanned.message[usable], times[usable])
+        self._move(batch, messages, scanned.message[usable], times[usable])
         kinds = scanned.kind & encoded.KIND_MASK
         valued = (scanned.flags & (encoded.NO_RECORDED_VALUE | encoded.NO_VALUE)) == 0
         chosen = np.flatnonzero(usable & valued & (kinds <= encoded.SUM_UNSPECIFIED) & (slots >= 0))
@@ -193,7 +231,10 @@ class Intake:
         np.maximum.at(newest, message, times)
         for at, time in enumerate(newest.tolist()):
             if time != EARLIEST:
-                batch.moves_to[messages[at].index] = min(time, messages[at].received)
+                index = messages[at].index
+                batch.newest[index] = time
+                if self._live:
+                    batch.moves_to[index] = min(time, messages[at].received)
 
 
 def _received(headers: dict[str, bytes]) -> int:

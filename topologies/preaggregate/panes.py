@@ -192,6 +192,14 @@ class Panes:
             feeds[finer].append(level)
         return feeds
 
+    def change_levels(self, levels: tuple[int, ...]) -> None:
+        """From now on these window sizes; open windows of others are dropped."""
+        self.levels = levels
+        self._feeds = self._finer_to_coarser()
+        for window in [window for window in self.open_rows if window[0] not in levels]:
+            del self.open_rows[window]
+            self.changed_rows.add(window)
+
     def grow(self, streams: int) -> None:
         """Make room for slots below `streams`."""
         if streams > len(self.bases):

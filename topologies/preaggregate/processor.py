@@ -11,20 +11,21 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from metric_registry.plan import Plan, ResolvedDefinition
 from streams.batch import encode_table
-from streams.event_time.windows import EARLIEST, SECOND
+from streams.event_time.windows import EARLIEST, LATEST, SECOND
 from streams.kernels.rows import TIME_DELTA_INCREASE
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.encodings.points import SUM_CUMULATIVE, SUM_DELTA
 from topologies.identity.stream import Stream, group_labels, look_up
 from topologies.partials import PartialRows, split, to_table
 from topologies.preaggregate import state
-from topologies.preaggregate.aggregation import Aggregation, Recomputation
+from topologies.preaggregate.aggregation import Aggregation, Publishes, Recomputation
 from topologies.preaggregate.cells import OVER_TIME, Membership
 from topologies.preaggregate.digests import Digests
-from topologies.preaggregate.intake import BATCH, Batch, Intake, idle_mark
+from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
 from topologies.preaggregate.panes import PaneKey, PointColumns
 
 PARTIALS = "telemetry.partials"
@@ -38,7 +39,7 @@ class PreaggregateConfig:
     """What all pre-aggregation tasks of a deployment agree on. Times in ns.
 
     Attributes:
-        plan: The definitions.
+        deployed: The definitions, and since when each version counts.
         live: The topic whose data moves event time; in all others markers do.
         sources: Partitions of the input topic, that is sources of a time domain.
         shard_partitions: Partitions of `telemetry.partials`.
@@ -47,7 +48,7 @@ class PreaggregateConfig:
         settle: How long late points wait for their neighbours before a revision.
     """
 
-    plan: Plan
+    deployed: Deployment
     live: str = "telemetry.raw"
     sources: int
     shard_partitions: int
@@ -66,6 +67,7 @@ class Counts:
     rejected: int = 0
     repeats: int = 0
     malformed: int = 0
+    joined_late: int = 0
 
 
 @dataclass(slots=True)
@@ -91,12 +93,11 @@ class PreaggregateProcessor:
         self._source = f"{topic}/{partition}"
         self._live = topic == config.live
         self._intake = Intake(self._live, config.key)
-        self.aggregations = [
-            Aggregation(key, levels, members, config.stream_gap)
-            for key, levels, members in pane_keys(config.plan)
-        ]
+        self.deployed = config.deployed
+        self.aggregations = self._aggregations()
         self.watermark = EARLIEST
         self.received = 0
+        self.newest = EARLIEST
         self.counts = Counts()
         self._told = Counts()
         self._position = 0
@@ -105,24 +106,36 @@ class PreaggregateProcessor:
         self._jobs: deque[_Job] = deque()
         self._outputs: list[OutputRecord] = []
         self._blocks = state.Blocks()
+        self._asked_for: Deployment | None = None
 
     # --- restoring ---------------------------------------------------------------------------
 
+    def _aggregations(self) -> list[Aggregation]:
+        return [
+            Aggregation(key, levels, members, self._config.stream_gap)
+            for key, levels, members in pane_keys(self.deployed)
+        ]
+
     def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> None:
-        restored = self._blocks.restore(blocks, self._intake, self.aggregations, self._config.plan)
+        restored = self._blocks.restore(blocks)
+        if restored is None:
+            return
+        self.deployed = restored.deployment  # what was in force; `before_commit` asks for a change
+        self.aggregations = self._aggregations()
+        self._blocks.fill(restored, self._intake, self.aggregations)
         self._learn_streams()
         for aggregation in self.aggregations:
             aggregation.panes.grow(aggregation.cells.streams)
-        if restored is None:
-            return
         self._blocks.restore_bases(self.aggregations)
-        self.watermark = restored["watermark"]
-        self.received = restored["received"]
-        self.counts = Counts(**restored["counts"])
-        self._told = Counts(**restored["counts"])
-        self._position = restored["position"]
+        meta = restored.meta
+        self.watermark = meta["watermark"]
+        self.received = meta["received"]
+        self.newest = meta["newest"]
+        self.counts = Counts(**meta["counts"])
+        self._told = Counts(**meta["counts"])
+        self._position = meta["position"]
         self._refill_until = self._position
-        self._replay_from = min(restored["refill_from"], self._position)
+        self._replay_from = min(meta["refill_from"], self._position)
 
     def replay_from(self) -> int | None:
         return self._replay_from
@@ -135,6 +148,7 @@ class PreaggregateProcessor:
             for aggregation in self.aggregations:
                 wanted = aggregation.cells.wanted()[batch.points.slots]
                 mask = wanted & ~aggregation.panes.late(batch.points)
+                mask &= aggregation.has_joined(batch.points, _offsets(part)[batch.record])
                 aggregation.panes.add(batch.points.where(mask))
 
     # --- processing --------------------------------------------------------------------------
@@ -159,6 +173,11 @@ class PreaggregateProcessor:
         start = 0
         for index in range(batch.records):
             self.received = max(self.received, batch.received[index])
+            self.newest = max(self.newest, batch.newest.get(index, EARLIEST))
+            if index in batch.plans:
+                self._apply(batch, records, start, index, before)
+                start = index
+                self._adopt(batch.plans[index], records[index].offset)
             marker = not self._live and batch.moves_to[index] != EARLIEST
             if not self._something_due(after[index], marker):
                 continue
@@ -210,7 +229,7 @@ class PreaggregateProcessor:
         low, high = np.searchsorted(batch.record, (start, end)).tolist()
         if low == high:
             return
-        offsets = np.array([record.offset for record in records], np.int64)
+        offsets = _offsets(records)
         whose = batch.record[low:high]
         every = batch.points
         points = PointColumns(
@@ -289,8 +308,9 @@ class PreaggregateProcessor:
             after = list(itertools.accumulate(batch.moves_to, max, initial=job.watermark))
             job.watermark = after[-1]
             marks = np.array(after[:-1], np.int64)[batch.record]
-            within = job.aggregation.within_horizon(batch.points, marks)
-            job.redone.keep(batch.points.where(within))
+            mask = job.aggregation.within_horizon(batch.points, marks)
+            mask &= job.aggregation.has_joined(batch.points, _offsets(part)[batch.record])
+            job.redone.keep(batch.points.where(mask))
         if not done:
             return
         self._jobs.popleft()
@@ -316,7 +336,7 @@ class PreaggregateProcessor:
                 if meta["kind"] == "revision" and not len(part):
                     continue
                 last = number == len(parts) - 1
-                table = to_table(part, self._config.plan, {**common, "last": last})
+                table = to_table(part, self.deployed.plan, {**common, "last": last})
                 self._outputs.append(
                     OutputRecord(PARTIALS, partition, self._source.encode(), encode_table(table))
                 )
@@ -354,7 +374,16 @@ class PreaggregateProcessor:
         return bool(self._outputs)
 
     def before_commit(self, position: int) -> list[OutputRecord]:
-        return []
+        """Ask for the configured definitions, by a record of the input: it takes effect there."""
+        wanted = self._config.deployed
+        if wanted == self.deployed or wanted == self._asked_for or self.watermark == LATEST:
+            return []
+        self._asked_for = wanted
+        return [
+            OutputRecord(
+                self._topic, self._partition, None, wanted.to_json(), (("control", b"plan"),)
+            )
+        ]
 
     def idle(self, now_ms: int) -> list[OutputRecord]:
         if not self._live:
@@ -366,16 +395,42 @@ class PreaggregateProcessor:
 
     def _learn_streams(self) -> None:
         """Match streams that are new in the series table with the definitions, once each."""
-        series = self._intake.series
-        known = self.aggregations[0].cells.streams if self.aggregations else len(series)
-        for slot in range(known, len(series)):
-            stream = series.stream(slot)
-            chosen = self._config.plan.matches(stream.metric, partial(look_up, stream))
+        count = len(self._intake.series)
+        known = self.aggregations[0].cells.streams if self.aggregations else count
+        for slot in range(known, count):
+            chosen = self._memberships(slot)
             for aggregation in self.aggregations:
-                members = [i for i in chosen if i in aggregation.definitions]
-                aggregation.cells.add_stream(
-                    [m for i in members if (m := _member(i, self._config.plan, stream)) is not None]
-                )
+                aggregation.cells.add_stream(_of(chosen, aggregation.definitions))
+
+    def _memberships(self, slot: int) -> list[Membership]:
+        stream = self._intake.series.stream(slot)
+        plan = self.deployed.plan
+        chosen = plan.matches(stream.metric, partial(look_up, stream))
+        found = [_member(index, plan, stream) for index in chosen]
+        return [member for member in found if member is not None]
+
+    def _adopt(self, deployed: Deployment, offset: int) -> None:
+        """From the record at `offset` on these definitions are in force."""
+        if deployed == self.deployed:
+            return
+        before = {definition.version for definition in self.deployed.plan.definitions}
+        self.deployed = deployed
+        known = {aggregation.key: aggregation for aggregation in self.aggregations}
+        memberships = [self._memberships(slot) for slot in range(len(self._intake.series))]
+        adopted: list[Aggregation] = []
+        for key, levels, definitions in pane_keys(deployed):
+            aggregation = known.get(key)
+            if aggregation is None:
+                aggregation = Aggregation(key, levels, definitions, self._config.stream_gap)
+                aggregation.panes.frontier = aggregation.panes.boundary(self.watermark)
+            aggregation.adopt(
+                levels, definitions, (_of(all_of, definitions) for all_of in memberships), offset
+            )
+            adopted.append(aggregation)
+        self.aggregations = adopted
+        for version, since in deployed.since.items():
+            if since < self.newest and version not in before:
+                self.counts.joined_late += 1  # points of its first window may be missing
 
     # --- state -------------------------------------------------------------------------------
 
@@ -387,9 +442,10 @@ class PreaggregateProcessor:
             "refill_from": refill_from,
             "watermark": self.watermark,
             "received": self.received,
+            "newest": self.newest,
             "counts": state.counts_of(self.counts),
         }
-        return self._blocks.changed(meta, self._intake, self.aggregations, self._config.plan)
+        return self._blocks.changed(meta, self._intake, self.aggregations, self.deployed)
 
     def stats(self) -> dict[str, Any]:
         """Watermark, open windows, streams and what became of points; for people."""
@@ -404,17 +460,28 @@ class PreaggregateProcessor:
         }
 
 
-def pane_keys(plan: Plan) -> list[tuple[PaneKey, tuple[int, ...], dict[int, set[int]]]]:
-    """The pane keys of a plan, each with its window sizes and those each definition publishes."""
-    found: dict[PaneKey, dict[int, set[int]]] = {}
-    for index, definition in enumerate(plan.definitions):
+def pane_keys(
+    deployed: Deployment,
+) -> list[tuple[PaneKey, tuple[int, ...], dict[int, Publishes]]]:
+    """The pane keys of a plan, each with its window sizes and what each definition publishes."""
+    found: dict[PaneKey, dict[int, Publishes]] = {}
+    for index, definition in enumerate(deployed.plan.definitions):
         key = PaneKey(definition.finest * SECOND, definition.grace_ns, definition.corrections_ns)
-        sizes = {seconds * SECOND for seconds in definition.granularities}
-        found.setdefault(key, {})[index] = sizes
+        sizes = frozenset(seconds * SECOND for seconds in definition.granularities)
+        since = deployed.since.get(definition.version, EARLIEST)
+        found.setdefault(key, {})[index] = Publishes(sizes, since)
     return [
-        (key, tuple(sorted(set[int]().union(*members.values()))), members)
+        (key, tuple(sorted(frozenset[int]().union(*(p.sizes for p in members.values())))), members)
         for key, members in sorted(found.items(), key=lambda item: item[0].text())
     ]
+
+
+def _of(memberships: list[Membership], definitions: dict[int, Publishes]) -> list[Membership]:
+    return [member for member in memberships if member.definition in definitions]
+
+
+def _offsets(records: Sequence[InputRecord]) -> npt.NDArray[np.int64]:
+    return np.array([record.offset for record in records], np.int64)
 
 
 def _member(index: int, plan: Plan, stream: Stream) -> Membership | None:

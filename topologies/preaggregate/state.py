@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import cramjam
 import numpy as np
 
-from metric_registry.plan import Plan
 from streams.errors import Fatal
 from streams.kernels.fold import BASE_WIDTH
 from streams.kernels.rows import STREAM_WIDTH
 from topologies.preaggregate.aggregation import Aggregation, PaneIndex
-from topologies.preaggregate.intake import Intake
+from topologies.preaggregate.intake import Deployment, Intake
 from topologies.preaggregate.panes import I64, StreamRows, empty_bases
 
 if TYPE_CHECKING:
@@ -38,6 +37,15 @@ def counts_of(counts: Counts) -> dict[str, int]:
     return asdict(counts)
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Blocks of a snapshot: the meta that `Blocks.changed` was given, and what was deployed."""
+
+    meta: dict[str, Any]
+    deployment: Deployment
+    blocks: dict[bytes, bytes]
+
+
 class Blocks:
     """What of the state has been saved, so that a snapshot holds only what changed."""
 
@@ -45,7 +53,8 @@ class Blocks:
         self._saved_streams = 0
         self._saved_bases: dict[str, I64] = {}
         self._restored_bases: dict[str, dict[int, I64]] = {}
-        self._plan_saved = False
+        self._saved_plan: bytes | None = None
+        self._saved_joined: dict[str, int] = {}
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -54,13 +63,13 @@ class Blocks:
         meta: dict[str, Any],
         intake: Intake,
         aggregations: Sequence[Aggregation],
-        plan: Plan,
+        deployment: Deployment,
     ) -> dict[bytes, bytes | None]:
         """The blocks that changed since the last call; None deletes one."""
         blocks: dict[bytes, bytes | None] = {}
-        if not self._plan_saved:
-            blocks[_PLAN] = plan.to_json()
-            self._plan_saved = True
+        deployed = deployment.to_json()
+        if deployed != self._saved_plan:
+            blocks[_PLAN] = self._saved_plan = deployed
         for number, block in enumerate(intake.series.export_new(self._saved_streams)):
             blocks[f"series/{self._saved_streams:012}/{number:06}".encode()] = block
         self._saved_streams = len(intake.series)
@@ -78,7 +87,10 @@ class Blocks:
             blocks.update(self._bases(name, aggregation))
             blocks.update(_open_rows(name, aggregation))
             blocks.update(_index(name, aggregation))
-        body = {"format": FORMAT, "plan": plan.hash, **meta, "aggregations": stored}
+            if self._saved_joined.get(name, 0) != len(aggregation.joined):
+                self._saved_joined[name] = len(aggregation.joined)
+                blocks[f"joined/{name}/0".encode()] = _squeeze(aggregation.joined.tobytes())
+        body = {"format": FORMAT, **meta, "aggregations": stored}
         blocks[_META] = json.dumps(body).encode()
         return blocks
 
@@ -96,46 +108,62 @@ class Blocks:
 
     # --- reading -----------------------------------------------------------------------------
 
-    def restore(
-        self,
-        blocks: Iterable[tuple[bytes, bytes]],
-        intake: Intake,
-        aggregations: Sequence[Aggregation],
-        plan: Plan,
-    ) -> dict[str, Any] | None:
-        """Load blocks; returns the meta that `changed` was given, or None: there is no state."""
-        meta: dict[str, Any] | None = None
+    def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> Restored | None:
+        """Sort blocks out; None: there is no state.
+
+        Raises:
+            Fatal: The state is of a format that this program does not read.
+        """
+        found = dict(blocks)
+        if _META not in found:
+            return None
+        meta = json.loads(found[_META])
+        if meta["format"] != FORMAT:
+            raise Fatal(
+                f"the state of this task is of format {meta['format']}, this program reads "
+                f"format {FORMAT}",
+                "Run the release that wrote it, or a newer one",
+            )
+        self._saved_plan = found[_PLAN]
+        return Restored(meta, Deployment.from_json(found[_PLAN]), found)
+
+    def fill(self, restored: Restored, intake: Intake, aggregations: Sequence[Aggregation]) -> None:
+        """Put everything but base lines into its place."""
         series: list[tuple[bytes, bytes]] = []
         by_name = {aggregation.key.text(): aggregation for aggregation in aggregations}
-        for key, value in blocks:
+        for key, value in restored.blocks.items():
             kind, _, rest = key.partition(b"/")
-            if key == _META:
-                meta = json.loads(value)
-            elif kind == b"series":
+            if kind == b"series":
                 series.append((rest, value))
             elif kind == b"digests":
                 intake.digests.restore(int(rest), value)
-            elif kind in (b"bases", b"rows", b"index"):
+            elif kind in (b"bases", b"rows", b"index", b"joined"):
                 text, _, number = rest.decode().rpartition("|" if kind == b"rows" else "/")
-                _restore_one(kind, text, number, value, by_name, self._restored_bases)
-        if meta is None:
-            return None
-        if meta["format"] != FORMAT or meta["plan"] != plan.hash:
-            raise Fatal(
-                f"the state of this task is of plan {meta['plan']}, format {meta['format']}; the "
-                f"definitions in force make plan {plan.hash}, format {FORMAT}",
-                "Start with the definitions it was made with, or under another application name",
-            )
+                if text in by_name:  # not of a pane key that went with its definitions
+                    self._fill_one(kind, by_name[text], number, value)
         intake.series.load([block for _, block in sorted(series)])
         self._saved_streams = len(intake.series)
-        self._plan_saved = True
-        for name, stored in meta["aggregations"].items():
+        for name, stored in restored.meta["aggregations"].items():
             aggregation = by_name[name]
             aggregation.panes.frontier = stored["frontier"]
             aggregation.pending = [(slot, time) for slot, time in stored["pending"]]
             aggregation.pending_since = stored["pending_since"]
             aggregation.dirty = {(a, b): set(slots) for a, b, slots in stored["dirty"]}
-        return meta
+
+    def _fill_one(self, kind: bytes, aggregation: Aggregation, number: str, value: bytes) -> None:
+        if kind == b"rows":
+            level, end = (int(part) for part in number.split(":"))
+            aggregation.panes.open_rows[level, end] = _rows_of(_unsqueeze(value))
+        elif kind == b"index":
+            for end, first, last, watermark in json.loads(value):
+                aggregation.index[end] = PaneIndex(first, last, watermark)
+        elif kind == b"joined":
+            aggregation.joined = np.frombuffer(_unsqueeze(value), np.int64).copy()
+            self._saved_joined[aggregation.key.text()] = len(aggregation.joined)
+        else:
+            part = np.frombuffer(_unsqueeze(value), np.int64).reshape(-1, BASE_WIDTH)
+            parts = self._restored_bases.setdefault(aggregation.key.text(), {})
+            parts[int(number)] = part.copy()
 
     def restore_bases(self, aggregations: Sequence[Aggregation]) -> None:
         """Put base lines back, once the aggregations know how many streams there are."""
@@ -196,25 +224,3 @@ def _index(name: str, aggregation: Aggregation) -> dict[bytes, bytes | None]:
         f"index/{name}/{span}".encode(): json.dumps(rows).encode() if rows else None
         for span, rows in by_span.items()
     }
-
-
-def _restore_one(
-    kind: bytes,
-    name: str,
-    number: str,
-    value: bytes,
-    by_name: dict[str, Aggregation],
-    bases: dict[str, dict[int, I64]],
-) -> None:
-    aggregation = by_name.get(name)
-    if aggregation is None:  # of another plan; `Blocks.restore` says so
-        return
-    if kind == b"rows":
-        level, end = (int(part) for part in number.split(":"))
-        aggregation.panes.open_rows[level, end] = _rows_of(_unsqueeze(value))
-    elif kind == b"index":
-        for end, first, last, watermark in json.loads(value):
-            aggregation.index[end] = PaneIndex(first, last, watermark)
-    else:
-        part = np.frombuffer(_unsqueeze(value), np.int64).reshape(-1, BASE_WIDTH)
-        bases.setdefault(name, {})[int(number)] = part.copy()
