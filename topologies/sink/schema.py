@@ -125,7 +125,7 @@ CREATE TABLE IF NOT EXISTS {schema.rollups}{schema.on_cluster}
     window_end DateTime64(3, 'UTC') COMMENT 'windows are (start, end]' CODEC(DoubleDelta, ZSTD(1)),
     window_start DateTime64(3, 'UTC') ALIAS window_end - toIntervalSecond(resolution),
     `group` UInt128 COMMENT 'canonical hash of the labels' CODEC(ZSTD(1)),
-    labels Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+    labels Map(LowCardinality(String), String),
     value Float64 CODEC(ZSTD(1)),
     points UInt64 COMMENT 'counted in the window' CODEC(T64, ZSTD(1)),
     late UInt64 COMMENT 'of them, after the first publication' CODEC(T64, ZSTD(1)),

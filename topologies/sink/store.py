@@ -153,6 +153,8 @@ class Store:
             "insert_deduplicate": 1,
             "insert_deduplication_token": token,
             "async_insert": 0,
+            # rows of one block are not merged before they are written: 2.9 -> 1.0 CPU s a million
+            "optimize_on_insert": 0,
             "max_insert_threads": 1,
             # one block, whatever its size in bytes: retrying with another split doubles rows
             "min_insert_block_size_rows": 1_048_449,
