@@ -25,14 +25,12 @@ from faust.web import Request, View
 from mode import Service
 
 from metric_registry.plan import Plan
-from metric_registry.plan import Plan
 from streams.config import WorkerConfig
 from streams.worker.app import App
 from tidemill.settings import ENVIRONMENT, Settings, load
 from tidemill.store_address import PASSWORD, store_address
 from tidemill.wiring import deployment, retention_days, topologies
 from topologies.sink.app import SinkConfig, SinkService
-from topologies.sink.schema import Schema
 from topologies.sink.schema import Schema
 
 NUMBER = "TIDEMILL_WORKER"
@@ -87,7 +85,7 @@ class _Boot(App.BootStrategy):
 
     def server(self) -> Iterable[Any]:
         app: Any = self.app
-        return chain(super().server(), [app.sink])
+        return chain(App.BootStrategy.server(self), [app.sink])
 
 
 class WorkerApp(App):
@@ -124,7 +122,6 @@ def sink_config(settings: Settings, number: int, password: str, plan: Plan) -> S
     return SinkConfig(
         bootstrap_servers=settings.bootstrap,
         store=store_address(settings.store_url, password),
-        schema=Schema(retention_days=retention_days(plan)),
         schema=Schema(retention_days=retention_days(plan)),
         group=f"{settings.app}-sink",
         client_id=f"{settings.app}-sink-{number}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from cyclopts import Parameter
 
@@ -50,7 +50,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
     if isinstance(value, Mapping):
-        given: Mapping[str, Any] = value
+        given = cast("Mapping[str, Any]", value)
         return ", ".join(f"{name}={text}" for name, text in sorted(given.items()))
     return str(value)
 

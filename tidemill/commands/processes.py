@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
+from tidemill.commands.catalogue import BY_NAME
 from tidemill.commands.deployment import settings_of
 from tidemill.settings import Settings
 
@@ -64,7 +65,10 @@ def defaults(name: str, settings: Settings) -> list[str]:
             "--bootstrap", settings.bootstrap, "--port", settings.edge_port,
             "--partitions", settings.raw_partitions,
         ],
-        "store": ["--data", settings.folder / "store"],
+        "store": [
+            "--data", settings.folder / "store",
+            "--port", urlsplit(settings.store_url).port or 8123,
+        ],
         "host": ["--endpoint", edge_url, "--interval", settings.host_interval or 2.0],
         "load": ["--bootstrap", settings.bootstrap],
     }  # fmt: skip
@@ -72,15 +76,12 @@ def defaults(name: str, settings: Settings) -> list[str]:
 
 
 def _become(name: str, arguments: tuple[str, ...]) -> int:
-    from tidemill.main import COMMANDS
-
+    """The exit code after help; else this process is the other one from here on."""
     command = [sys.executable, "-m", MODULES[name]]
-    if {"-h", "--help"} & set(arguments):
-        example = next(entry[4] for entry in COMMANDS if entry[0] == name)
-        code = subprocess.run([*command, "--help"], check=False).returncode
-        print(f"\nAs a command of tidemill, with the deployment's settings: {example}")
-        return code
-    file = Path(os.environ["TIDEMILL_SETTINGS"]) if "TIDEMILL_SETTINGS" in os.environ else None
-    words = [*defaults(name, settings_of(file)), *arguments]
-    sys.stdout.flush()
-    os.execv(sys.executable, [*command, *words])
+    wants_help = bool({"-h", "--help"} & set(arguments))
+    if not wants_help:
+        sys.stdout.flush()
+        os.execv(command[0], [*command, *defaults(name, settings_of(None)), *arguments])
+    code = subprocess.run([*command, "--help"], check=False).returncode
+    print(f"\nWith the deployment's settings: {BY_NAME[name].example}")
+    return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from tidemill import up as stack
 from tidemill.commands.errors import USAGE, CommandError
 from tidemill.settings import Settings, SettingsError, with_own_key
-from tidemill.wiring import DefinitionsError, load_plan
+from tidemill.wiring import DefinitionsError, deploy
 
 OWN_DEFINITIONS = Path("definitions")
 DEFAULTS = Settings()
@@ -63,7 +64,11 @@ def up(
         host_interval=host_interval,
     )
     try:
-        load_plan(wanted)
-        return asyncio.run(stack.run(with_own_key(wanted), Console(soft_wrap=True)))
+        stack.check_before_start(wanted)
+        settings = with_own_key(wanted)
+        console = Console(soft_wrap=True)
+        if new := deploy(settings, time.time_ns()):
+            console.print(f"new definitions, counted from now on: {', '.join(new)}")
+        return asyncio.run(stack.run(settings, console))
     except (stack.UpError, SettingsError, DefinitionsError) as error:
         raise CommandError(str(error)) from None
