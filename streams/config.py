@@ -32,7 +32,6 @@ class TaskSettings:
     batch_bytes: int = 8 << 20
     buffer_records: int = 512
     buffer_bytes: int = 32 << 20
-    restore_records: int = 1_000
     retry_backoff_ms: int = 500
     give_up_after_ms: int = 120_000
     lost_input: Literal["stop", "skip"] = "stop"

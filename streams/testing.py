@@ -281,7 +281,7 @@ class _DiskStore(MemoryStore):
 
 
 class TaskDriver:
-    """One task on an in-memory log. `seed` also draws how input is cut into fetches."""
+    """One task on an in-memory log. `seed` also draws how what is read is cut into pieces."""
 
     task_type: type[Task] = Task
     host_type: type[TaskHost] = TaskHost
@@ -456,7 +456,7 @@ class TaskDriver:
 
     def read_changelog(self, start: int, end: int) -> Event:
         """Some committed records of the changelog."""
-        limit = self._topology.settings.restore_records
+        limit = self._rng.choice((1, 2, 100)) if self._cut else 1 << 30
         records, next_offset = self.log.fetch(
             self.changelog, self.id.partition, start, limit, end=end
         )

@@ -305,24 +305,31 @@ class TransactionalProducer:
         to: Partition,
     ) -> int:
         await producer.begin_transaction()
-        futures: list[Awaitable[Any]] = [
-            await producer.send(
-                out.topic, out.value, out.key, out.partition, headers=list(out.headers)
-            )
-            for out in outputs
-        ]
+        futures: list[asyncio.Future[Any]] = []
+
+        def sent(future: asyncio.Future[Any]) -> None:
+            future.add_done_callback(_retrieve)  # a failure elsewhere leaves it unawaited
+            futures.append(future)
+
+        for out in outputs:
+            headers = list(out.headers)
+            sent(await producer.send(out.topic, out.value, out.key, out.partition, headers=headers))
         batch, count = producer.create_batch(), 0
         for record in changelog:
             if batch.append(key=record.key, value=record.value, timestamp=None) is None:
-                batch.close()
-                futures.append(await producer.send_batch(batch, to[0], partition=to[1]))
+                sent(await producer.send_batch(batch, to[0], partition=to[1]))
                 batch, count = producer.create_batch(), 0
                 batch.append(key=record.key, value=record.value, timestamp=None)
             count += 1
         batch.close()
-        futures.append(await producer.send_batch(batch, to[0], partition=to[1]))
+        sent(await producer.send_batch(batch, to[0], partition=to[1]))
         written = await asyncio.gather(*futures)
         return written[-1].offset + count - 1
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 async def _abort_quietly(producer: AIOKafkaProducer) -> None:

@@ -163,7 +163,6 @@ class Simulation:
             snapshot_interval_ms=rng.choice((0, 0, 300, 2_000)),
             idle_after_ms=1_000,
             batch_records=rng.choice((1, 3, 16)),
-            restore_records=rng.choice((1, 2, 100)),
             buffer_records=16,
         )
         self.topology = Topology("windows", lambda _t, _p: Windows(), ("in",), settings=settings)
