@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import math
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import msgspec
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 
+import tidemill.embedded_store
 from tidemill.embedded_store.testing import StoreProcess
 
 
@@ -299,3 +301,12 @@ def test_files_of_the_machine_are_out_of_reach(client: Any, tmp_path: Path) -> N
     with pytest.raises(DatabaseError) as error:
         client.command("INSERT INTO x FROM INFILE '/etc/hostname' FORMAT CSV")
     assert error.value.code == 48
+
+
+def test_the_example_of_the_page_about_the_store_runs(
+    store: StoreProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(tidemill.embedded_store.__file__).parent / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code.replace("8123", str(store.port)), {})
+    assert capsys.readouterr().out == "[(3,)]\n"

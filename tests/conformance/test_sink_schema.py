@@ -1,0 +1,134 @@
+"""What is asked of the tables, and how they are made and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.conformance import sink_world
+from tests.conformance.sink_world import (
+    BASE,
+    DEFINITIONS,
+    World,
+    producing,
+    sinking,
+    stored_all,
+)
+from topologies.sink.queries import query_certificates, query_rollups
+from topologies.sink.schema import Schema, SchemaTooNew, migrations, preparation
+from topologies.sink.store import Store
+
+store, servers, world = sink_world.store, sink_world.servers, sink_world.world
+
+
+def test_questions_are_answered_by_name_time_and_labels(world: World) -> None:
+    async def act() -> None:
+        async with sinking(world.config), producing(world) as producer:
+            value = world.message(70, partition=1)
+            await producer.send_and_wait(world.config.topic, value, partition=1)
+            value = world.message(70, partition=2)
+            await producer.send_and_wait(world.config.topic, value, partition=2)
+            await stored_all(world)
+
+    asyncio.run(act())
+    client, schema = world.client(), world.config.schema
+    since = datetime.fromtimestamp(BASE, UTC)
+    name = str(DEFINITIONS[0]["name"])
+
+    def ask(**more: Any) -> list[Any]:
+        until = more.pop("until", since + timedelta(days=1))
+        start = more.pop("since", since)
+        return query_rollups(client, name, 10, start, until, schema=schema, **more)
+
+    everything = ask()
+    assert len(everything) == 70
+    assert everything == sorted(everything, key=lambda row: row.window_end)
+    first = everything[0]
+    assert (first.rollup, first.tenant, first.resolution) == (name, "t", 10)
+    assert first.window_end - first.window_start == timedelta(seconds=10)
+    assert first.window_end == since + timedelta(seconds=10)
+    assert first.source_partition == 1
+    (one,) = ask(labels={"é": "16", "host": "h7"})
+    assert one.value == 16 * math.pi
+    assert ask(labels={"host": "h7'"}) == []
+    assert len(ask(labels={"absent": ""}, limit=3)) == 3
+    assert ask(since=first.window_end, until=first.window_end) == []
+    assert {row.window_end for row in ask(until=first.window_end)} == {first.window_end}
+    assert ask(tenant="other") == ask(version="0") == []
+    (certificate,) = query_certificates(client, first, schema=schema)
+    assert certificate.domain == "live"
+    assert certificate.sources == {"telemetry.raw/0": 17, "telemetry.raw/1": 2**53}
+    assert certificate.idle == ("telemetry.raw/1",)
+    with pytest.raises(ValueError, match="time zone"):
+        ask(since=datetime(2024, 1, 1))
+
+
+def opened(world: World, **changed: Any) -> Store:
+    return Store(world.config.store, replace(world.config.schema, **changed))
+
+
+def test_making_the_schema_again_changes_nothing_and_retention_follows_its_setting(
+    world: World,
+) -> None:
+    for days in (2, 2, 3):
+        store = opened(world, retention_days={10: days, 60: 14})
+        store.ensure_schema()
+        store.close()
+        ((made,),) = world.rows(
+            "SELECT create_table_query FROM system.tables "
+            "WHERE database = '$DB' AND name = 'rollups_v1'"
+        )
+        assert f"multiIf(resolution <= 10, {days}, 14)" in made
+
+
+def test_tables_of_a_later_version_are_left_alone(world: World) -> None:
+    world.client().command(
+        f"INSERT INTO {world.config.schema.applied} (version, lifetime) VALUES (99, '')"
+    )
+    store = opened(world)
+    with pytest.raises(SchemaTooNew, match="upgrade it"):
+        store.ensure_schema()
+    store.close()
+
+
+def test_old_windows_that_are_loaded_today_are_kept(world: World) -> None:
+    """History of ten years ago would be past its retention the moment it is stored."""
+    client, schema = world.client(), world.config.schema
+    client.command(
+        f"INSERT INTO {schema.rollups} (rollup, resolution, window_end) VALUES ('old', 10, 1000000)"
+    )
+    client.command(f"OPTIMIZE TABLE {schema.rollups} FINAL")
+    assert world.rows("SELECT count() FROM $DB.rollups_v1") == [(1,)]
+
+
+def test_the_statements_for_a_cluster_are_sql_that_the_engine_reads(world: World) -> None:
+    schema = Schema(database="clustered", cluster="main")
+    store = opened(world)
+    for statement in [*preparation(schema), *migrations(schema)[0][1]]:
+        assert store.rows(f"EXPLAIN AST {statement}")
+    store.close()
+
+
+def test_a_question_reads_only_the_stretch_of_time_it_asks_for(world: World) -> None:
+    client, schema = world.client(), world.config.schema
+    client.command(
+        f"INSERT INTO {schema.rollups} (rollup, tenant, version, resolution, window_end, `group`) "
+        "SELECT 'm', 't', 'v', 10, toDateTime64(1700000000 + intDiv(number, 100) * 10, 3, 'UTC'), "
+        "number % 100 FROM numbers(800000)"
+    )
+    since = datetime.fromtimestamp(BASE + 20_000, UTC)
+    before = client.query(
+        f"EXPLAIN ESTIMATE SELECT * FROM {schema.rollups} WHERE rollup = 'm' AND resolution = 10 "
+        "AND window_end > {s:DateTime64(3)} AND window_end <= {u:DateTime64(3)}",
+        parameters={"s": since, "u": since + timedelta(minutes=10)},
+    ).result_rows
+    assert sum(row[3] for row in before) < 50_000
+    found = query_rollups(
+        client, "m", 10, since, since + timedelta(minutes=10), schema=schema, limit=100_000
+    )
+    assert len(found) == 6_000
