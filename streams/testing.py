@@ -308,7 +308,7 @@ class TaskDriver:
         self.alive = False
         self.pending: list[Effect] = []
         self._topology = topology
-        self._rng = random.Random(seed)
+        self._rng = random.Random(seed or 0)
         self._cut = seed is not None
         self.faults = faults or _no_faults
         self._starts = 0

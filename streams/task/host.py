@@ -139,9 +139,11 @@ class TaskHost:
         self._processor = None
         if self._store is None:
             self._store = self._open_store()
-        if wipe:
-            self._store.wipe()
         checkpoint = self._store.checkpoint()
+        stray = checkpoint is None and next(self._store.blocks(), None) is not None
+        if wipe or stray:  # blocks without a checkpoint: the first write was cut short
+            self._store.wipe()
+            checkpoint = None
         self._reader = ChangelogReader(self._keys)
         self._reader.position = None if checkpoint is None else checkpoint.position
         return StoreOpened(checkpoint)
@@ -172,10 +174,11 @@ class TaskHost:
         for _ in blocks:
             pass
         found = (self._manifest.blocks, self._manifest.digest)
-        if position is not None and found != (position.blocks, position.digest):
+        wanted = (0, 0) if position is None else (position.blocks, position.digest)
+        if found != wanted:
             raise MustRestore(
                 f"the state of {self._task} has {found[0]} blocks with digest {found[1]:x}, "
-                f"its position says {position.blocks} and {position.digest:x}",
+                f"its position says {wanted[0]} and {wanted[1]:x}",
                 local=True,
             )
 

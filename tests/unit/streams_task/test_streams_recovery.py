@@ -61,6 +61,18 @@ def test_local_state_behind_the_changelog_reads_only_the_rest():
     assert values(log) == [b"1", b"3", b"6", b"10"]
 
 
+def test_blocks_without_a_checkpoint_count_for_nothing():
+    log, driver = make()
+    feed(log, 1, 2)
+    driver.settle()
+    driver.crash()
+    log.remake(driver.changelog)
+    driver.disk.done[:] = [(b"-", b"77"), (b"!", b"2")]
+    driver.start()
+    driver.settle()
+    assert values(log) == [b"1", b"3", b"1", b"3"]
+
+
 def test_local_state_ahead_of_the_changelog_is_wiped_and_the_task_starts_over():
     log, driver = make()
     feed(log, 1)
