@@ -18,7 +18,9 @@ from tidemill.embedded_store.testing import StoreProcess
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
-    with StoreProcess(tmp_path_factory.mktemp("store") / "data", "--threads", "4") as process:
+    with StoreProcess(
+        tmp_path_factory.mktemp("store") / "data", "--threads", "4", "--max-body-mib", "4"
+    ) as process:
         yield process
 
 
@@ -244,3 +246,25 @@ def test_another_user_is_refused(store: StoreProcess) -> None:
     assert ask(store, body="SELECT 1", headers={"X-ClickHouse-User": "nobody"}).status == 403
     assert ask(store, body="SELECT 1", user="default", password="").status == 200
     assert ask(store, body="SELECT 1", user="default", password="x").status == 403
+
+
+def test_a_body_over_the_limit_is_refused_and_nothing_of_it_is_inserted(
+    store: StoreProcess,
+) -> None:
+    ask(store, body="CREATE TABLE IF NOT EXISTS large (a String) ENGINE = MergeTree ORDER BY a")
+    reply = ask(store, body=b"INSERT INTO large FORMAT CSV\n" + b"x\n" * (3 << 20))
+    assert (reply.status, reply.code) == (413, "229")
+    assert b"smaller requests" in reply.body
+    assert ask(store, body="SELECT count() FROM large").body == b"0\n"
+    long = ask(store, body=b"SELECT '" + b"x" * (2 << 20) + b"'")
+    assert long.code == "62", "the engine's own limit on the length of a statement"
+
+
+def test_a_body_that_stops_half_way_inserts_nothing(store: StoreProcess) -> None:
+    ask(store, body="CREATE TABLE IF NOT EXISTS half (a String) ENGINE = MergeTree ORDER BY a")
+    with socket.create_connection(("127.0.0.1", store.port)) as client:
+        client.sendall(
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+            b"INSERT INTO half FORMAT CSV\nx\n"
+        )
+    assert ask(store, body="SELECT count() FROM half").body == b"0\n"

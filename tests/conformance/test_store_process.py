@@ -149,6 +149,29 @@ def test_the_memory_cap_holds_for_the_whole_store(tmp_path: Path) -> None:
         assert client.query("SELECT 1").result_rows == [(1,)]
 
 
+def test_more_queries_than_may_wait_are_told_to_come_again(tmp_path: Path) -> None:
+    with StoreProcess(tmp_path / "data", "--threads", "1", "--queue", "1") as store:
+        clients = [connect(store) for _ in range(4)]
+        codes: list[int | None] = []
+
+        def ask(client: Any) -> None:
+            try:
+                client.query("SELECT sleep(1)")
+                codes.append(None)
+            except ClickHouseError as error:
+                codes.append(getattr(error, "code", -1))
+
+        threads = [threading.Thread(target=ask, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    # A client tries a refused read again by itself, so more than two may have had their turn.
+    assert codes.count(None) >= 2
+    assert set(codes) <= {None, 202}
+    assert 202 in codes
+
+
 def test_a_password_is_asked_for(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("s3cret\n")

@@ -30,6 +30,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--memory-mib", type=int, default=2048, help="memory cap of the engine")
     parser.add_argument("--reserve-mib", type=int, default=256, help="disk that is left free")
     parser.add_argument("--threads", type=int, default=8, help="queries that run at a time")
+    parser.add_argument("--queue", type=int, default=256, help="queries that may wait")
+    parser.add_argument("--max-body-mib", type=int, default=256, help="largest request body")
     parser.add_argument("--password-file", type=Path, help="file with the password asked for")
     return parser.parse_args()
 
@@ -44,6 +46,8 @@ def _config(given: argparse.Namespace) -> StoreConfig:
         memory_bytes=given.memory_mib << 20,
         reserve_bytes=given.reserve_mib << 20,
         threads=given.threads,
+        queue=given.queue,
+        max_body_bytes=given.max_body_mib << 20,
     )
 
 

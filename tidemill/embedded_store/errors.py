@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 
 SYNTAX_ERROR = 62
-UNKNOWN_DATABASE = 81
 NOT_IMPLEMENTED = 48
 READONLY = 164
 TOO_MANY_SIMULTANEOUS_QUERIES = 202

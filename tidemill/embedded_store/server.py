@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import hmac
-import logging
 import socket
 import uuid
 from collections.abc import Callable, Generator
@@ -24,8 +23,6 @@ from tidemill.embedded_store.errors import StartError, StoreError
 from tidemill.embedded_store.request import Request, credentials, read_request
 from tidemill.embedded_store.sessions import Sessions
 from tidemill.embedded_store.work import Work
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _DRAIN_S = 2
@@ -63,7 +60,7 @@ class Store:
         self._sessions.close()
 
     async def _statement(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         query_id = str(uuid.uuid4())
         held = bytearray()
         try:
@@ -129,7 +126,7 @@ class Store:
             raise refusal
 
     async def _run(self, request: Request, receive: Receive, send: Send) -> None:
-        if self._waiting >= self._config.queue:
+        if self._slots.locked() and self._waiting >= self._config.queue:
             raise StoreError(
                 errors.TOO_MANY_SIMULTANEOUS_QUERIES,
                 f"{self._config.threads} queries are running and {self._waiting} wait: "

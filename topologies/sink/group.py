@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,8 +18,6 @@ from aiokafka.admin import AIOKafkaAdminClient  # pyright: ignore[reportMissingT
 from aiokafka.errors import KafkaError  # pyright: ignore[reportMissingTypeStubs]
 
 from topologies.sink.events import Committed
-
-log = logging.getLogger(__name__)
 
 _STOP_S = 2.0
 
