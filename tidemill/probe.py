@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import urllib.request
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,26 +20,15 @@ async def get(url: str, timeout: float = 2.0) -> bytes:
     Raises:
         Unreachable: No answer, another status, or none within `timeout` seconds.
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname or "127.0.0.1", parts.port or 80
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return await asyncio.to_thread(_get, url, timeout)
+
+
+def _get(url: str, timeout: float) -> bytes:
     try:
-        async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_connection(host, port)
-            try:
-                writer.write(
-                    f"GET {target} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
-                )
-                raw = await reader.read(-1)
-            finally:
-                writer.close()
-    except (OSError, TimeoutError) as error:
-        raise Unreachable(f"{url}: {error or 'no answer in time'}") from error
-    head, _, body = raw.partition(b"\r\n\r\n")
-    status = head.split(b" ", 2)[1:2]
-    if status != [b"200"]:
-        raise Unreachable(f"{url}: answered {head.splitlines()[:1]}")
-    return body
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            return answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"{url}: {error}") from error
 
 
 async def get_json(url: str, timeout: float = 2.0) -> Any:

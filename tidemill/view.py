@@ -17,7 +17,7 @@ from tidemill.supervisor import Phase
 
 _LATEST = """
 SELECT rollup, resolution, toString(window_end) AS ended, labels, value
-FROM tidemill.rollups WHERE resolution = 10 AND rollup LIKE 'host.%'
+FROM tidemill.rollups WHERE window_end > fromUnixTimestamp64Milli({since}, 'UTC')
 ORDER BY window_end DESC, rollup LIMIT 1 FORMAT JSONEachRow
 """
 _COUNTS = """
@@ -36,6 +36,7 @@ class View:
         self._launcher = launcher
         self._console = console
         self._started = started
+        self._since_ms = time.time_ns() // 1_000_000
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until stopped: the start, the first rollup, then a line of figures every ten seconds."""
@@ -50,11 +51,13 @@ class View:
 
     async def _until_ready(self, stop: asyncio.Event) -> None:
         ready: set[str] = set()
-        while not stop.is_set() and not self._launcher.all_ready:
+        while not stop.is_set():
             for name, process in self._launcher.supervisor.processes.items():
                 if process.phase is Phase.READY and name not in ready:
                     ready.add(name)
                     self._say(f"{self._elapsed()}  {name} ready (process {process.pid})")
+            if self._launcher.all_ready:
+                break
             await asyncio.sleep(0.1)
         if not stop.is_set():
             self._say(
@@ -64,7 +67,7 @@ class View:
 
     async def _until_first_rollup(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            found = await self._ask(_LATEST)
+            found = await self._ask(_LATEST.replace("{since}", str(self._since_ms)))
             if found:
                 row = found[0]
                 labels = ", ".join(f"{k}={v}" for k, v in sorted(row["labels"].items()))
@@ -86,7 +89,7 @@ class View:
             except probe.Unreachable:
                 continue
             for task in tasks:
-                stats = task.get("stats", {})
+                stats = task["processor"]
                 points += stats.get("points", 0)
                 late += stats.get("late", 0)
                 lag += task.get("lag") or 0
@@ -114,6 +117,6 @@ class View:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def tasks_of(answer: Any) -> list[dict[str, Any]]:
-    """The tasks in a worker's answer to GET /stats/tasks."""
-    return list(answer["tasks"])
+def tasks_of(answer: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every task in a worker's answer to GET /stats/tasks (topology -> partition -> figures)."""
+    return [task for tasks in answer.values() for task in tasks.values()]
