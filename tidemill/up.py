@@ -163,6 +163,8 @@ async def run(settings: Settings, console: Console) -> int:
     running = asyncio.create_task(launcher.run(stop))
     view = asyncio.create_task(View(settings, launcher, console, started).run(stop))
     await running
+    if view.done() and not view.cancelled() and view.exception() is not None:
+        console.print(f"the view of what flows failed: {view.exception()!r}")
     view.cancel()
     await asyncio.gather(view, return_exceptions=True)
     console.print(f"everything has ended; the data stays in {settings.data}")
