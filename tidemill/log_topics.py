@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from tidemill.probe import Unreachable
@@ -34,19 +35,24 @@ async def topic_states(bootstrap: str, timeout: float = 10.0) -> list[TopicState
     Raises:
         Unreachable: No log answers there in time.
     """
+    admin: Any = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     consumer: Any = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     try:
         async with asyncio.timeout(timeout):
+            await admin.start()
+            described: list[dict[str, Any]] = await admin.describe_topics()
+            parts: dict[str, list[int]] = {
+                topic["topic"]: [part["partition"] for part in topic["partitions"]]
+                for topic in described
+            }
+            every = [TopicPartition(name, part) for name, found in parts.items() for part in found]
             await consumer.start()
-            names = sorted(await consumer.topics())
-            parts = {name: consumer.partitions_for_topic(name) or set[int]() for name in names}
-            every = [TopicPartition(name, part) for name in names for part in parts[name]]
             firsts: dict[Any, int] = await consumer.beginning_offsets(every)
             ends: dict[Any, int] = await consumer.end_offsets(every)
     except (KafkaError, OSError, TimeoutError) as error:
         raise Unreachable(f"no log answers at {bootstrap} ({type(error).__name__})") from error
     finally:
-        await consumer.stop()
+        await asyncio.gather(admin.close(), consumer.stop(), return_exceptions=True)
     return [
         TopicState(
             name,
@@ -54,5 +60,5 @@ async def topic_states(bootstrap: str, timeout: float = 10.0) -> list[TopicState
             sum(firsts[TopicPartition(name, part)] for part in parts[name]),
             sum(ends[TopicPartition(name, part)] for part in parts[name]),
         )
-        for name in names
+        for name in sorted(parts)
     ]

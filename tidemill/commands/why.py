@@ -1,0 +1,88 @@
+"""`tidemill why`."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+
+from metric_registry.plan import ResolvedDefinition
+from streams.event_time.windows import EARLIEST, LATEST
+from tidemill.commands.deployment import SettingsFile, settings_of
+from tidemill.commands.errors import UNREACHABLE, CommandError
+from tidemill.commands.output import Output, emit
+from tidemill.holding import Holding, Situation, clock, explain
+from tidemill.settings import Settings
+from tidemill.situation import ask
+from tidemill.wiring import DefinitionsError, load_plan
+
+
+def why(name: str, *, settings: SettingsFile = None, output: Output = "table") -> int:
+    """What holds the next window of a definition: a partition, a process or an agent, since when.
+
+    Parameters
+    ----------
+    name:
+        The definition.
+    """
+    deployment = settings_of(settings)
+    definition = definition_of(deployment, name)
+    situation = asyncio.run(ask(deployment, definition))
+    if not situation.workers:
+        raise CommandError(no_worker(deployment), UNREACHABLE)
+    found = explain(situation)
+    if output == "table":
+        print(f"{name} reads {_reads(definition)}")
+        for holding in found:
+            print(f"{holding.domain}:")
+            for sentence in holding.sentences:
+                print(f"  {sentence}")
+            if not holding.held:
+                print("  nothing holds it")
+        return 0
+    emit([as_row(holding, situation) for holding in found], (), output)
+    return 0
+
+
+def definition_of(settings: Settings, name: str) -> ResolvedDefinition:
+    """The definition of that name.
+
+    Raises:
+        CommandError: There is none, or definitions have mistakes.
+    """
+    try:
+        plan = load_plan(settings)
+    except DefinitionsError as error:
+        raise CommandError(str(error)) from None
+    by_name = {definition.name: definition for definition in plan.definitions}
+    if name in by_name:
+        return by_name[name]
+    close = difflib.get_close_matches(name, by_name, 3, 0.5)
+    hint = f"close to it: {', '.join(close)}" if close else f"there are {', '.join(by_name)}"
+    raise CommandError(f"no definition is called {name}; {hint}")
+
+
+def no_worker(settings: Settings) -> str:
+    """The sentence for a deployment of which no worker answers."""
+    last = settings.worker_port + settings.workers - 1
+    ports = f"{settings.worker_port}" + (f" to {last}" if settings.workers > 1 else "")
+    return (
+        f"no worker answers on port {ports} of this machine, so nothing is computed: start the "
+        "stack with `tidemill up`, or name its settings with --settings"
+    )
+
+
+def as_row(holding: Holding, situation: Situation) -> dict[str, object]:
+    """For programs."""
+    return {
+        "definition": situation.definition.name,
+        "domain": holding.domain,
+        "published_to": None if holding.done in (EARLIEST, LATEST) else clock(holding.done),
+        "next_end": None if holding.next_end == LATEST else clock(holding.next_end),
+        "held": holding.held,
+        "sentences": list(holding.sentences),
+    }
+
+
+def _reads(definition: ResolvedDefinition) -> str:
+    where = " and ".join(f"{name} is {' or '.join(v)}" for name, v in definition.where)
+    return " or ".join(definition.sources) + (f" where {where}" if where else "")
