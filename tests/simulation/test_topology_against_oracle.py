@@ -174,8 +174,9 @@ class Pipeline:
 
     def take(self, value: bytes) -> None:
         table = decode_table(value)
-        (certificate,) = table.meta["certificates"]
-        self.rows.certificates.append(certificate)
+        certificates = {(c["resolution"], c["window_end"]): c for c in table.meta["certificates"]}
+        assert len(certificates) == len(table.meta["certificates"]), "a window twice in a record"
+        self.rows.certificates.extend(certificates.values())
         values = table.array("value").view("int64").tolist()
         labels = list(table.strings("labels"))
         for row in range(table.rows):
@@ -191,6 +192,7 @@ class Pipeline:
             assert revision > self.rows.revisions.get(key, 0), f"{key}: revision {revision} again"
             self.rows.revisions[key] = revision
             value_bits = values[row] & (2**64 - 1)
+            certificate = certificates[key.size // SECOND, key.window_end]
             if revision == 1:
                 assert key not in self.rows.first, f"{key} published first twice"
                 self.rows.first[key] = (certificate["domain"], value_bits, points)

@@ -106,13 +106,12 @@ class RollupProcessor:
         )  # fmt: skip
 
     def _emit(self, publications: list[Publication]) -> None:
-        for publication in publications:
-            self._published += len(publication.rows)
-            for value in rollup_tables(publication, self._definitions):
-                self._outputs.append(OutputRecord(ROLLUPS, self._partition, None, value))
-            for value in final_requests(publication, self._definitions):
-                headers = (("encoding", b"otlp"),)
-                self._outputs.append(OutputRecord(FINAL, self._partition, None, value, headers))
+        self._published += sum(len(publication.rows) for publication in publications)
+        for value in rollup_tables(publications, self._definitions):
+            self._outputs.append(OutputRecord(ROLLUPS, self._partition, None, value))
+        for value in final_requests(publications, self._definitions):
+            headers = (("encoding", b"otlp"),)
+            self._outputs.append(OutputRecord(FINAL, self._partition, None, value, headers))
 
     def needs(self) -> InputRange | None:
         return None
