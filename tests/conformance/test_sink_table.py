@@ -229,16 +229,22 @@ def test_two_sinks_share_the_partitions_and_one_takes_over(world: World) -> None
 def test_a_record_that_cannot_be_stored_is_kept_with_its_reason_and_holds_nothing_up(
     world: World,
 ) -> None:
-    async def act() -> Any:
-        async with sinking(world.config) as service, producing(world) as producer:
+    giant = random.Random(1).randbytes(700_000).hex().encode()  # half of it, packed
+
+    async def act() -> list[Any]:
+        async with (
+            sinking(world.config) as service,
+            producing(world, compression_type="zstd") as producer,
+        ):
             for value in (
                 world.message(5, partition=0),
                 b"not a table",
+                giant,
                 world.message(5, partition=0),
             ):
                 await producer.send_and_wait(world.config.topic, value, partition=0)
             await stored_all(world)
-            await until(lambda: service.status.dead_letters == 1)
+            await until(lambda: service.status.dead_letters == 2)
         consumer = AIOKafkaConsumer(
             world.config.dead_letter_topic,
             bootstrap_servers=world.servers,
@@ -246,14 +252,15 @@ def test_a_record_that_cannot_be_stored_is_kept_with_its_reason_and_holds_nothin
         )
         await consumer.start()
         try:
-            return await asyncio.wait_for(consumer.getone(), 20)
+            return [await asyncio.wait_for(consumer.getone(), 20) for _ in range(2)]
         finally:
             await consumer.stop()
 
-    letter = asyncio.run(act())
+    letter, large = asyncio.run(act())
     assert letter.value == b"not a table"
     assert letter.key == f"{world.config.topic}/0/1".encode()
     assert dict(letter.headers)["code"] == b"rollups-malformed"
+    assert large.value == giant
     assert world.stored() == world.expected
 
 

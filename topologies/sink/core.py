@@ -48,7 +48,7 @@ class BatchLimits:
     """
 
     max_rows: int = 100_000
-    linger_ms: int = 100
+    linger_ms: int = 50
     interval_ms: int = 500
     backoff_ms: int = 200
     max_backoff_ms: int = 10_000

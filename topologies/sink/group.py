@@ -15,11 +15,15 @@ from typing import Any, cast
 
 import aiokafka  # pyright: ignore[reportMissingTypeStubs]
 from aiokafka.admin import AIOKafkaAdminClient  # pyright: ignore[reportMissingTypeStubs]
-from aiokafka.errors import KafkaError  # pyright: ignore[reportMissingTypeStubs]
+from aiokafka.errors import (  # pyright: ignore[reportMissingTypeStubs]
+    KafkaError,
+    MessageSizeTooLargeError,
+)
 
 from topologies.sink.events import Committed
 
 _STOP_S = 2.0
+_DEAD_LETTER_BYTES = 256 << 10
 
 
 class LogUnreachable(Exception):
@@ -149,7 +153,11 @@ class GroupMember:
             raise LogUnreachable(f"the group did not keep the offset: {error!r}") from error
 
     async def dead_letter(self, topic: str, source: str, raw: bytes, reason: str) -> None:
-        """Keep a record that cannot be stored. Raises LogUnreachable."""
+        """Keep a record that cannot be stored; of one too large for the topic, its beginning.
+
+        Raises:
+            LogUnreachable: It was not kept.
+        """
         try:
             if self._producer is None:
                 producer = aiokafka.AIOKafkaProducer(
@@ -157,12 +165,20 @@ class GroupMember:
                     client_id=self._client_id,
                     acks="all",
                     enable_idempotence=True,
-                    max_request_size=16 << 20,
+                    compression_type="zstd",
+                    max_request_size=64 << 20,
                 )
                 await producer.start()
                 self._producer = producer
             headers = [("reason", reason.encode()), ("code", b"rollups-malformed")]
-            await self._producer.send_and_wait(topic, raw, key=source.encode(), headers=headers)
+            key = source.encode()
+            try:
+                await self._producer.send_and_wait(topic, raw, key=key, headers=headers)
+            except MessageSizeTooLargeError:
+                headers.append(("truncated", str(len(raw)).encode()))
+                await self._producer.send_and_wait(
+                    topic, raw[:_DEAD_LETTER_BYTES], key=key, headers=headers
+                )
         except KafkaError as error:
             raise LogUnreachable(f"the dead letter was not kept: {error}") from error
 
