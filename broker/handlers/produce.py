@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from broker.controller.topics import INTERNAL_TOPICS
 from broker.handlers.port import Api, Broker, Request
 from broker.log.partition import PartitionLog
@@ -14,50 +12,38 @@ from broker.protocol.produce import (
     decode_produce,
     encode_produce,
 )
-from broker.records.batch import Refusal, check_client_batch
+from broker.records.batch import TRANSACTIONAL, Refusal, check_client_batch
 
 OLDEST_WITH_MAGIC_2 = 3
-
-
-class _Written(NamedTuple):
-    result: PartitionResult
-    log: PartitionLog
 
 
 def handle(broker: Broker, request: Request) -> None:
     version = request.version
     produce = decode_produce(request.body, version)
     acks = produce.acks
+    refusal = None
     if version < OLDEST_WITH_MAGIC_2:
         refusal = Refusal(ErrorCode.unsupported_version, "Produce before version 3")
-        return _answer(request, acks, [_refused(data, refusal) for data in produce.partitions])
-    if acks not in (-1, 0, 1):
+    elif not -1 <= acks <= 1:
         refusal = Refusal(ErrorCode.invalid_required_acks, f"acks={acks}: -1, 0 or 1")
+    if refusal is not None:
         return _answer(request, acks, [_refused(data, refusal) for data in produce.partitions])
-    outcomes: list[PartitionResult | _Written] = []
     logs: list[PartitionLog] = []
-    for data in produce.partitions:
-        outcome = _append(broker, data)
-        outcomes.append(outcome)
-        if isinstance(outcome, _Written):
-            logs.append(outcome.log)
+    results = [_append(broker, data, logs) for data in produce.partitions]
     if acks == 0:
         broker.when_durable(logs, _nothing)
         return request.answer_nothing()
-    if not logs:
-        results = [outcome for outcome in outcomes if isinstance(outcome, PartitionResult)]
-        return _answer(request, acks, results)
-    broker.when_durable(logs, lambda: _answer(request, acks, _settled(outcomes)))
+    broker.when_durable(logs, lambda: _answer(request, acks, _settled(broker, logs, results)))
     return None
 
 
-def _append(broker: Broker, data: PartitionData) -> PartitionResult | _Written:
+def _append(broker: Broker, data: PartitionData, logs: list[PartitionLog]) -> PartitionResult:
+    """Append one partition's batch; `logs` gets the log that it went to."""
     topic, partition, records = data
     log = broker.log(topic, partition)
     if log is None:
-        return _refused(
-            data, Refusal(ErrorCode.unknown_topic_or_partition, f"no {topic}-{partition}")
-        )
+        missing = f"no partition {partition} of a topic {topic!r}"
+        return _refused(data, Refusal(ErrorCode.unknown_topic_or_partition, missing))
     if topic in INTERNAL_TOPICS:
         return _refused(data, Refusal(ErrorCode.invalid_topic_exception, "an internal topic"))
     if records is None:
@@ -65,41 +51,45 @@ def _append(broker: Broker, data: PartitionData) -> PartitionResult | _Written:
     header = check_client_batch(records, log.settings.max_message_bytes)
     if isinstance(header, Refusal):
         return _refused(data, header)
-    if header.attributes & 0x10:
+    if header.attributes & TRANSACTIONAL:
         error = broker.admissions.refusal(
             header.producer_id, header.producer_epoch, topic, partition
         )
         if error:
-            return _refused(
-                data,
-                Refusal(error, f"no open transaction of this producer holds {topic}-{partition}"),
-            )
+            missing = f"no open transaction of this producer holds {topic}-{partition}"
+            return _refused(data, Refusal(error, missing))
     outcome = log.append(records, header, broker.now_ms())
     if isinstance(outcome, Refusal):
         return _refused(data, outcome)
-    result = PartitionResult(
+    logs.append(log)
+    return PartitionResult(
         topic, partition, 0, outcome.base_offset, outcome.append_time, log.log_start
     )
-    return _Written(result, log)
 
 
-def _settled(outcomes: list[PartitionResult | _Written]) -> list[PartitionResult]:
+def _settled(
+    broker: Broker, logs: list[PartitionLog], results: list[PartitionResult]
+) -> list[PartitionResult]:
     """The results once the syncs are over: what could not be synced is not acknowledged."""
-    results: list[PartitionResult] = []
-    for outcome in outcomes:
-        if isinstance(outcome, PartitionResult):
-            results.append(outcome)
-        elif outcome.log.failed is None:
-            results.append(outcome.result)
-        else:
-            results.append(
-                outcome.result._replace(
-                    error=ErrorCode.kafka_storage_error,
-                    base_offset=-1,
-                    message=outcome.log.failed,
-                )
-            )
-    return results
+    for log in logs:
+        if log.failed is not None:
+            break
+    else:
+        return results
+    return [
+        _refused(
+            PartitionData(result.topic, result.partition, None),
+            Refusal(ErrorCode.kafka_storage_error, why),
+        )
+        if result.error == 0 and (why := _lost(broker, result))
+        else result
+        for result in results
+    ]
+
+
+def _lost(broker: Broker, result: PartitionResult) -> str | None:
+    log = broker.log(result.topic, result.partition)
+    return "the topic was deleted" if log is None else log.failed
 
 
 def _refused(data: PartitionData, refusal: Refusal) -> PartitionResult:

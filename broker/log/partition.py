@@ -18,6 +18,7 @@ from broker.log.sync import SyncJob, SyncResult
 from broker.protocol.errors import ErrorCode
 from broker.records.batch import (
     HEADER_SIZE,
+    LENGTH_PREFIX,
     MAX_INT32,
     BatchHeader,
     Refusal,
@@ -126,28 +127,24 @@ class PartitionLog:
                     pass
             except CorruptRecordsError as problem:
                 return Refusal(ErrorCode.invalid_record, str(problem))
-        append_time = -1
+        append_time, max_timestamp = -1, header.max_timestamp
         if settings.stamp_append_time:
-            append_time = now_ms
+            append_time = max_timestamp = now_ms
             patch_log_append_time(batch, header, now_ms)
-            header = header._replace(max_timestamp=now_ms)
         base = self.next_offset
-        patch_position(batch, base, LEADER_EPOCH)
-        header = header._replace(base_offset=base)
-        refusal = self._write(batch, header, now_ms)
+        refusal = self._write(batch, header, base, max_timestamp, now_ms)
         if refusal is not None:
             return refusal
         if header.producer_id >= 0:
-            self.producers.record(header, now_ms)
+            self.producers.record(header, base, now_ms)
         return Appended(base, self.next_offset, append_time)
 
     def append_own(self, batch: bytearray, now_ms: int) -> Appended | Refusal:
         """Append a batch that the broker built (no producer, not a marker)."""
         if self.failed is not None:
             return Refusal(ErrorCode.kafka_storage_error, self.failed)
-        base = self.next_offset
-        patch_position(batch, base, LEADER_EPOCH)
-        refusal = self._write(batch, read_header(batch), now_ms)
+        base, header = self.next_offset, read_header(batch)
+        refusal = self._write(batch, header, base, header.max_timestamp, now_ms)
         return refusal or Appended(base, self.next_offset, -1)
 
     def append_marker(
@@ -173,43 +170,48 @@ class PartitionLog:
             coordinator_epoch=coordinator_epoch,
             now_ms=now_ms,
         )
-        base = self.next_offset
-        patch_position(marker, base, LEADER_EPOCH)
-        header = read_header(marker)
-        refusal = self._write(marker, header, now_ms)
+        base, header = self.next_offset, read_header(marker)
+        refusal = self._write(marker, header, base, header.max_timestamp, now_ms)
         if refusal is not None:
             return refusal
         self.producers.record_marker(
-            header, now_ms, commit=commit, coordinator_epoch=coordinator_epoch
+            header, base, now_ms, commit=commit, coordinator_epoch=coordinator_epoch
         )
         return Appended(base, self.next_offset, -1)
 
     def _write(
-        self, batch: bytearray | memoryview, header: BatchHeader, now_ms: int
+        self,
+        batch: bytearray | memoryview,
+        header: BatchHeader,
+        base: int,
+        max_timestamp: int,
+        now_ms: int,
     ) -> Refusal | None:
-        size = header.length + 12
+        patch_position(batch, base, LEADER_EPOCH)
+        size = header.length + LENGTH_PREFIX
+        end = base + header.last_offset_delta + 1
         active = self.segments[-1]
         try:
-            if active.size and self._is_full(active, size, header, now_ms):
+            if active.size and self._is_full(active, active.size + size, end, now_ms):
                 active = self.roll(now_ms)
             active.file.append(batch)
         except OSError as problem:
             return Refusal(
                 ErrorCode.kafka_storage_error, f"{self.folder}: {problem.strerror or problem}"
             )
-        active.note(header, size)
-        self.next_offset = active.next_offset
+        active.note(base, end, max_timestamp, size)
+        self.next_offset = end
         self.dirty = True
         if not self._visible_when_synced:
-            self._show(active.next_offset, active, active.size, size)
+            self._show(end, active, active.size, size)
         return None
 
-    def _is_full(self, active: Segment, size: int, header: BatchHeader, now_ms: int) -> bool:
+    def _is_full(self, active: Segment, size: int, end: int, now_ms: int) -> bool:
         settings = self.settings
         return (
-            active.size + size > settings.segment_bytes
+            size > settings.segment_bytes
             or now_ms - active.opened_ms > settings.segment_ms
-            or header.next_offset - active.base_offset > MAX_INT32
+            or end - active.base_offset > MAX_INT32
         )
 
     def roll(self, now_ms: int) -> Segment:

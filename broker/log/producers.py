@@ -98,8 +98,8 @@ class ProducerTable:
             f"producer {header.producer_id} sent sequence {first}, {expected} is next",
         )
 
-    def record(self, header: BatchHeader, now_ms: int) -> None:
-        """Take note of an appended data batch (header with its final offsets)."""
+    def record(self, header: BatchHeader, base_offset: int, now_ms: int) -> None:
+        """Take note of a data batch that was appended at `base_offset`."""
         known = self.producers.get(header.producer_id)
         if known is None:
             known = self.producers[header.producer_id] = Producer(header.producer_epoch)
@@ -110,19 +110,25 @@ class ProducerTable:
             KnownBatch(
                 header.base_sequence,
                 header.last_sequence,
-                header.base_offset,
+                base_offset,
                 header.max_timestamp,
             )
         )
         known.last_seen_ms = now_ms
         if header.is_transactional and known.transaction_start is None:
-            known.transaction_start = header.base_offset
-            self._open[header.producer_id] = header.base_offset
+            known.transaction_start = base_offset
+            self._open[header.producer_id] = base_offset
 
     def record_marker(
-        self, header: BatchHeader, now_ms: int, *, commit: bool, coordinator_epoch: int
+        self,
+        header: BatchHeader,
+        base_offset: int,
+        now_ms: int,
+        *,
+        commit: bool,
+        coordinator_epoch: int,
     ) -> None:
-        """Take note of an appended control batch."""
+        """Take note of a control batch that was appended at `base_offset`."""
         known = self.producers.get(header.producer_id)
         if known is None:
             known = self.producers[header.producer_id] = Producer(header.producer_epoch)
@@ -136,9 +142,9 @@ class ProducerTable:
             return
         known.transaction_start = None
         del self._open[header.producer_id]
-        self._ending.append((first, header.base_offset))
+        self._ending.append((first, base_offset))
         if not commit:
-            self.aborted.append(AbortedTransaction(header.producer_id, first, header.base_offset))
+            self.aborted.append(AbortedTransaction(header.producer_id, first, base_offset))
 
     def last_stable_offset(self, high_watermark: int) -> int:
         """The first offset of the earliest transaction that is open, or whose marker is not yet

@@ -66,8 +66,8 @@ def _scan(segment: Segment) -> bool:
     for _, header in segment.scan(segment.size, segment.file.size, verify=True):
         if header.base_offset != expected:
             break
-        segment.note(header, header.size)
         expected = header.next_offset
+        segment.note(header.base_offset, expected, header.max_timestamp, header.size)
     torn = segment.file.size > segment.size
     if torn:
         segment.file.truncate(segment.size)
@@ -115,8 +115,10 @@ def _apply(
     table: ProducerTable, segment: Segment, position: int, header: BatchHeader, now_ms: int
 ) -> None:
     if not header.is_control:
-        table.record(header, now_ms)
+        table.record(header, header.base_offset, now_ms)
         return
     marker = segment.file.read(position, header.size)
     epoch = int.from_bytes(marker[-5:-1], "big", signed=True)
-    table.record_marker(header, now_ms, commit=marker_is_commit(marker), coordinator_epoch=epoch)
+    table.record_marker(
+        header, header.base_offset, now_ms, commit=marker_is_commit(marker), coordinator_epoch=epoch
+    )

@@ -75,16 +75,16 @@ class Segment:
         self.index = SparseIndex()
         self._unindexed = INDEX_INTERVAL
 
-    def note(self, header: BatchHeader, size: int) -> None:
+    def note(self, base_offset: int, next_offset: int, max_timestamp: int, size: int) -> None:
         """Take note of a batch that is now in the file, behind those noted before."""
         if self._unindexed >= INDEX_INTERVAL:
-            self.index.add(header.base_offset, self.size, self.max_timestamp)
+            self.index.add(base_offset, self.size, self.max_timestamp)
             self._unindexed = 0
         self._unindexed += size
         self.size += size
-        self.next_offset = header.base_offset + header.last_offset_delta + 1
-        if header.max_timestamp > self.max_timestamp:
-            self.max_timestamp = header.max_timestamp
+        self.next_offset = next_offset
+        if max_timestamp > self.max_timestamp:
+            self.max_timestamp = max_timestamp
 
     def scan(self, position: int, end: int, *, verify: bool) -> Iterator[tuple[int, BatchHeader]]:
         """(position, header) of each whole batch from `position` to `end`; stops at the first that

@@ -14,6 +14,10 @@ from broker.protocol.errors import MalformedRequestError
 _I16 = struct.Struct(">h")
 _I32 = struct.Struct(">i")
 _SETTINGS = struct.Struct(">hii")  # acks, timeout, topics
+_ONE_HEAD = struct.Struct(">hhiih")  # transactional id's length, settings, topic's length
+_ONE_TOPIC = struct.Struct(">ih")
+_ONE_PARTITION = struct.Struct(">iii")  # partitions, index, record bytes
+_ONE_RESULT = struct.Struct(">iihqqqihi")  # a result, and the rest of the answer (version 8)
 _RESULT = struct.Struct(">ihqqq")
 _RESULT_SIZES = (14, 14, 22, 22, 22, 30)
 """Bytes of a partition's result by version: append time since 2, log start since 5."""
@@ -55,6 +59,20 @@ def decode_produce(body: memoryview, version: int) -> ProduceRequest:
 
 
 def _decode(body: memoryview, version: int) -> ProduceRequest:
+    if version >= 3:
+        transaction, acks, timeout_ms, topics, length = _ONE_HEAD.unpack_from(body)
+        if transaction == -1 and topics == 1 and length >= 0:
+            at = _ONE_HEAD.size + length
+            count, index, size = _ONE_PARTITION.unpack_from(body, at)
+            records = body[at + _ONE_PARTITION.size :]
+            if count == 1 and len(records) == size:
+                topic = str(body[_ONE_HEAD.size : at], "utf-8")
+                only = PartitionData(topic, index, records)
+                return ProduceRequest(None, acks, timeout_ms, [only])
+    return _decode_any(body, version)
+
+
+def _decode_any(body: memoryview, version: int) -> ProduceRequest:
     at = 0
     transactional_id = None
     if version >= 3:
@@ -89,6 +107,14 @@ def _decode(body: memoryview, version: int) -> ProduceRequest:
 
 def encode_produce(version: int, results: list[PartitionResult]) -> bytes:
     """The response body of Produce v0-8; results of one topic must be neighbours."""
+    if version == 8 and len(results) == 1 and results[0].message is None:
+        topic, partition, error, base_offset, time, log_start, _ = results[0]
+        name = topic.encode()
+        return (
+            _ONE_TOPIC.pack(1, len(name))
+            + name
+            + _ONE_RESULT.pack(1, partition, error, base_offset, time, log_start, 0, -1, 0)
+        )
     out = bytearray()
     topics = 0
     count_at = 0

@@ -49,16 +49,14 @@ class Slot:
     def __init__(
         self, connection: Connection, api: Api, request_id: int, header: Header, flexible: bool
     ) -> None:
+        _, self.version, self._correlation_id, self.client_id, _ = header
         self._connection = connection
         self._api = api
-        self._correlation_id = header.correlation_id
         self._flexible = flexible
-        self._started = perf_counter()
+        self._started = connection.event_time
         self.id = request_id
-        self.version = header.version
-        self.client_id = header.client_id
         self.body: Any = None
-        self.reply: list[bytes | memoryview] | None = None
+        self.reply: Sequence[bytes | memoryview] | None = None
 
     @property
     def client_host(self) -> str:
@@ -71,31 +69,26 @@ class Slot:
     def answer_raw(self, pieces: Sequence[bytes | memoryview]) -> None:
         if self.reply is not None:
             return
-        size = sum(map(len, pieces))
-        if self._flexible:
-            head = _FLEXIBLE.pack(size + 5, self._correlation_id, 0)
-        else:
-            head = _PLAIN.pack(size + 4, self._correlation_id)
         if len(pieces) == 1:
-            self.reply = [head + pieces[0]]
+            whole = self._head(len(pieces[0])) + pieces[0]
+            size = len(whole)
+            self.reply = (whole,)
         else:
-            self.reply = [head, *pieces]
-        self._finish()
+            size = sum(map(len, pieces))
+            head = self._head(size)
+            size += len(head)
+            self.reply = (head, *pieces)
+        self._connection.ready(self, self._api.key, self._started, size)
+
+    def _head(self, size: int) -> bytes:
+        if self._flexible:
+            return _FLEXIBLE.pack(size + 5, self._correlation_id, 0)
+        return _PLAIN.pack(size + 4, self._correlation_id)
 
     def answer_nothing(self) -> None:
         if self.reply is None:
-            self.reply = []
-            self._finish()
-
-    def _finish(self) -> None:
-        connection = self._connection
-        metrics = connection.node.metrics.requests[self._api.name]
-        elapsed = perf_counter() - self._started
-        metrics.count += 1
-        metrics.seconds += elapsed
-        if elapsed > metrics.slowest_seconds:
-            metrics.slowest_seconds = elapsed
-        connection.ready(self)
+            self.reply = ()
+            self._connection.ready(self, self._api.key, self._started, 0)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -104,10 +97,12 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, node: Node) -> None:
         self.node = node
         self.client_host = ""
+        self.event_time = 0.0
+        """When the read event began that is being handled (perf_counter)."""
         self._transport: asyncio.Transport | None = None
         self._queue: deque[Slot] = deque()
         self._out: list[bytes | memoryview] = []
-        self._out_bytes = 0
+        self._unsent_bytes = 0  # of replies that are made, in order or not
         self._reading_event = False
         self._flush_scheduled = False
         self._rest = b""  # the first bytes of a frame whose length is not known yet
@@ -130,7 +125,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         for slot in self._queue:
-            slot.reply = []
+            slot.reply = ()
             self.node.forget_request(slot.id)
         self._queue.clear()
         self._out.clear()
@@ -159,6 +154,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.node.metrics.bytes_in += nbytes
+        self.event_time = perf_counter()
         self._reading_event = True
         if self._frame is not None:
             self._frame_filled += nbytes
@@ -255,15 +251,19 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- answers to bytes -----------------------------------------------------------------------
 
-    def ready(self, slot: Slot) -> None:
-        """A slot has its reply: move every reply at the head of the queue to the write buffer."""
-        queue = self._queue
+    def ready(self, slot: Slot, key: int, started: float, size: int) -> None:
+        """A slot has its reply of `size` bytes: move every reply at the head of the queue to what
+        is written next."""
+        metrics = self.node.metrics.requests[key]
+        metrics.count += 1
+        metrics.seconds += perf_counter() - started
+        self._unsent_bytes += size
+        queue, out = self._queue, self._out
         if not queue or queue[0] is not slot:
             return
-        while queue and queue[0].reply is not None:
-            for piece in queue.popleft().reply or ():
-                self._out.append(piece)
-                self._out_bytes += len(piece)
+        while queue and (reply := queue[0].reply) is not None:
+            out.extend(reply)
+            queue.popleft()
         if not self._reading_event and not self._flush_scheduled:
             self._flush_scheduled = True
             self.node.call_soon(self._flush_later)
@@ -277,9 +277,10 @@ class Connection(asyncio.BufferedProtocol):
         out = self._out
         if not out or self._transport is None:
             return
-        self.node.metrics.bytes_out += self._out_bytes
+        sent = sum(map(len, out))
+        self.node.metrics.bytes_out += sent
         self._out = []
-        self._out_bytes = 0
+        self._unsent_bytes -= sent
         if len(out) == 1:
             self._transport.write(out[0])
         else:
@@ -292,7 +293,7 @@ class Connection(asyncio.BufferedProtocol):
         return (
             self._write_paused
             or len(self._queue) >= config.max_pipelined_requests
-            or self._out_bytes >= config.max_pipelined_bytes
+            or self._unsent_bytes >= config.max_pipelined_bytes
         )
 
     def _apply_bounds(self) -> None:

@@ -34,7 +34,9 @@ def _answer(node: Node, head: bytes) -> bytes:
     if method != b"GET":
         return _response("405 Method Not Allowed", "text/plain", "only GET\n")
     if path == b"/metrics":
-        return _response("200 OK", "text/plain; version=0.0.4", node.metrics.render(node.gauges()))
+        names = {api.key: api.name for api in node.apis}
+        text = node.metrics.render(names, node.gauges())
+        return _response("200 OK", "text/plain; version=0.0.4", text)
     if path == b"/health":
         failed = [labels for name, labels, value in node.gauges() if name == "log_failed" and value]
         healthy = node.ready and not failed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -12,16 +12,16 @@ class RequestMetrics:
     count: int = 0
     errors: int = 0
     seconds: float = 0.0
-    slowest_seconds: float = 0.0
 
 
 @dataclass(slots=True)
 class Metrics:
     """Counters since start. Written on the event loop's thread only."""
 
-    requests: dict[str, RequestMetrics] = field(
-        default_factory=lambda: defaultdict[str, RequestMetrics](RequestMetrics)
+    requests: dict[int, RequestMetrics] = field(
+        default_factory=lambda: defaultdict[int, RequestMetrics](RequestMetrics)
     )
+    """By api key. `seconds`: from the arrival of the bytes to the answer."""
     bytes_in: int = 0
     bytes_out: int = 0
     connections: int = 0
@@ -31,7 +31,7 @@ class Metrics:
     sync_seconds: float = 0.0
     sync_failures: int = 0
 
-    def render(self, gauges: Iterable[tuple[str, str, float]]) -> str:
+    def render(self, api_names: Mapping[int, str], gauges: Iterable[tuple[str, str, float]]) -> str:
         """All counters and the given gauges (name, labels, value) in Prometheus' text format."""
         lines: list[str] = []
         simple = [
@@ -53,8 +53,8 @@ class Metrics:
         ):
             lines.append(f"# TYPE tidemill_broker_{name} counter")
             lines += [
-                f'tidemill_broker_{name}{{api="{api}"}} {getattr(metrics, part)}'
-                for api, metrics in sorted(self.requests.items())
+                f'tidemill_broker_{name}{{api="{api_names[key]}"}} {getattr(metrics, part)}'
+                for key, metrics in sorted(self.requests.items())
             ]
         previous = ""
         for name, labels, value in gauges:

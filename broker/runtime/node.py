@@ -149,7 +149,7 @@ class Node:
             raise
         except Exception:
             log.exception("%s version %d from %s", api.name, slot.version, slot.client_host)
-            self.metrics.requests[api.name].errors += 1
+            self.metrics.requests[api.key].errors += 1
             self._answer_failure(api, slot)
         if slot.reply is not None and not api.raw:
             self._requests.pop(slot.id, None)
