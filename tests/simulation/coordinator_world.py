@@ -139,7 +139,7 @@ class World:
         for marker in self.markers:
             chosen = [p for p in marker.partitions if self.random.random() < 0.5]
             self._mark(marker, chosen)
-        for connection in self.connections:
+        for connection in list(self.connections):
             connection.queue.clear()
             self._lose(connection)
         self.ghosts.clear()
@@ -186,7 +186,7 @@ class World:
         require(request_id in self.requests, "a request is answered once", request_id)
         event = self.requests.pop(request_id)
         self.checker.answered(event, fields)
-        for connection in self.connections:
+        for connection in list(self.connections):
             if connection.waits_for == request_id:
                 self._resume(connection, fields)
 

@@ -109,6 +109,8 @@ class Promises(Checker):
             leader = self.leader.setdefault(generation, self.who(member_id))
             require(leader == self.who(member_id), "at most one leader", generation, leader)
             everybody = [m["member_id"] for m in fields["members"]]
+            instances = {m["member_id"]: m["group_instance_id"] for m in fields["members"]}
+            self.instance.update((m, i) for m, i in instances.items() if i is not None)
             require(member_id in everybody, "the leader is a member", member_id)
 
     def _synced(self, event: SyncGroup, assignment: bytes) -> None:
