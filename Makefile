@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit clean
+.PHONY: up test install lint types contracts unit lock clean demo chaos bench simulate fuzz
 
 up: install
 	@$(BIN)/tidemill up
@@ -22,6 +22,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.8'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/tidemill warm
 	@touch $(STAMP)
 
 lint:
@@ -36,6 +37,14 @@ contracts:
 
 unit:
 	$(BIN)/python -m pytest -q
+
+# Longer work, with the same rigour, run by hand.
+simulate: install
+	TIDEMILL_SIMULATIONS=100000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_task_crashes.py
+	TIDEMILL_STORIES=10000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_topology_against_oracle.py
+
+fuzz: install
+	TIDEMILL_MUTATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_otlp_encoding.py
 
 lock:
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \
