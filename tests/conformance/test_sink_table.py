@@ -170,31 +170,30 @@ def test_kill_9_of_the_sink_at_any_moment_loses_and_doubles_nothing(world: World
 def test_kill_9_of_the_store_is_waited_out_told_once_and_loses_nothing(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    own = StoreProcess(tmp_path / "data").start()
-    world.store = own
-    world.config = replace(world.config, store=StoreAddress(port=own.port, timeout_s=20))
-    world.show_doubles()
+    with StoreProcess(tmp_path / "data") as own:
+        world.store = own
+        world.config = replace(world.config, store=StoreAddress(port=own.port, timeout_s=20))
+        world.show_doubles()
 
-    async def act() -> None:
-        async with sinking(world.config) as service, producing(world) as producer:
-            for number in range(60):
-                partition = number % PARTITIONS
-                value = world.message(200, partition=partition)
-                await producer.send_and_wait(world.config.topic, value, partition=partition)
-                if number in (20, 40):
-                    own.kill()
-                    await until(lambda: bool(service.status.away))
-                    await asyncio.to_thread(own.start)
-                    await until(lambda: not service.status.away)
-            await stored_all(world)
+        async def act() -> None:
+            async with sinking(world.config) as service, producing(world) as producer:
+                for number in range(60):
+                    partition = number % PARTITIONS
+                    value = world.message(200, partition=partition)
+                    await producer.send_and_wait(world.config.topic, value, partition=partition)
+                    if number in (20, 40):
+                        own.kill()
+                        await until(lambda: bool(service.status.away))
+                        await asyncio.to_thread(own.start)
+                        await until(lambda: not service.status.away)
+                await stored_all(world)
 
-    with caplog.at_level(logging.WARNING):
-        asyncio.run(act())
-    assert world.stored() == world.expected
-    said = [r.message for r in caplog.records if "waits and tries again" in r.message]
-    assert len(said) == 2
-    assert f"127.0.0.1:{own.port}" in said[0]
-    own.stop()
+        with caplog.at_level(logging.WARNING):
+            asyncio.run(act())
+        assert world.stored() == world.expected
+        said = [r.message for r in caplog.records if "waits and tries again" in r.message]
+        assert len(said) == 2
+        assert f"127.0.0.1:{own.port}" in said[0]
 
 
 def test_two_sinks_share_the_partitions_and_one_takes_over(world: World) -> None:
