@@ -1,0 +1,110 @@
+"""Checks of the running stack: who listens, who answers, what tasks say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from tidemill import probe
+from tidemill.diagnosis.finding import Finding, fail, ok, warn
+from tidemill.settings import Settings
+from tidemill.store_address import store_address
+from tidemill.wiring import DefinitionsError, load_plan
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A process of the stack: where it listens, and what answers 200 if it is well."""
+
+    name: str
+    host: str
+    port: int
+    health: str
+
+
+def places(settings: Settings) -> list[Place]:
+    """Every process of a deployment."""
+    broker = urlsplit(f"//{settings.bootstrap.split(',')[0]}")
+    host = broker.hostname or "127.0.0.1"
+    store = store_address(settings.store_url)
+    here = "http://127.0.0.1"
+    return [
+        Place("broker", host, broker.port or 9092, f"http://{host}:{settings.broker_metrics_port}/health"),
+        Place("store", store.host, store.port, f"{settings.store_url}/ping"),
+        Place("edge", "127.0.0.1", settings.edge_port, f"{here}:{settings.edge_port}/health"),
+        *(
+            Place(f"worker-{n}", "127.0.0.1", settings.worker_port + n,
+                  f"{here}:{settings.worker_port + n}/stats/tasks")
+            for n in range(settings.workers)
+        ),
+    ]  # fmt: skip
+
+
+async def findings(settings: Settings) -> AsyncIterator[Finding]:
+    """Definitions, then every process, then what the workers' tasks say."""
+    yield _definitions(settings)
+    found = places(settings)
+    listening = await asyncio.gather(*(probe.listens(p.host, p.port) for p in found))
+    if not any(listening):
+        ports = ", ".join(f"{place.name} {place.port}" for place in found)
+        yield ok("stack", f"not running, and its ports are free ({ports})")
+        return
+    for place, listens in zip(found, listening, strict=True):
+        yield await _process(place, listens, settings)
+    for number in range(settings.workers):
+        async for finding in _tasks(f"worker-{number}", settings.worker_port + number):
+            yield finding
+
+
+def _definitions(settings: Settings) -> Finding:
+    try:
+        plan = load_plan(settings)
+    except DefinitionsError as error:
+        first = str(error).splitlines()[0]
+        return fail("definitions", first, "all of it: tidemill registry check")
+    return ok("definitions", f"{len(plan.definitions)} without errors (plan {plan.hash[:8]})")
+
+
+async def _process(place: Place, listens: bool, settings: Settings) -> Finding:
+    at = f"{place.host}:{place.port}"
+    if not listens:
+        return fail(
+            place.name,
+            f"nothing listens on {at}, while other processes of the stack run",
+            f"see {settings.folder}/logs/{place.name}.log, or start it: tidemill up",
+        )
+    try:
+        await probe.get(place.health)
+    except probe.Unreachable as error:
+        return fail(
+            place.name,
+            f"something listens on {at}, and does not answer as ours: {error}",
+            "is it another program? Choose another port, or end that one",
+        )
+    return ok(place.name, f"answers on {at}")
+
+
+async def _tasks(name: str, port: int) -> AsyncIterator[Finding]:
+    try:
+        stats = await probe.get_json(f"http://127.0.0.1:{port}/stats/tasks")
+        sink = await probe.get_json(f"http://127.0.0.1:{port}/stats/sink")
+    except probe.Unreachable:
+        return
+    tasks = [(at, task) for found in stats.values() for at, task in found.items()]
+    broken = [f"{at}: {task['error']}" for at, task in tasks if task["error"]]
+    letters = sum(task["dead_letters"] for _, task in tasks)
+    if broken:
+        yield fail(f"{name} tasks", "; ".join(broken), "see its log; nothing acknowledged is lost")
+    elif letters:
+        yield warn(
+            f"{name} tasks",
+            f"{letters} records could not be processed",
+            "their bytes and the reason are in topic telemetry.dead-letter",
+        )
+    else:
+        lag = sum(task["lag"] for _, task in tasks)
+        yield ok(f"{name} tasks", f"{len(tasks)} tasks, {lag:,} records waiting")
+    if sink["away"]:
+        yield fail(f"{name} sink", sink["away"], "see the store's log; rollups wait on the log")
