@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -78,6 +79,12 @@ def parse(arguments: list[str] | None = None) -> BrokerConfig:
     )
 
 
+def _allow_many_files() -> None:
+    """Every segment is an open file: raise the soft limit to the hard one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 async def _serve(config: BrokerConfig) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -94,6 +101,7 @@ async def _serve(config: BrokerConfig) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run a broker until SIGTERM or SIGINT; the exit code."""
     config = parse(arguments)
+    _allow_many_files()
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,

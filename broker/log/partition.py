@@ -33,7 +33,7 @@ LEADER_EPOCH = 0
 START_NAME = "log-start"
 SNAPSHOT_SUFFIX = ".producers"
 KEPT_SNAPSHOTS = 2
-CHECKPOINT_BYTES = 16 << 20
+CHECKPOINT_BYTES = 64 << 20
 """Bytes appended between two checkpoints; what a start after a crash has to scan, at most."""
 
 

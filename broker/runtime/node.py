@@ -21,6 +21,7 @@ from broker.log.settings import UNLIMITED, LogSettings
 from broker.protocol.errors import ErrorCode, MalformedRequestError
 from broker.records.batch import Refusal
 from broker.runtime.buffers import BufferPool
+from broker.runtime.clock import Clock
 from broker.runtime.connection import Connection, Slot
 from broker.runtime.coordinators import Admissions, Runner
 from broker.runtime.data_folder import DataFolder, log_folder
@@ -28,6 +29,7 @@ from broker.runtime.flusher import Flusher
 from broker.runtime.metrics import Metrics
 
 log = logging.getLogger("broker.node")
+CLOCK_ALARM_MS = 5000
 CHECKPOINT_SECONDS = 1.0
 """Time for checkpoints at a stop; logs without one are scanned a little at the next start."""
 
@@ -64,7 +66,7 @@ class Node:
         self._request_ids = itertools.count(1)
         self._waiting: dict[PartitionLog, dict[int, Callable[[], bool]]] = {}
         self._wish_ids = itertools.count()
-        self._last_ms = 0
+        self._clock = Clock()
         self._flusher = Flusher(
             loop, config.fsync, config.fsync_interval_ms, self.metrics, self._wake_readers
         )
@@ -108,6 +110,9 @@ class Node:
 
     def retain_all(self) -> None:
         """Apply retention to every log; without fsync, sync them in the background."""
+        off = self._clock.follow()
+        if abs(off) > CLOCK_ALARM_MS:
+            log.warning("the wall clock jumped: %d ms ahead of the broker's, which follows", off)
         for logs in self._logs.values():
             for written in logs:
                 self.retain(written)
@@ -172,10 +177,7 @@ class Node:
     # --- what handlers and coordinators ask for -------------------------------------------------
 
     def now_ms(self) -> int:
-        now = time.time_ns() // 1_000_000
-        if now > self._last_ms:
-            self._last_ms = now
-        return self._last_ms
+        return self._clock.now_ms()
 
     def log(self, topic: str, partition: int) -> PartitionLog | None:
         logs = self._logs.get(topic)

@@ -321,3 +321,37 @@ def test_everything_is_there_after_a_restart(serve):
             assert len(ids | later) == 5
 
     scenario(work())
+
+
+def test_a_handler_that_fails_is_answered_with_an_error_and_the_connection_lives(serve, tmp_path):
+    async def work():
+        async with serve() as broker:
+            client = await broker.connect()
+            (tmp_path / "data" / "node.json.new").mkdir()
+            failed = await client.ask(22, 0, struct.pack(">hi", -1, 1))
+            assert failed.error_code == ErrorCode.unknown_server_error
+            (tmp_path / "data" / "node.json.new").rmdir()
+            assert (await client.ask(22, 0, struct.pack(">hi", -1, 1))).producer_id > 0
+            _, text = await broker.http("/metrics")
+            assert 'request_errors_total{api="InitProducerId"} 1' in text
+
+    scenario(work())
+
+
+def test_a_topic_table_that_cannot_be_written_leaves_everything_as_it_was(serve, tmp_path):
+    async def work():
+        async with serve() as broker:
+            client = await broker.connect()
+            assert await client.create_topic("t") == 0
+            (tmp_path / "data" / "topics.json.new").mkdir()
+            assert await client.create_topic("u") == ErrorCode.kafka_storage_error
+            deleted = await client.ask(20, 1, struct.pack(">ih1si", 1, 1, b"t", 1000))
+            assert deleted.responses[0].error_code == ErrorCode.kafka_storage_error
+            assert (await client.produce("t", b"a")).error_code == 0
+            (tmp_path / "data" / "topics.json.new").rmdir()
+            assert await client.create_topic("u") == 0
+        async with serve() as broker:
+            client = await broker.connect()
+            assert (await client.fetch("t", 0)).high_watermark == 1
+
+    scenario(work())
