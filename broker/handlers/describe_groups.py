@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from broker.groups.events import DescribeGroups
-from broker.handlers.port import Api, Broker, Request
+from broker.handlers.port import Api, Broker, Fields, Request
+from broker.protocol.errors import ErrorCode
 
 
 def handle(broker: Broker, request: Request) -> None:
@@ -11,4 +14,12 @@ def handle(broker: Broker, request: Request) -> None:
     broker.tell("groups", DescribeGroups(request.id, tuple(request.body.groups)))
 
 
-API = Api(key=15, name="DescribeGroups", min_version=0, max_version=5, handle=handle)
+def failure(body: Any) -> Fields:
+    """The answer if the broker fails: every group has an unknown error."""
+    error = ErrorCode.unknown_server_error
+    return {"groups": [{"group_id": group, "error_code": error} for group in body.groups]}
+
+
+API = Api(
+    key=15, name="DescribeGroups", min_version=0, max_version=5, handle=handle, failure=failure
+)

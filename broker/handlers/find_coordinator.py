@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from broker.handlers.port import Api, Broker, Fields, Request, field
 from broker.protocol.errors import ErrorCode
 
@@ -25,4 +27,16 @@ def handle(broker: Broker, request: Request) -> Fields:
     return {"coordinators": [{"key": key, **node} for key in body.coordinator_keys]}
 
 
-API = Api(key=10, name="FindCoordinator", min_version=0, max_version=4, handle=handle)
+def failure(body: Any) -> Fields:
+    """The answer if the broker fails, in both forms."""
+    error = ErrorCode.unknown_server_error
+    keys = field(body, "coordinator_keys", ())
+    return {
+        "error_code": error,
+        "coordinators": [{"key": key, "error_code": error} for key in keys],
+    }
+
+
+API = Api(
+    key=10, name="FindCoordinator", min_version=0, max_version=4, handle=handle, failure=failure
+)

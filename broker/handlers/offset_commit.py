@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from broker.groups.answers import committed
 from broker.groups.events import CommitOffsets, OffsetToCommit
-from broker.handlers.port import Api, Broker, Request, field
+from broker.handlers.port import Api, Broker, Fields, Request, field
+from broker.protocol.errors import ErrorCode
 from broker.protocol.messages import milliseconds
 
 
@@ -39,4 +41,10 @@ def handle(broker: Broker, request: Request) -> None:
     broker.tell("groups", event)
 
 
-API = Api(key=8, name="OffsetCommit", min_version=2, max_version=8, handle=handle)
+def failure(body: Any) -> Fields:
+    """The answer if the broker fails: every partition has an unknown error."""
+    offsets = offsets_of(body)
+    return committed(offsets, [ErrorCode.unknown_server_error] * len(offsets))
+
+
+API = Api(key=8, name="OffsetCommit", min_version=2, max_version=8, handle=handle, failure=failure)

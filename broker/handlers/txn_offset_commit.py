@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from broker.groups.events import CommitTransactionOffsets
-from broker.handlers.offset_commit import offsets_of
+from broker.handlers.offset_commit import failure, offsets_of
 from broker.handlers.port import Api, Broker, Request, field
 from broker.transactions.events import CommitOffsets
 
@@ -24,4 +24,6 @@ def handle(broker: Broker, request: Request) -> None:
     broker.tell("transactions", event)
 
 
-API = Api(key=28, name="TxnOffsetCommit", min_version=0, max_version=3, handle=handle)
+API = Api(
+    key=28, name="TxnOffsetCommit", min_version=0, max_version=3, handle=handle, failure=failure
+)
