@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -35,3 +36,16 @@ def settings_of(file: Path | None) -> Settings:
         return load(file)
     except SettingsError as error:
         raise CommandError(str(error), USAGE) from None
+
+
+def definition_files(paths: Sequence[Path]) -> tuple[str, ...]:
+    """The files and folders of definitions as settings hold them: absolute.
+
+    A folder without any definition is left out: it adds nothing. What does not exist is kept, so
+    that it is missed.
+    """
+    return tuple(
+        str(path.resolve())
+        for path in paths
+        if not path.is_dir() or any(path.rglob("*.yaml")) or any(path.rglob("*.yml"))
+    )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tidemill.commands.deployment import definition_files
 from tidemill.commands.errors import TIMED_OUT, CommandError
 from tidemill.settings import Settings, SettingsError, load, with_own_key
 from tidemill.topics import TopicsError, create_topics
@@ -57,7 +58,7 @@ def init(
                 data=str(data),
                 bootstrap=bootstrap,
                 store_url=store_url,
-                definitions=tuple(str(path.resolve()) for path in definitions),
+                definitions=definition_files(definitions),
                 raw_partitions=partitions,
                 shard_partitions=partitions,
                 replication=replication,

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tidemill import up as stack
+from tidemill.commands.deployment import definition_files
 from tidemill.commands.errors import USAGE, CommandError
 from tidemill.settings import Settings, SettingsError, with_own_key
 from tidemill.wiring import DefinitionsError, deploy
@@ -53,7 +54,7 @@ def up(
     given = tuple(definitions) or ((OWN_DEFINITIONS,) if OWN_DEFINITIONS.is_dir() else ())
     wanted = Settings(
         data=str(data),
-        definitions=tuple(str(path.resolve()) for path in given),
+        definitions=definition_files(given),
         bootstrap=f"127.0.0.1:{broker_port}",
         broker_port=broker_port,
         broker_metrics_port=broker_metrics_port,
