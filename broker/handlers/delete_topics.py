@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from broker.groups.events import TopicsDeleted
 from broker.handlers.port import Api, Broker, Fields, Request, field
 from broker.protocol.errors import ErrorCode
 
@@ -30,6 +31,8 @@ def _delete(broker: Broker, name: str | None, topic_id: UUID | None) -> Fields:
         return _answer(found.name, found.id, ErrorCode.invalid_topic_exception)
     topic = found
     refusal = broker.change_topics(lambda: catalog.delete(topic.name))
+    if refusal is None:
+        broker.tell("groups", TopicsDeleted(frozenset({topic.name})))
     return _answer(topic.name, topic.id, 0 if refusal is None else refusal.error)
 
 
