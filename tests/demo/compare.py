@@ -154,21 +154,34 @@ def csv_differences(partitions: list[log.Partition], folder: Path) -> tuple[int,
 
 
 def wait_until_sealed(bootstrap: str, moment: int, timeout: float) -> None:
-    """Until every live partition's watermark has reached `moment` and every history has ended."""
+    """Until every live partition's watermark has reached `moment` and every history has ended.
+
+    All data is older than `moment`: what takes time past it are idle marks, and end markers.
+    """
     until = time.monotonic() + timeout
     while True:
         topics = kafka_log.input_topics(bootstrap)
-        partitions = log.read(kafka_log.read(bootstrap, topics, timeout))
+        found = kafka_log.read(bootstrap, topics, timeout)
         behind = [
-            f"{p.topic}/{p.number}"
-            for p in partitions
-            if p.before(len(p.watermark)) < (moment if p.live else math.inf)
+            f"{topic}/{partition}"
+            for (topic, partition), records in found.items()
+            if _marked(records, topic == log.LIVE) < (moment if topic == log.LIVE else math.inf)
         ]
         if not behind:
             return
         if time.monotonic() > until:
             raise TimeoutError(f"time has not passed {moment} in {', '.join(behind)}")
-        time.sleep(3.0)
+        time.sleep(2.0)
+
+
+def _marked(records: list[log.Record], live: bool) -> float:
+    """How far control records alone have moved a partition's time."""
+    marks = [
+        log.control_time(record.headers["control"], record.value, live)
+        for record in records
+        if "control" in record.headers
+    ]
+    return max(marks, default=-math.inf)
 
 
 def summary(partitions: list[log.Partition]) -> str:

@@ -15,12 +15,16 @@ from oracle.definitions import SECOND, duration
 from oracle.log import DELTA, Record, attributes, render
 from oracle.oracle import Key
 
-COUNTERS = {("increase", "sum"), ("sum", "sum"), ("count", "sum")}
+COUNTERS = {("increase", "sum"), ("count", "sum")}  # published as delta sums that never fall
+DELTAS = {("sum", "sum")}  # published as delta sums; what is summed may be negative
 
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """One data point of the final topic; `kind` is gauge, counter or another shape's name."""
+    """One data point of the final topic; `kind` is gauge, counter, delta or another shape's name.
+
+    A counter is a monotonic delta sum, a delta one that may fall.
+    """
 
     value: float
     kind: str
@@ -60,7 +64,9 @@ def _add_metric(
 ) -> None:
     shape = metric.WhichOneof("data")
     body = getattr(metric, shape)
-    counter = shape == "sum" and body.is_monotonic and body.aggregation_temporality == DELTA
+    kind = shape
+    if shape == "sum" and body.aggregation_temporality == DELTA:
+        kind = "counter" if body.is_monotonic else "delta"
     if metric.name != scope["tidemill.definition"]:
         raise ValueError(f"{place}: metric {metric.name} is not its scope's definition")
     size = duration(scope["tidemill.interval"])
@@ -70,7 +76,7 @@ def _add_metric(
         value = getattr(point, point.WhichOneof("value"))
         start = point.start_time_unix_nano
         version = scope["tidemill.version"]
-        final = Final(float(value), "counter" if counter else shape, version, start, place)
+        final = Final(float(value), kind, version, start, place)
         found.setdefault(key, []).append(final)
 
 

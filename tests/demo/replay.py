@@ -139,14 +139,24 @@ def summarize(answers: Sequence[Answer], end: int) -> dict[str, object]:
 
 
 def replay(
-    address: str, out: Path, *, seed: int, seconds: float, token: str | None = None
+    address: str,
+    out: Path,
+    *,
+    seed: int,
+    seconds: float,
+    token: str | None = None,
+    first: int | None = None,
 ) -> dict[str, object]:
-    """Generate, send, and write down what was acknowledged; returns the summary."""
+    """Generate, send, and write down what was acknowledged; returns the summary.
+
+    first: how many of the recording's requests are used; all, if not told.
+    """
     out.mkdir(parents=True, exist_ok=True)
     now = time.time_ns()
     end = next_end(seconds, now)
     lasts = (end - now) / SECOND
-    schedule = deliveries(list(read_framed(RECORDING)), seed=seed, seconds=lasts, end=end)
+    recording = list(read_framed(RECORDING))[:first]
+    schedule = deliveries(recording, seed=seed, seconds=lasts, end=end)
     answers = send(address, schedule, token=token)
     write_framed(
         out / "acknowledged.otlp.zst", [a.delivery.body for a in answers if a.acknowledged]

@@ -1,65 +1,82 @@
-"""The demo against a running stack: history, a bad day of three hosts, and the comparison.
+"""The finite proof: a stack of its own, real data, and every rollup compared to the bit.
 
-    python tests/demo/run.py --history "tidemill load ../shared/data/nab" --csv ../shared/data/nab
+    python tests/demo/run.py
 
-Loads history with the given command while the replay runs, waits until every window of it is
-sealed, recomputes every rollup and compares to the bit. Exit codes as of compare.py.
+Starts the real processes on free ports in a folder that is removed afterwards, loads the
+CloudWatch files as history, replays a bad day of three hosts over OTLP, waits until all is sealed,
+recomputes every rollup by the oracle and compares. Exit codes as of compare.py, 0: all equal.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
-import subprocess
+import asyncio
+import contextlib
+import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from demo.compare import Where, report, wait_until_sealed
-from demo.replay import replay
-from oracle.definitions import load
+from demo.proof import Inputs, prove
+from demo.stack import StackError, running, settings
 from rich.console import Console
 
-ROOT = Path(__file__).resolve().parents[2]
+IDLE_AFTER_MS = 5_000
+"""A host is silent for ten events here while its process restarts; a partition is idle after more
+than that, else the first pause of a busy machine would make everything after it late."""
+
+
+async def demo(folder: Path, inputs: Inputs, console: Console) -> int:
+    """Start the stack, prove, end the stack."""
+    chosen = settings(folder, workers=1, idle_after_ms=IDLE_AFTER_MS)
+    console.print(f"starting broker, store, edge and worker in {folder}")
+    async with running(chosen, console.print) as stack:
+        return await prove(stack, inputs, console)
+
+
+@contextlib.contextmanager
+def folder_for(kept: Path | None):
+    """The folder given, or one that is removed afterwards."""
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+        yield kept
+        return
+    with tempfile.TemporaryDirectory(prefix="tidemill-demo-") as name:
+        yield Path(name)
+
+
+async def interruptible(work) -> int:
+    """Run it; SIGINT and SIGTERM end it in order, with the processes it has started."""
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
 
 
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--edge", default="127.0.0.1:4318")
-    parser.add_argument("--bootstrap", default="127.0.0.1:9092")
-    parser.add_argument("--clickhouse", default="127.0.0.1:8123")
-    parser.add_argument(
-        "--definitions", type=Path, default=ROOT / "metric_registry" / "definitions"
-    )
-    parser.add_argument("--history", help="command that loads the history; it must end by itself")
-    parser.add_argument("--csv", type=Path, help="the files it loads")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--timeout", type=float, default=90)
-    parser.add_argument("--out", type=Path, default=ROOT / ".tidemill" / "demo")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="the replay takes at least so long"
+    )
+    parser.add_argument("--keep", type=Path, help="keep data and logs in this folder")
     given = parser.parse_args()
     console = Console(width=120)
-    host, _, port = given.clickhouse.rpartition(":")
-    where = Where(given.bootstrap, (host, int(port)), given.definitions, timeout=given.timeout)
-
     started = time.monotonic()
-    history = subprocess.Popen(shlex.split(given.history)) if given.history else None
-    console.print(f"replaying ten minutes of three hosts, seed {given.seed}")
-    sent = replay(given.edge, given.out, seed=given.seed, seconds=given.seconds)
-    console.print(f"{sent['deliveries']} requests: {sent['by_story']}", highlight=False)
-    if history is not None and history.wait(timeout=given.timeout) != 0:
-        console.print(f"[red]the history was not loaded: {given.history}[/red]")
-        return 1
-    if sent["unanswered"]:
-        console.print(f"[red]{sent['unanswered']} requests were never answered[/red]")
-        return 1
-    console.print("waiting until every window of the replay is sealed")
-    grace = max(definition.grace for definition in load(given.definitions))
-    wait_until_sealed(given.bootstrap, int(str(sent["sealed_through"])) + grace, given.timeout)
-    code = report(where, given.out / "acknowledged.otlp.zst", given.csv, console)
+    try:
+        with folder_for(given.keep) as folder:
+            inputs = Inputs(seed=given.seed, seconds=given.seconds)
+            code = asyncio.run(interruptible(demo(folder, inputs, console)))
+    except (StackError, TimeoutError) as error:
+        console.print(f"[red]{error}[/red]")
+        return 5
+    except asyncio.CancelledError:
+        console.print("interrupted")
+        return 130
     console.print(f"the demo took {time.monotonic() - started:.0f} s")
     return code
 

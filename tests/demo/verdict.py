@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from demo.published import COUNTERS, Final, Row
+from demo.published import COUNTERS, DELTAS, Final, Row
 from oracle.arithmetic import bits
 from oracle.definitions import SECOND, Definition
 from oracle.oracle import Cell, Key, Result
@@ -119,8 +119,8 @@ def _judge_final(
 
 
 def _kind(definition: Definition) -> str:
-    counts = (definition.over_time, definition.over_space) in COUNTERS
-    return "counter" if counts else "gauge"
+    how = definition.over_time, definition.over_space
+    return "counter" if how in COUNTERS else "delta" if how in DELTAS else "gauge"
 
 
 def _judge_row(verdict: Verdict, key: Key, before: Result, after: Result, rows: list[Row]) -> None:

@@ -100,7 +100,7 @@ def _read_partition(
         partition.offsets.append(record.offset)
         control = record.headers.get("control")
         if control is not None:
-            time = max(time, _control_time(control, record.value, partition.live))
+            time = max(time, control_time(control, record.value, partition.live))
         else:
             points = _points(partition, index, record, first_seen)
             partition.points.extend(points)
@@ -113,9 +113,9 @@ def _read_partition(
     return partition
 
 
-def _control_time(control: bytes, body: bytes, live: bool) -> float:
+def control_time(control: bytes, body: bytes, live: bool) -> float:
     """Idle marks move live partitions, markers move history partitions; `end` ends the domain."""
-    if (control == b"idle") != live:
+    if control != (b"idle" if live else b"marker"):
         return -math.inf
     mark = json.loads(body)
     return math.inf if mark.get("end") else mark["time"]
