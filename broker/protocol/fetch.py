@@ -6,6 +6,8 @@ Records travel as the bytes the log returned: the response is a list of pieces, 
 from __future__ import annotations
 
 import struct
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from broker.protocol.errors import MalformedRequestError
@@ -98,10 +100,14 @@ def _partition(version: int, topic: str, body: memoryview, at: int) -> tuple[Fet
     return FetchPartition(topic, index, -1, offset, limit), at + _PARTITION_4.size
 
 
+_topic_of = attrgetter("topic")
+
+
 def encode_fetch(
     version: int, results: list[FetchResult], error: int = 0
 ) -> list[bytes | memoryview]:
-    """The response body in pieces; results of one topic must be neighbours.
+    """The response body in pieces, in the order of the results: a topic stands before each run of
+    its partitions, for librdkafka asks for the same topic again after others.
 
     No fetch sessions are kept: the session id is 0, so each request names all its partitions.
     """
@@ -109,16 +115,16 @@ def encode_fetch(
     head = bytearray(4)  # throttle time
     if version >= 7:
         head += struct.pack(">hi", error, 0)
-    counts: dict[str, int] = {}
+    runs = [(topic, sum(1 for _ in run)) for topic, run in groupby(results, _topic_of)]
+    head += _I32.pack(len(runs))
+    upcoming = iter(runs)
+    left = 0
     for result in results:
-        counts[result.topic] = counts.get(result.topic, 0) + 1
-    head += _I32.pack(len(counts))
-    previous: str | None = None
-    for result in results:
-        if result.topic != previous:
-            previous = result.topic
-            name = previous.encode()
-            head += _I16.pack(len(name)) + name + _I32.pack(counts[previous])
+        if left == 0:
+            topic, left = next(upcoming)
+            name = topic.encode()
+            head += _I16.pack(len(name)) + name + _I32.pack(left)
+        left -= 1
         head += _RESULT.pack(
             result.partition, result.error, result.high_watermark, result.last_stable_offset
         )

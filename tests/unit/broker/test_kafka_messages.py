@@ -147,6 +147,22 @@ def test_fetch_responses_are_written_as_kafka_reads_them(version: int):
     assert bytes(message.responses[1].partitions[0].records) == b"more"
 
 
+@pytest.mark.parametrize("version", range(4, 12))
+def test_a_topic_asked_for_again_after_others_is_answered_again(version: int):
+    """librdkafka names a topic anew whenever the topic before was another."""
+    asked = [("a", 0), ("b", 0), ("b", 1), ("a", 1), ("c", 0), ("a", 2)]
+    results = [FetchResult(topic, n, 0, 9, 9, 0, None, b"x" * n) for topic, n in asked]
+    data = b"".join(encode_fetch(version, results))
+    message, size = entity_reader(load_response_schema(1, version))(data, 0)
+    assert size == len(data)
+    found = [
+        (topic.topic, part.partition_index, bytes(part.records))
+        for topic in message.responses
+        for part in topic.partitions
+    ]
+    assert found == [(topic, n, b"x" * n) for topic, n in asked]
+
+
 def test_every_truncation_of_a_hot_request_is_malformed():
     produce = struct.pack(">hhii", -1, -1, 1, 1) + b"\0\1t" + struct.pack(">iii", 1, 0, 3) + b"abc"
     assert len(decode_produce(memoryview(produce), 8).partitions) == 1
