@@ -161,6 +161,25 @@ class Aggregation:
     def _mark_late(self, points: PointColumns, received: int) -> None:
         if not self.pending:
             self.pending_since = received
+        slots: list[int] = points.slots.tolist()
+        self.pending.extend(zip(slots, points.times.tolist(), strict=True))
+        cumulative = (points.metas & IS_CUMULATIVE) != 0
+        if not cumulative.all():
+            self._add_to_open_windows(points.where(~cumulative))
+        if cumulative.any():
+            self._mark_open_windows(points.where(cumulative))
+
+    def _add_to_open_windows(self, points: PointColumns) -> None:
+        """Points that stand for themselves join the rows of coarser windows that are open still."""
+        frontier = self.panes.frontier
+        for level, finer in self.panes.fed_by.items():
+            ends = window_end(points.times, level)
+            missed = (ends > frontier) & (window_end(points.times, finer) <= frontier)
+            for end in np.unique(ends[missed]).tolist():
+                self.panes.add_late(level, end, points.where(missed & (ends == end)))
+
+    def _mark_open_windows(self, points: PointColumns) -> None:
+        """A sample of a cumulative stream changes its window and that of the sample after it."""
         frontier = self.panes.frontier
         for slot, time, start, raw, meta in zip(
             points.slots.tolist(),
@@ -170,11 +189,8 @@ class Aggregation:
             points.metas.tolist(),
             strict=True,
         ):
-            self.pending.append((slot, time))
-            newest = time
-            if meta & IS_CUMULATIVE:
-                newest = max(time, min(int(self.panes.bases[slot, BASE_TIME]), time + self.gap))
-                self._move_base(slot, time, start, raw, meta)
+            newest = max(time, min(int(self.panes.bases[slot, BASE_TIME]), time + self.gap))
+            self._move_base(slot, time, start, raw, meta)
             for level in self.panes.levels[1:]:
                 end = window_end(time, level)
                 while end <= window_end(newest, level):
@@ -209,7 +225,7 @@ class Aggregation:
         slots = np.zeros(self.cells.streams, np.bool_)
         for members in due.values():
             slots[list(members)] = True
-        return self._range_of(True, due, slots, [], last)
+        return self._range_of(True, due, slots, [], last, EARLIEST, self.gap)
 
     def seal(self, frontier: int, redone: Recomputation | None) -> list[tuple[Window, GroupRows]]:
         """Seal up to `frontier`; returns each sealed window's groups."""
@@ -258,8 +274,9 @@ class Aggregation:
                     windows.setdefault(window, set()).add(slot)
         if not windows:
             return None
-        slots = self.cells.streams_of(self.cells.cells_of({slot for slot, _ in late}))
-        return self._range_of(False, windows, slots, late, last, until)
+        cells = self.cells.cells_of({slot for slot, _ in late})
+        back = self.gap if self.cells.increases(cells) else 0
+        return self._range_of(False, windows, self.cells.streams_of(cells), late, last, until, back)
 
     def _range_of(
         self,
@@ -268,9 +285,10 @@ class Aggregation:
         slots: npt.NDArray[np.bool_],
         late: list[tuple[int, int]],
         last: int,
-        until: int = EARLIEST,
+        until: int,
+        back: int,
     ) -> Recomputation:
-        after = min(end - level for level, end in windows) - self.gap
+        after = min(end - level for level, end in windows) - back
         until = max(until, max(end for _, end in windows))
         if late:  # a successor's window reaches further
             until = max(until, max(window_end(until, level) for level, _ in windows))
@@ -393,6 +411,10 @@ class Aggregation:
         oldest = EARLIEST if watermark == EARLIEST else watermark - self.key.corrections
         waiting = [window_end(time, self.key.pane) for _, time in self.pending]
         return min([oldest, *waiting])
+
+    def first_offset(self, last: int) -> int:
+        """No record before this one can be asked for again; `last` is the newest."""
+        return min((pane.first for pane in self.index.values()), default=last)
 
     def first_open_offset(self) -> int | None:
         """The first record that holds a point of an open pane."""

@@ -108,6 +108,12 @@ class Cells:
             found.update(entries[first[slot] : first[slot + 1]].tolist())
         return found
 
+    def increases(self, cells: set[int]) -> bool:
+        """Whether any of these cells counts increases, for which samples further back matter."""
+        _, entries, kinds = self.arrays()
+        inside = np.isin(entries, np.fromiter(cells, np.int32, len(cells)))
+        return bool((kinds[inside] == layout.TIME_INCREASE).any())
+
     def streams_of(self, cells: set[int]) -> npt.NDArray[np.bool_]:
         """For each slot, whether it belongs to any of these cells."""
         first, entries, _ = self.arrays()
@@ -160,6 +166,7 @@ class Cells:
             spills[cell] = spills.get(cell, 0) + spill_of(bits)
         elif flags:
             bits = int(np.array([layout.special_sum(flags)]).view(np.int64)[0])
+            flags = layout.special_flag(bits)
         else:
             count = int(values[layout.POINTS]) if kind == layout.TIME_AVG else 1
             number = exact_mean(low, mid, high, spilled, count)

@@ -13,6 +13,7 @@ from streams.event_time.windows import SECOND
 
 REMEMBERED = 600 * SECOND
 _BUCKET = 60 * SECOND
+_SPAN = 65_536  # offsets
 _ENTRY = struct.Struct(">16sqq")
 
 
@@ -73,3 +74,40 @@ class Digests:
         self._buckets[bucket] = entries
         self._bucket_of.update(dict.fromkeys(entries, bucket))
         self._newest = max([self._newest, *(when for _, when in entries.values())])
+
+
+class Repeats:
+    """The offsets of records that were found to be repeats, for when the log is read again."""
+
+    def __init__(self) -> None:
+        self._spans: dict[int, set[int]] = {}
+        self._changed: set[int] = set()
+
+    def __contains__(self, offset: int) -> bool:
+        return offset in self._spans.get(offset // _SPAN, ())
+
+    def add(self, offset: int) -> None:
+        """The record at this offset is a repeat."""
+        self._spans.setdefault(offset // _SPAN, set()).add(offset)
+        self._changed.add(offset // _SPAN)
+
+    def forget(self, before: int) -> None:
+        """Nobody will read records before this offset again."""
+        for span in [span for span in self._spans if span < before // _SPAN]:
+            del self._spans[span]
+            self._changed.add(span)
+
+    def changed_blocks(self) -> Iterator[tuple[int, bytes | None]]:
+        """(span, offsets) of the spans that changed since the last call; None: dropped."""
+        for span in sorted(self._changed):
+            offsets = self._spans.get(span)
+            if offsets is None:
+                yield span, None
+            else:
+                yield span, b"".join(offset.to_bytes(8, "big") for offset in sorted(offsets))
+        self._changed.clear()
+
+    def restore(self, span: int, block: bytes) -> None:
+        """Load one span."""
+        cuts = range(0, len(block), 8)
+        self._spans[span] = {int.from_bytes(block[at : at + 8], "big") for at in cuts}

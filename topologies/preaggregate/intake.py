@@ -18,7 +18,7 @@ from streams.task.processor import InputRecord
 from topologies.encodings import points as encoded
 from topologies.encodings.otlp import Scanner
 from topologies.identity.series import SeriesTable
-from topologies.preaggregate.digests import Digests
+from topologies.preaggregate.digests import Digests, Repeats
 from topologies.preaggregate.panes import PointColumns
 
 AHEAD = 120 * SECOND
@@ -122,21 +122,21 @@ class Intake:
         self._scanner = Scanner(key)
         self.series = SeriesTable()
         self.digests = Digests()
+        self.repeats = Repeats()
 
-    def read(self, records: Sequence[InputRecord], digests: Digests | None = None) -> Batch:
+    def read(self, records: Sequence[InputRecord], again: bool = False) -> Batch:
         """Decode the records; streams seen for the first time join `series`.
 
-        digests: what repeats are recognised by, where it is not the partition's own memory.
+        again: The records were read before, and which of them are repeats is remembered.
         """
         n = len(records)
-        known = self.digests if digests is None else digests
         batch = Batch(
             n, [0] * n, [EARLIEST] * n, [False] * n, PointColumns.join([]), np.zeros(0, np.int64)
         )
         messages: list[_Message] = []
         for index, record in enumerate(records):
             try:
-                message = self._message(batch, index, record, known)
+                message = self._message(batch, index, record, again)
             except _Unusable as unusable:
                 batch.refused.append(Refused(index, unusable.code, unusable.reason))
                 continue
@@ -147,7 +147,7 @@ class Intake:
         return batch
 
     def _message(
-        self, batch: Batch, index: int, record: InputRecord, known: Digests
+        self, batch: Batch, index: int, record: InputRecord, again: bool
     ) -> _Message | None:
         headers = dict(record.headers)
         control = headers.get("control")
@@ -158,8 +158,16 @@ class Intake:
         encoding = headers.get("encoding", b"")
         if encoding != b"otlp":
             raise _Unusable("unknown-encoding", f"encoding {encoding!r}, which no decoder reads")
-        digest = headers.get("digest")
-        if digest is not None and known.is_repeat(digest, record.offset, batch.received[index]):
+        if again:
+            repeat = record.offset in self.repeats
+        else:
+            digest = headers.get("digest")
+            repeat = digest is not None and self.digests.is_repeat(
+                digest, record.offset, batch.received[index]
+            )
+            if repeat:
+                self.repeats.add(record.offset)
+        if repeat:
             batch.repeats.append(index)
             return None
         try:

@@ -182,20 +182,19 @@ class Panes:
         self.open_panes: dict[int, list[PointColumns]] = {}
         self.open_rows: dict[tuple[int, int], StreamRows] = {}
         self.changed_rows: set[tuple[int, int]] = set()
-        self._feeds = self._finer_to_coarser()
+        self.fed_by = self._coarsest_divisors()
 
-    def _finer_to_coarser(self) -> dict[int, list[int]]:
-        """Which coarser levels each level feeds: each coarser one from its coarsest divisor."""
-        feeds: dict[int, list[int]] = {level: [] for level in self.levels}
-        for level in self.levels[1:]:
-            finer = max(other for other in self.levels if other < level and level % other == 0)
-            feeds[finer].append(level)
-        return feeds
+    def _coarsest_divisors(self) -> dict[int, int]:
+        """By coarser level, the level whose rows it is merged from."""
+        return {
+            level: max(other for other in self.levels if other < level and level % other == 0)
+            for level in self.levels[1:]
+        }
 
     def change_levels(self, levels: tuple[int, ...]) -> None:
         """From now on these window sizes; open windows of others are dropped."""
         self.levels = levels
-        self._feeds = self._finer_to_coarser()
+        self.fed_by = self._coarsest_divisors()
         for window in [window for window in self.open_rows if window[0] not in levels]:
             del self.open_rows[window]
             self.changed_rows.add(window)
@@ -259,10 +258,20 @@ class Panes:
         return sealed
 
     def _feed(self, level: int, end: int, rows: StreamRows) -> None:
-        for coarser in self._feeds[level]:
-            window = (coarser, window_end(end, coarser))
-            self.open_rows[window] = self.open_rows.get(window, StreamRows()).merged(rows)
-            self.changed_rows.add(window)
+        for coarser, finer in self.fed_by.items():
+            if finer == level:
+                self._merge(coarser, window_end(end, coarser), rows)
+
+    def add_late(self, level: int, end: int, points: PointColumns) -> None:
+        """Late points that stand for themselves join an open window of a coarser level."""
+        start = end - level
+        rows = fold(points, start, end, self.key.pane, self.gap, self.bases, self.resets)
+        self._merge(level, end, rows)
+
+    def _merge(self, level: int, end: int, rows: StreamRows) -> None:
+        window = (level, end)
+        self.open_rows[window] = self.open_rows.get(window, StreamRows()).merged(rows)
+        self.changed_rows.add(window)
 
     def stats(self) -> dict[str, Any]:
         """Open panes and windows, for people."""

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,6 @@ from topologies.partials import PartialRows, split, to_table
 from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Publishes, Recomputation
 from topologies.preaggregate.cells import OVER_TIME, Membership
-from topologies.preaggregate.digests import Digests
 from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
 from topologies.preaggregate.panes import PaneKey, PointColumns
 
@@ -79,7 +78,6 @@ class _Job:
     frontier: int
     offset: int
     idle: bool
-    digests: Digests = field(default_factory=Digests)
     watermark: int = EARLIEST
 
 
@@ -144,7 +142,7 @@ class PreaggregateProcessor:
         """Put the points of panes that were open at the snapshot back where they were."""
         for cut in range(0, len(records), BATCH):
             part = records[cut : cut + BATCH]
-            batch = self._intake.read(part)
+            batch = self._intake.read(part, again=True)
             for aggregation in self.aggregations:
                 wanted = aggregation.cells.wanted()[batch.points.slots]
                 mask = wanted & ~aggregation.panes.late(batch.points)
@@ -274,6 +272,7 @@ class PreaggregateProcessor:
         found = aggregation.seal(frontier, redone)
         aggregation.forget(self.watermark)
         self._intake.digests.forget()
+        self._intake.repeats.forget(min(a.first_offset(offset) for a in self.aggregations))
         queued = [job.redone for job in self._jobs if job.aggregation is aggregation]
         ends = [end for redone in queued for _, end in redone.windows]
         meta = {
@@ -304,7 +303,7 @@ class PreaggregateProcessor:
         job = self._jobs[0]
         for cut in range(0, len(records), BATCH):
             part = records[cut : cut + BATCH]
-            batch = self._intake.read(part, job.digests)
+            batch = self._intake.read(part, again=True)
             after = list(itertools.accumulate(batch.moves_to, max, initial=job.watermark))
             job.watermark = after[-1]
             marks = np.array(after[:-1], np.int64)[batch.record]

@@ -75,6 +75,8 @@ class Blocks:
         self._saved_streams = len(intake.series)
         for minute, block in intake.digests.changed_blocks():
             blocks[f"digests/{minute}".encode()] = block
+        for span, block in intake.repeats.changed_blocks():
+            blocks[f"repeats/{span}".encode()] = block
         stored: dict[str, Any] = {}
         for aggregation in aggregations:
             name = aggregation.key.text()
@@ -137,6 +139,8 @@ class Blocks:
                 series.append((rest, value))
             elif kind == b"digests":
                 intake.digests.restore(int(rest), value)
+            elif kind == b"repeats":
+                intake.repeats.restore(int(rest), value)
             elif kind in (b"bases", b"rows", b"index", b"joined"):
                 text, _, number = rest.decode().rpartition("|" if kind == b"rows" else "/")
                 if text in by_name:  # not of a pane key that went with its definitions

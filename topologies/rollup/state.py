@@ -99,6 +99,7 @@ def encode_meta(windows: Windows, definitions: list[dict[str, Any]], position: i
             "definitions": definitions,
             "domains": domains,
             "forgotten": windows.forgotten,
+            "swept": windows.swept,
             "rows_refused": windows.rows_refused,
         }
     ).encode()
@@ -115,6 +116,7 @@ def restore(
             meta = cast("dict[str, Any]", json.loads(value))
             definitions, position = meta["definitions"], int(meta["position"])
             windows.rows_refused = meta["rows_refused"]
+            windows.swept = meta["swept"]
             windows.forgotten = {pane: (a, b) for pane, (a, b) in meta["forgotten"].items()}
             for name, stored in meta["domains"].items():
                 domain = Domain(stored["sources"], closed=stored["closed"])

@@ -115,7 +115,8 @@ class Windows:
         self.forgotten: dict[str, tuple[int, int]] = {}
         """Pane key -> window ends (first, last) whose state was dropped."""
         self.rows_refused = 0
-        self._swept: dict[str, int] = {}
+        self.swept: dict[str, int] = {}
+        """Pane key -> horizon of the last sweep; restarts must not change what is dropped."""
 
     def take(self, pane: str, source: str, rows: PartialRows, replaces: bool) -> list[Publication]:
         """Take rows of one source; publishes a revision where they change a closed window."""
@@ -256,9 +257,9 @@ class Windows:
         for pane, closed in domain.closed.items():
             mine = [seals for (_, key), seals in domain.seals.items() if key == pane]
             horizon = min(closed, min(seals.revisable for seals in mine) - 1)
-            if closed in (EARLIEST, LATEST) or horizon <= self._swept.get(pane, EARLIEST) + SWEEP:
+            if closed in (EARLIEST, LATEST) or horizon <= self.swept.get(pane, EARLIEST) + SWEEP:
                 continue
-            self._swept[pane] = horizon
+            self.swept[pane] = horizon
             gone.extend(
                 window
                 for window, state in self.states.items()
