@@ -100,6 +100,10 @@ class WindowState:
     published: Published | None = None
     domain: str = ""
 
+    def only_of(self, domain: str) -> bool:
+        """Whether nothing of another domain is in it or waits in it."""
+        return self.domain == domain and not self.unmerged and not self.waiting
+
 
 class Windows:
     """All windows of one shard partition.
@@ -263,7 +267,7 @@ class Windows:
             gone.extend(
                 window
                 for window, state in self.states.items()
-                if window[0] == pane and window[2] <= horizon and state.domain == live
+                if window[0] == pane and window[2] <= horizon and state.only_of(live)
             )
             dropped = [window[2] for window in gone if window[0] == pane]
             if dropped:
