@@ -44,6 +44,17 @@ BASE_WIDTH = 4
 SPILL_WIDTH = 4
 
 
+@kernel("i64(i64, i64, f64[::1])", forceinline=True)
+def _integer(raw: Word, meta: Word, scratch: Column) -> Word:
+    """The value without its fraction; tells apart integers and doubles that round to one double."""
+    if (meta & IS_INTEGER) != 0:
+        return raw
+    value = to_double(raw, scratch)
+    if value >= -9.2e18 and value <= 9.2e18:
+        return np.int64(value)
+    return 0
+
+
 @kernel("bool_(i64[::1], i64[::1], i64[::1], u8[::1], i64, i64, f64[::1])", forceinline=True)
 def _comes_before(
     times: Column, starts: Column, raws: Column, metas: Column, a: Word, b: Word, scratch: Column
@@ -59,8 +70,10 @@ def _comes_before(
         y = to_bits(np.float64(raws[b]), scratch)
     if x != y:
         return ordered(x) < ordered(y)
-    if raws[a] != raws[b]:
-        return raws[a] < raws[b]
+    i = _integer(raws[a], np.int64(metas[a]), scratch)
+    j = _integer(raws[b], np.int64(metas[b]), scratch)
+    if i != j:
+        return i < j
     return starts[a] < starts[b]
 
 
@@ -235,11 +248,13 @@ def _add_step(
 
 @kernel("bool_(i64, i64, i64, i64, f64[::1])", forceinline=True)
 def _below(raw: Word, meta: Word, base_raw: Word, base_meta: Word, scratch: Column) -> Word:
-    """Whether the sample is smaller than the base; exact for two integers."""
+    """Whether the sample is smaller than the base; exact."""
     if (meta & IS_INTEGER) != 0 and (base_meta & IS_INTEGER) != 0:
         return raw < base_raw
     left = np.float64(raw) if (meta & IS_INTEGER) != 0 else to_double(raw, scratch)
     right = np.float64(base_raw) if (base_meta & IS_INTEGER) != 0 else to_double(base_raw, scratch)
+    if left == right:
+        return _integer(raw, meta, scratch) < _integer(base_raw, base_meta, scratch)
     return left < right
 
 

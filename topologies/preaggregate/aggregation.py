@@ -106,16 +106,18 @@ class Aggregation:
     # --- points -----------------------------------------------------------------------------
 
     def add(
-        self, points: PointColumns, offsets: I64, watermarks: I64, received: int
+        self, points: PointColumns, offsets: I64, watermarks: I64, received: I64
     ) -> tuple[int, int]:
         """Take points of known streams; returns (late, beyond the horizon).
 
-        offsets and watermarks i64[n]: each point's record, and the partition's watermark before it.
+        offsets, watermarks, received i64[n]: each point's record, the partition's watermark before
+        it, and when the edge received it.
         """
         wanted = self.cells.wanted()
         mask = wanted[points.slots]
         if not mask.all():
             points, offsets, watermarks = points.where(mask), offsets[mask], watermarks[mask]
+            received = received[mask]
         if not len(points):
             return 0, 0
         self.panes.grow(self.cells.streams)
@@ -123,12 +125,12 @@ class Aggregation:
         beyond = len(points) - int(np.count_nonzero(accepted))
         if beyond:
             points, offsets = points.where(accepted), offsets[accepted]
-            watermarks = watermarks[accepted]
+            watermarks, received = watermarks[accepted], received[accepted]
         self._remember_where(points, offsets, watermarks)
         late = self.panes.late(points)
         count = int(np.count_nonzero(late))
         if count:
-            self._mark_late(points.where(late), received)
+            self._mark_late(points.where(late), int(received[late][0]))
             points = points.where(~late)
         self.panes.add(points)
         return count, beyond
@@ -448,7 +450,9 @@ class Aggregation:
         return {**self.panes.stats(), "groups": len(self.cells.groups), "late": len(self.pending)}
 
 
-def _number(raw: int, meta: int) -> float:
+def _number(raw: int, meta: int) -> tuple[float, int]:
+    """A value in the order that decides between repeats of one time: as a double, then exactly."""
     if meta & IS_INTEGER:
-        return float(raw)
-    return float(np.array([raw], np.int64).view(np.float64)[0])
+        return float(raw), raw
+    value = float(np.array([raw], np.int64).view(np.float64)[0])
+    return value, int(value) if abs(value) < 2**63 else 0

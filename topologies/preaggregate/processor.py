@@ -239,7 +239,7 @@ class PreaggregateProcessor:
         )
         marks = np.array(watermarks, np.int64)[whose]
         self.counts.points += high - low
-        received = batch.received[start]
+        received = np.array(batch.received, np.int64)[whose]
         for aggregation in self.aggregations:
             late, beyond = aggregation.add(points, offsets[whose], marks, received)
             self.counts.late += late
