@@ -67,6 +67,14 @@ class Batch:
     plans: dict[int, Deployment] = field(default_factory=dict[int, "Deployment"])
     newest: dict[int, int] = field(default_factory=dict[int, int])
 
+    def oldest(self) -> list[int]:
+        """For each record the time of its oldest point; LATEST for a record without points."""
+        found = np.full(self.records, LATEST, np.int64)
+        whose, starts = np.unique(self.record, return_index=True)
+        if len(whose):
+            found[whose] = np.minimum.reduceat(self.points.times, starts)
+        return found.tolist()
+
 
 @dataclass(slots=True)
 class _Message:

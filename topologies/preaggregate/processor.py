@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from metric_registry.plan import Plan, ResolvedDefinition
 from streams.batch import encode_table
-from streams.event_time.windows import EARLIEST, LATEST, SECOND
+from streams.event_time.windows import EARLIEST, LATEST, SECOND, window_end
 from streams.kernels.rows import TIME_DELTA_INCREASE
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.encodings.points import SUM_CUMULATIVE, SUM_DELTA
@@ -168,6 +168,7 @@ class PreaggregateProcessor:
         batch = self._intake.read(records)
         self._learn_streams()
         before, after = self._watermarks(batch)
+        oldest = batch.oldest()
         start = 0
         for index in range(batch.records):
             self.received = max(self.received, batch.received[index])
@@ -177,6 +178,9 @@ class PreaggregateProcessor:
                 start = index
                 self._adopt(batch.plans[index], records[index].offset)
             marker = not self._live and batch.moves_to[index] != EARLIEST
+            if self._is_late(oldest[index]):  # when late points settle must not depend on batches
+                self._apply(batch, records, start, index + 1, before)
+                start = index + 1
             if not self._something_due(after[index], marker):
                 continue
             self._apply(batch, records, start, index + 1, before)
@@ -195,6 +199,12 @@ class PreaggregateProcessor:
         """The partition's watermark before and after each record."""
         after = list(itertools.accumulate(batch.moves_to, max, initial=self.watermark))
         return after[:-1], after[1:]
+
+    def _is_late(self, time: int) -> bool:
+        return time != LATEST and any(
+            window_end(time, aggregation.key.pane) <= aggregation.panes.frontier
+            for aggregation in self.aggregations
+        )
 
     def _something_due(self, watermark: int, marker: bool) -> bool:
         return any(
