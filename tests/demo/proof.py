@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -27,48 +30,39 @@ EVERY_S = 5.0
 class Inputs:
     """What is put in, and for how long to wait for what comes out.
 
-    csv: folder of CSV files, loaded as history; seed, seconds: of the replay; hosts: how many
-    hosts it tells of; requests: how many of the recording's requests each sends; patience: seconds
-    a step may take after all is sent.
+    csv: folder of CSV files, loaded as history; seed, seconds: of the replay; requests: how many of
+    the recording's requests each host sends; past: the events have happened before they are sent;
+    patience: seconds a step may take after all is sent.
     """
 
     csv: Path = NAB
     definitions: Path = DEFINITIONS
     seed: int = 1
-    seconds: float = 60
+    seconds: float = 40
     requests: int = 300
+    past: bool = False
     patience: float = 150
 
 
-async def prove(stack: Stack, inputs: Inputs, console: Console) -> int:
-    """Put everything in, wait until it is sealed, compare. 0: all equal; as of compare.py."""
+async def prove(
+    stack: Stack, inputs: Inputs, console: Console, trouble: Coroutine[Any, Any, None] | None = None
+) -> int:
+    """Put everything in, wait until it is sealed, compare. 0: all equal; as of compare.py.
+
+    trouble: what happens to the stack meanwhile; its end is waited for before comparing.
+    """
     out = stack.settings.folder / "proof"
-    host, _, port = stack.settings.store_url.removeprefix("http://").rpartition(":")
     async with progress(stack, console):
-        console.print(
-            f"loading {len(list(inputs.csv.glob('*.csv')))} CloudWatch files as history, and "
-            f"replaying ten minutes of three hosts in {inputs.seconds:.0f} s, seed {inputs.seed}"
-        )
-        loading = asyncio.create_task(_loaded(stack, inputs.csv))
-        edge = f"127.0.0.1:{stack.settings.edge_port}"
-        sent = await asyncio.to_thread(
-            replay, edge, out, seed=inputs.seed, seconds=inputs.seconds, first=inputs.requests
-        )
-        console.print(
-            f"{sent['deliveries']} requests, {sent['sent_again']} sent again: {sent['by_story']}",
-            highlight=False,
-        )
-        if sent["unanswered"]:
-            console.print(f"[red]{sent['unanswered']} requests were never answered[/red]")
+        if not await _put_in(stack, inputs, out, console, trouble):
             return 1
-        await loading
         grace = max(d.grace for d in load_definitions(inputs.definitions))
-        through = int(str(sent["sealed_through"])) + grace
+        through = json.loads((out / "replay.json").read_text())["sealed_through"] + grace
         console.print("everything is sent; waiting until every window of it is sealed")
         await asyncio.to_thread(
             wait_until_sealed, stack.settings.bootstrap, through, inputs.patience
         )
     console.print("comparing with the oracle")
+    host, _, port = stack.settings.store_url.removeprefix("http://").rpartition(":")
     where = Where(
         stack.settings.bootstrap, (host, int(port)), inputs.definitions, timeout=inputs.patience
     )
@@ -76,12 +70,60 @@ async def prove(stack: Stack, inputs: Inputs, console: Console) -> int:
     return await asyncio.to_thread(report, where, acknowledged, inputs.csv, console)
 
 
+async def _put_in(
+    stack: Stack,
+    inputs: Inputs,
+    out: Path,
+    console: Console,
+    trouble: Coroutine[Any, Any, None] | None,
+) -> bool:
+    """Send everything; whether everything was answered."""
+    console.print(
+        f"loading {len(list(inputs.csv.glob('*.csv')))} CloudWatch files as history, and "
+        f"replaying ten minutes of three hosts in {inputs.seconds:.0f} s or a little more, "
+        f"seed {inputs.seed}"
+    )
+    stop = threading.Event()
+    try:
+        async with asyncio.TaskGroup() as work:
+            work.create_task(_loaded(stack, inputs.csv))
+            if trouble is not None:
+                work.create_task(trouble)
+            sending = work.create_task(asyncio.to_thread(_replay, stack, inputs, out, stop))
+    finally:
+        stop.set()
+    sent = sending.result()
+    console.print(
+        f"{sent['deliveries']} requests, {sent['sent_again']} sent again: {sent['by_story']}",
+        highlight=False,
+    )
+    if sent["unanswered"]:
+        console.print(f"[red]{sent['unanswered']} requests were never answered[/red]")
+    return not sent["unanswered"]
+
+
+def _replay(stack: Stack, inputs: Inputs, out: Path, stop: threading.Event) -> dict[str, object]:
+    return replay(
+        f"127.0.0.1:{stack.settings.edge_port}",
+        out,
+        seed=inputs.seed,
+        seconds=inputs.seconds,
+        first=inputs.requests,
+        past=inputs.past,
+        stop=stop,
+    )
+
+
 async def _loaded(stack: Stack, folder: Path) -> None:
     """Load the history; a loader that is killed, or gives up, is started again."""
     while True:
-        loader = await start_load(stack, folder, "nab")
-        if await loader.wait() == 0:
-            return
+        stack.loader = await start_load(stack, folder, "nab")
+        try:
+            if await stack.loader.wait() == 0:
+                return
+        finally:
+            if stack.loader.returncode is None:
+                stack.loader.kill()
         await asyncio.sleep(1.0)
 
 

@@ -45,10 +45,22 @@ class Answer:
 
 
 class Agent:
-    """Sends one host's deliveries in order. `patience`: seconds until it gives a delivery up."""
+    """Sends one host's deliveries in order.
 
-    def __init__(self, address: str, token: str | None, *, patience: float, zipped: bool) -> None:
+    patience: seconds until it gives a delivery up; stop: gives up all that is left.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        token: str | None,
+        *,
+        patience: float,
+        zipped: bool,
+        stop: threading.Event,
+    ) -> None:
         self._address = address
+        self._stop = stop
         self._patience = patience
         self._zipped = zipped
         self._headers = {"Content-Type": "application/x-protobuf"}
@@ -62,7 +74,7 @@ class Agent:
     def run(self, schedule: Sequence[Delivery], began: float) -> None:
         """Send each delivery at its time after `began` (monotonic), or as soon as possible."""
         for delivery in schedule:
-            time.sleep(max(0.0, began + delivery.at - time.monotonic()))
+            self._stop.wait(max(0.0, began + delivery.at - time.monotonic()))
             self.answers.append(self._deliver(delivery))
         self._close()
 
@@ -70,7 +82,7 @@ class Agent:
         body = gzip.compress(delivery.body, 1) if self._zipped else delivery.body
         give_up = time.monotonic() + self._patience
         attempts, pause, status = 0, 0.1, 0
-        while time.monotonic() < give_up:
+        while time.monotonic() < give_up and not self._stop.is_set():
             attempts += 1
             try:
                 status = self._post(body)
@@ -78,7 +90,7 @@ class Agent:
                     return Answer(delivery, status, attempts)
             except (OSError, http.client.HTTPException):
                 self._close()
-            time.sleep(pause)
+            self._stop.wait(pause)
             pause = min(1.5, pause * 2)
         return Answer(delivery, status, attempts)
 
@@ -97,12 +109,19 @@ class Agent:
 
 
 def send(
-    address: str, schedule: Sequence[Delivery], *, token: str | None = None, patience: float = 120
+    address: str,
+    schedule: Sequence[Delivery],
+    *,
+    token: str | None = None,
+    patience: float = 120,
+    stop: threading.Event | None = None,
 ) -> list[Answer]:
     """Send everything, one thread a host; the first host's agent compresses."""
     began = time.monotonic()
+    ended = stop or threading.Event()
     agents = [
-        Agent(address, token, patience=patience, zipped=number == 0) for number in range(len(HOSTS))
+        Agent(address, token, patience=patience, zipped=number == 0, stop=ended)
+        for number in range(len(HOSTS))
     ]
     threads = [
         threading.Thread(target=agent.run, args=([d for d in schedule if d.agent == n], began))
@@ -120,6 +139,11 @@ def next_end(seconds: float, now: int) -> int:
     last windows close soon after it.
     """
     return -(-(now + round((seconds + 3) * SECOND)) // MINUTE) * MINUTE - 3 * SECOND
+
+
+def last_end(now: int) -> int:
+    """The last event's time for those in a hurry: just before the full minute that has passed."""
+    return now // MINUTE * MINUTE - 3 * SECOND
 
 
 def summarize(answers: Sequence[Answer], end: int) -> dict[str, object]:
@@ -146,18 +170,21 @@ def replay(
     seconds: float,
     token: str | None = None,
     first: int | None = None,
+    past: bool = False,
+    stop: threading.Event | None = None,
 ) -> dict[str, object]:
     """Generate, send, and write down what was acknowledged; returns the summary.
 
-    first: how many of the recording's requests are used; all, if not told.
+    first: how many of the recording's requests are used; all, if not told. past: the events have
+    happened already when they are sent; else the last is sent as it happens.
     """
     out.mkdir(parents=True, exist_ok=True)
     now = time.time_ns()
-    end = next_end(seconds, now)
-    lasts = (end - now) / SECOND
+    end = last_end(now) if past else next_end(seconds, now)
+    lasts = seconds if past else (end - now) / SECOND
     recording = list(read_framed(RECORDING))[:first]
     schedule = deliveries(recording, seed=seed, seconds=lasts, end=end)
-    answers = send(address, schedule, token=token)
+    answers = send(address, schedule, token=token, stop=stop)
     write_framed(
         out / "acknowledged.otlp.zst", [a.delivery.body for a in answers if a.acknowledged]
     )

@@ -69,6 +69,7 @@ class Stack:
 
     def __init__(self, chosen: Settings, launcher: Launcher) -> None:
         self.settings = chosen
+        self.loader: asyncio.subprocess.Process | None = None
         self._launcher = launcher
 
     @property
@@ -104,6 +105,11 @@ class Stack:
                 os.kill(pid, signal.SIGKILL)
                 return True
         return False
+
+    async def until_running(self, name: str) -> None:
+        """Wait until a process runs; whether it serves is another matter."""
+        while not self.pid(name):  # noqa: ASYNC110 - the supervisor has no event for it
+            await asyncio.sleep(0.05)
 
     async def until_ready(self, timeout: float) -> None:
         """Wait until every process serves.
