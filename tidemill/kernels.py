@@ -11,7 +11,6 @@ import topologies
 from streams.kernels import compile as compiler
 
 PACKAGES = (streams, topologies)
-_HAS_KERNELS = "kernel"
 
 
 def compile_all(progress: Callable[[int, int, str], None]) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,8 +18,15 @@ from typing import Any
 import clickhouse_connect
 import psutil
 import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint, ScopeMetrics
 
 ROOT = Path(__file__).parents[2]
+SECOND = 1_000_000_000
+Labels = tuple[tuple[str, str], ...]
 
 
 def free_ports(count: int) -> list[int]:
@@ -27,6 +36,10 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+def points_of(metric: Metric) -> list[NumberDataPoint]:
+    return list((metric.sum if metric.HasField("sum") else metric.gauge).data_points)
 
 
 class Up:
@@ -66,7 +79,7 @@ class Up:
                 assert self.process.poll() is None, f"tidemill up ended: {self.explanation()}"
             if found := done():
                 return found
-            time.sleep(0.2)
+            time.sleep(0.4)
         raise AssertionError(f"no {what} within {seconds} s: {self.explanation()}")
 
     def explanation(self) -> str:
@@ -88,6 +101,94 @@ class Up:
             raise
         finally:
             client.close()
+
+    def committed(self, topic: str) -> Iterator[Message]:
+        """Every committed record of a topic, as an unmodified client reads it."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": f"127.0.0.1:{self.broker}",
+                "group.id": "end-to-end",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+            }
+        )
+        try:
+            partitions = consumer.list_topics(topic, 10).topics[topic].partitions
+            consumer.assign([TopicPartition(topic, part, OFFSET_BEGINNING) for part in partitions])
+            ended: set[int] = set()
+            while len(ended) < len(partitions):
+                message = consumer.poll(10)
+                assert message is not None, f"{topic} ends nowhere"
+                if message.error():
+                    ended.add(message.partition())
+                else:
+                    yield message
+        finally:
+            consumer.close()
+
+    def published(self) -> list[tuple[str, str, int, Labels, float]]:
+        """(definition, interval, window end, labels, value) of every point on the final topic."""
+        found: list[tuple[str, str, int, Labels, float]] = []
+        for scope in self._scopes("metrics"):
+            assert scope.scope.name == "tidemill"
+            about = {a.key: a.value.string_value for a in scope.scope.attributes}
+            for metric in scope.metrics:
+                for point in points_of(metric):
+                    labels = tuple((a.key, a.value.string_value) for a in point.attributes)
+                    window = (about["tidemill.interval"], point.time_unix_nano)
+                    found.append((metric.name, *window, labels, point.as_double))
+        return found
+
+    def sent(self, name: str) -> Counter[int]:
+        """How many points of a metric the log holds, by the end of their ten seconds."""
+        return Counter(
+            -(-point.time_unix_nano // (10 * SECOND)) * 10
+            for scope in self._scopes("telemetry.raw")
+            for metric in scope.metrics
+            if metric.name == name
+            for point in points_of(metric)
+        )
+
+    def _scopes(self, topic: str) -> Iterator[ScopeMetrics]:
+        for message in self.committed(topic):
+            if "control" not in dict(message.headers() or []):
+                request = ExportMetricsServiceRequest.FromString(message.value())
+                for resource in request.resource_metrics:
+                    yield from resource.scope_metrics
+
+    def counted(self, rollup: str) -> dict[int, int]:
+        """How many points the table says were counted, by the end of their ten seconds."""
+        rows = self.rows(
+            "SELECT toUnixTimestamp(window_end), sum(points) FROM tidemill.rollups "
+            f"WHERE rollup = '{rollup}' AND resolution = 10 GROUP BY 1"
+        )
+        return {int(end): int(points) for end, points in rows}
+
+    def counts_all_once(self, after: int) -> dict[int, int]:
+        """Wait until the table counts each point of the log, and each once; windows and points.
+
+        Points that come late, since the machine was busy, are counted by a later revision.
+
+        Args:
+            after: At least one window has to end after this unix time.
+        """
+        counted: dict[int, int] = {}
+        sent: Counter[int] = Counter()
+
+        def equal() -> bool:
+            nonlocal counted, sent
+            counted = self.counted("host.cpu.utilization")
+            if max(counted, default=0) <= after:
+                return False
+            sent = self.sent("system.cpu.utilization")
+            return all(counted.get(end) == sent[end] for end in sent if end <= max(counted))
+
+        try:
+            self.wait(equal, "agreement of table and log", 60)
+        except AssertionError:
+            assert counted == {end: sent[end] for end in counted}
+            raise
+        return counted
 
     def tidemill(self, *words: str, code: int = 0) -> str:
         """Standard output of a command in the deployment's folder."""
@@ -127,10 +228,14 @@ class Up:
             self.interrupt()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A running stack, shared: tests ask it, and change nothing in it."""
+    """A running stack with the README's definition, shared: tests change nothing in it."""
     stack = Up(tmp_path_factory.mktemp("up"))
+    definition = re.search(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    assert definition is not None
+    (stack.folder / "definitions").mkdir()
+    (stack.folder / "definitions" / "busy.yaml").write_text(definition[1])
     stack.start()
     try:
         yield stack
