@@ -91,19 +91,10 @@ class PartialRows:
             np.concatenate([p.end for p in chosen] or [np.zeros(0, np.int64)]),
             np.concatenate([p.high for p in chosen] or [np.zeros(0, np.uint64)]),
             np.concatenate([p.low for p in chosen] or [np.zeros(0, np.uint64)]),
-            _join_bytes([p.labels for p in chosen]),
+            BytesColumn.join([p.labels for p in chosen]),
             np.concatenate([p.rows for p in chosen] or [np.zeros((0, GROUP_WIDTH), np.int64)]),
             spills,
         )
-
-
-def _join_bytes(columns: list[BytesColumn]) -> BytesColumn:
-    offsets = [np.zeros(1, np.int64)]
-    base = 0
-    for column in columns:
-        offsets.append(column.offsets[1:] + base)
-        base += len(column.data)
-    return BytesColumn(np.concatenate(offsets), b"".join(column.data for column in columns))
 
 
 def shard_of(low: U64) -> npt.NDArray[np.int64]:

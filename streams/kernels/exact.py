@@ -15,6 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from streams.kernels.compile import kernel
+from streams.kernels.machine import leading_zeros, u64
 from streams.kernels.types import Column, Word
 
 FRACTION_BITS = 96
@@ -25,7 +26,7 @@ _MANTISSA = np.uint64((1 << 52) - 1)
 _HIDDEN = np.uint64(1 << 52)
 
 
-@kernel("bool_(i64)", forceinline=True)
+@kernel("bool_(i64)", forceinline=True, allocates=False)
 def fits(bits: Word) -> Word:
     """Whether the finite double with these bits is a multiple of 2**-96 below 2**90."""
     u = np.uint64(bits)
@@ -44,7 +45,7 @@ def fits(bits: Word) -> Word:
     return ((mantissa | _HIDDEN) & low) == np.uint64(0)
 
 
-@kernel("void(i64[:, ::1], i64, i64, u64, u64, u64)", forceinline=True)
+@kernel("void(i64[:, ::1], i64, i64, u64, u64, u64)", forceinline=True, allocates=False)
 def _add3(rows: Column, r: Word, c: Word, lo: Word, mid: Word, hi: Word) -> None:
     """rows[r, c:c+3] += (lo, mid, hi), modulo 2**192."""
     a0 = np.uint64(rows[r, c])
@@ -62,7 +63,7 @@ def _add3(rows: Column, r: Word, c: Word, lo: Word, mid: Word, hi: Word) -> None
     rows[r, c + 2] = np.int64(s2)
 
 
-@kernel("void(i64[:, ::1], i64, i64, u64, u64, u64, bool_)", forceinline=True)
+@kernel("void(i64[:, ::1], i64, i64, u64, u64, u64, bool_)", forceinline=True, allocates=False)
 def add_magnitude(
     rows: Column, r: Word, c: Word, lo: Word, mid: Word, hi: Word, negative: Word
 ) -> None:
@@ -76,7 +77,7 @@ def add_magnitude(
     _add3(rows, r, c, lo, mid, hi)
 
 
-@kernel("void(i64[:, ::1], i64, i64, i64, bool_)", forceinline=True)
+@kernel("void(i64[:, ::1], i64, i64, i64, bool_)", forceinline=True, allocates=False)
 def add_double(rows: Column, r: Word, c: Word, bits: Word, negate: Word) -> None:
     """Add (or subtract) the double with these bits, for which `fits` holds."""
     u = np.uint64(bits)
@@ -109,7 +110,7 @@ def add_double(rows: Column, r: Word, c: Word, bits: Word, negate: Word) -> None
     add_magnitude(rows, r, c, lo, mid, hi, negative != negate)
 
 
-@kernel("void(i64[:, ::1], i64, i64, i64, bool_)", forceinline=True)
+@kernel("void(i64[:, ::1], i64, i64, i64, bool_)", forceinline=True, allocates=False)
 def add_integer(rows: Column, r: Word, c: Word, value: Word, negate: Word) -> None:
     """Add (or subtract) a 64-bit integer: it is shifted by 96 bits into the two upper limbs."""
     negative = value < 0
@@ -119,7 +120,7 @@ def add_integer(rows: Column, r: Word, c: Word, value: Word, negate: Word) -> No
     add_magnitude(rows, r, c, np.uint64(0), mid, hi, negative != negate)
 
 
-@kernel("void(i64[:, ::1], i64, i64, i64[:, ::1], i64, i64)", forceinline=True)
+@kernel("void(i64[:, ::1], i64, i64, i64[:, ::1], i64, i64)", forceinline=True, allocates=False)
 def add_limbs(rows: Column, r: Word, c: Word, other: Column, o: Word, oc: Word) -> None:
     """rows[r, c:c+3] += other[o, oc:oc+3]."""
     _add3(
@@ -132,81 +133,101 @@ def add_limbs(rows: Column, r: Word, c: Word, other: Column, o: Word, oc: Word) 
     )
 
 
-@kernel("f64(u64[::1], i64, bool_, i64)", forceinline=True)
-def _round(words: Column, count: Word, sticky: Word, exponent: Word) -> Word:
-    """The double nearest to words (32-bit, low first) * 2**exponent, ties to even."""
-    top = count - 1
-    while top >= 0 and words[top] == np.uint64(0):
-        top -= 1
-    if top < 0:
-        return 0.0
-    bit = 31
-    while (words[top] >> np.uint64(bit)) & np.uint64(1) == np.uint64(0):
-        bit -= 1
-    highest = top * 32 + bit
-    mantissa = np.uint64(0)
-    taken = 0
-    position = highest
-    while taken < 53:
-        mantissa = mantissa << np.uint64(1)
-        if position >= 0:
-            mantissa |= (words[position >> 5] >> np.uint64(position & 31)) & np.uint64(1)
-        position -= 1
-        taken += 1
-    half = np.uint64(0)
-    rest = sticky
-    if position >= 0:
-        half = (words[position >> 5] >> np.uint64(position & 31)) & np.uint64(1)
-        inside = words[position >> 5] & ((np.uint64(1) << np.uint64(position & 31)) - np.uint64(1))
-        rest = rest or inside != np.uint64(0)
-        for i in range(position >> 5):
-            rest = rest or words[i] != np.uint64(0)
-    if half == np.uint64(1) and (rest or (mantissa & np.uint64(1)) == np.uint64(1)):
-        mantissa += np.uint64(1)
-    return math.ldexp(np.float64(mantissa), highest - 52 + exponent)
+@kernel("f64(u64, u64, u64, bool_, i64)", forceinline=True, allocates=False)
+def _round(high: Word, mid: Word, low: Word, sticky: Word, exponent: Word) -> Word:
+    """The double nearest to (high, mid, low) * 2**exponent, ties to even.
+
+    sticky: whether something below the last bit is set as well.
+    """
+    while high == u64(0):
+        if mid == u64(0) and low == u64(0):
+            return 0.0
+        high, mid, low = mid, low, u64(0)
+        exponent -= 64
+    zeros = leading_zeros(high)
+    if zeros > 0:
+        high = (high << u64(zeros)) | (mid >> u64(64 - zeros))
+        mid = mid << u64(zeros)
+    mantissa = high >> u64(11)
+    rest = high & u64(0x7FF)
+    more = sticky or mid != u64(0) or low != u64(0)
+    half = u64(0x400)
+    if rest > half or (rest == half and (more or mantissa & u64(1) != u64(0))):
+        mantissa += u64(1)
+    return math.ldexp(np.float64(mantissa), exponent + 128 - zeros + 11)
 
 
-@kernel("f64(i64[:, ::1], i64, i64, i64, u64[::1], u64[::1])", forceinline=True)
-def round_mean(
-    rows: Column, r: Word, c: Word, count: Word, words: Column, quotient: Column
-) -> Word:
+@kernel("f64(i64[:, ::1], i64, i64, i64)", forceinline=True, allocates=False)
+def round_mean(rows: Column, r: Word, c: Word, count: Word) -> Word:
     """The double nearest to the exact sum in rows[r, c:c+3] divided by count in 1..2**31.
 
-    words and quotient are scratch, u64[9]. Equals ``float(Fraction(limbs, 2**96) / count)``.
+    Equals ``float(Fraction(limbs, 2**96) / count)``.
     """
+    low = u64(rows[r, c])
+    mid = u64(rows[r, c + 1])
+    high = u64(rows[r, c + 2])
     negative = rows[r, c + 2] < 0
-    carry = np.uint64(1)
-    for i in range(3):
-        words[i] = np.uint64(0)
-        limb = np.uint64(rows[r, c + i])
-        if negative:
-            limb = ~limb + carry
-            if limb != np.uint64(0):
-                carry = np.uint64(0)
-        words[3 + 2 * i] = limb & np.uint64(0xFFFFFFFF)
-        words[4 + 2 * i] = limb >> np.uint64(32)
-    divisor = np.uint64(count)
-    remainder = np.uint64(0)
-    for i in range(8, -1, -1):
-        part = (remainder << np.uint64(32)) | words[i]
-        quotient[i] = part // divisor
-        remainder = part - quotient[i] * divisor
-    value = _round(quotient, 9, remainder != np.uint64(0), -2 * 96)
+    if negative:
+        low = ~low + u64(1)
+        carry = u64(1) if low == u64(0) else u64(0)
+        mid = ~mid + carry
+        carry = u64(1) if carry == u64(1) and mid == u64(0) else u64(0)
+        high = ~high + carry
+    if count == 1:
+        value = _round(high, mid, low, False, -FRACTION_BITS)
+    else:
+        value = _divided(high, mid, low, u64(count))
     return -value if negative else value
 
 
-@kernel("void(i64[:, ::1], i64, i64[::1], f64[::1])")
+@kernel("f64(u64, u64, u64, u64)", forceinline=True, allocates=False)
+def _divided(high: Word, mid: Word, low: Word, divisor: Word) -> Word:
+    """The double nearest to (high, mid, low) * 2**-96 / divisor, the divisor below 2**32.
+
+    The upper 128 bits, normalised, give a quotient of 96 bits at least; what is left out can only
+    decide a tie.
+    """
+    exponent = -FRACTION_BITS
+    if high == u64(0):
+        high, mid, low = mid, low, u64(0)
+        exponent -= 64
+    if high == u64(0):
+        high, mid = mid, u64(0)
+        exponent -= 64
+    if high == u64(0):
+        return 0.0
+    zeros = leading_zeros(high)
+    if zeros > 0:
+        high = (high << u64(zeros)) | (mid >> u64(64 - zeros))
+        mid = (mid << u64(zeros)) | (low >> u64(64 - zeros))
+        low = low << u64(zeros)
+        exponent -= zeros
+    quotient = u64(0)
+    upper = u64(0)
+    remainder = u64(0)
+    for i in range(4):
+        word = high if i < 2 else mid
+        digit = word >> u64(32) if i % 2 == 0 else word & u64(0xFFFFFFFF)
+        part = (remainder << u64(32)) | digit
+        each = part // divisor
+        remainder = part - each * divisor
+        if i < 2:
+            upper = (upper << u64(32)) | each
+        else:
+            quotient = (quotient << u64(32)) | each
+    return _round(upper, quotient, u64(0), remainder != u64(0) or low != u64(0), exponent)
+
+
+@kernel("void(i64[:, ::1], i64, i64[::1], f64[::1])", allocates=False)
 def finish_mean(rows: Column, column: Word, counts: Column, out: Column) -> None:
     """out[r] = the double nearest to the exact sum in rows[r, column:column+3] over counts[r].
 
     rows i64[n, w], counts i64[n] up to 2**31 (1: the sum itself), out f64[n]. A count of 0 gives
     0.0. Equals ``float(Fraction(limbs, 2**96) / count)``.
     """
-    words = np.zeros(9, np.uint64)
-    quotient = np.zeros(9, np.uint64)
     for r in range(rows.shape[0]):
         if counts[r] > 0:
-            out[r] = round_mean(rows, r, column, counts[r], words, quotient)
+            out[r] = round_mean(rows, r, column, counts[r])
         else:
             out[r] = 0.0
 

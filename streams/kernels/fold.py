@@ -12,6 +12,7 @@ import numpy as np
 
 from streams.kernels.compile import kernel
 from streams.kernels.exact import add_double, add_integer, fits
+from streams.kernels.machine import double_of
 from streams.kernels.rows import (
     EARLIEST,
     FLAGS,
@@ -28,10 +29,16 @@ from streams.kernels.rows import (
     clear_stream_row,
     ordered,
     to_bits,
-    to_double,
 )
 from streams.kernels.rows import special_flag as special_of
 from streams.kernels.types import Column, Word
+
+# A point, i64[POINT_WIDTH]. RAW: a double's bits or the integer itself; WHOSE: slot << 8 | meta.
+POINT_TIME = 0
+POINT_START = 1
+POINT_RAW = 2
+POINT_WHOSE = 3
+POINT_WIDTH = 4
 
 # Base line of a stream, i64[BASE_WIDTH]: its last sample before the span. Time EARLIEST: none.
 BASE_TIME = 0
@@ -44,149 +51,124 @@ BASE_WIDTH = 4
 SPILL_WIDTH = 4
 
 
-@kernel("i64(i64, i64, f64[::1])", forceinline=True)
-def _integer(raw: Word, meta: Word, scratch: Column) -> Word:
+@kernel("i64(i64, i64)", forceinline=True, allocates=False)
+def _bits(raw: Word, meta: Word) -> Word:
+    """A point's value as the bits of a double."""
+    return to_bits(np.float64(raw)) if (meta & IS_INTEGER) != 0 else raw
+
+
+@kernel("i64(i64, i64)", forceinline=True, allocates=False)
+def _integer(raw: Word, meta: Word) -> Word:
     """The value without its fraction; tells apart integers and doubles that round to one double."""
     if (meta & IS_INTEGER) != 0:
         return raw
-    value = to_double(raw, scratch)
+    value = double_of(raw)
     if value >= -9.2e18 and value <= 9.2e18:
         return np.int64(value)
     return 0
 
 
-@kernel("bool_(i64[::1], i64[::1], i64[::1], u8[::1], i64, i64, f64[::1])", forceinline=True)
-def _comes_before(
-    times: Column, starts: Column, raws: Column, metas: Column, a: Word, b: Word, scratch: Column
-) -> Word:
+@kernel("bool_(i64[:, ::1], i64, i64)", forceinline=True, allocates=False)
+def _comes_before(points: Column, a: Word, b: Word) -> Word:
     """Whether point a sorts before point b of one stream: by time, value, start."""
-    if times[a] != times[b]:
-        return times[a] < times[b]
-    x = raws[a]
-    y = raws[b]
-    if (metas[a] & IS_INTEGER) != 0:
-        x = to_bits(np.float64(raws[a]), scratch)
-    if (metas[b] & IS_INTEGER) != 0:
-        y = to_bits(np.float64(raws[b]), scratch)
+    if points[a, POINT_TIME] != points[b, POINT_TIME]:
+        return points[a, POINT_TIME] < points[b, POINT_TIME]
+    x = _bits(points[a, POINT_RAW], points[a, POINT_WHOSE])
+    y = _bits(points[b, POINT_RAW], points[b, POINT_WHOSE])
     if x != y:
         return ordered(x) < ordered(y)
-    i = _integer(raws[a], np.int64(metas[a]), scratch)
-    j = _integer(raws[b], np.int64(metas[b]), scratch)
+    i = _integer(points[a, POINT_RAW], points[a, POINT_WHOSE])
+    j = _integer(points[b, POINT_RAW], points[b, POINT_WHOSE])
     if i != j:
         return i < j
-    return starts[a] < starts[b]
+    return points[a, POINT_START] < points[b, POINT_START]
 
 
-@kernel("i64(i32[::1], i64[::1], i64[::1], i64[::1], u8[::1], i64, i64[::1])")
-def sort_points(
-    slots: Column,
-    times: Column,
-    starts: Column,
-    raws: Column,
-    metas: Column,
-    streams: Word,
-    order: Column,
-) -> Word:
-    """Write to order i64[n] the points' indexes by (slot, time, value, start); returns 0.
+@kernel("void(i64[:, ::1], i64[::1])", allocates=False)
+def count_points(points: Column, first: Column) -> None:
+    """first[slot + 1] += the number of points i64[n, POINT_WIDTH] of each slot.
 
-    slots i32[n] in 0..streams-1; times, starts, raws i64[n]; metas u8[n]. A counting sort by slot,
-    then within a stream an insertion sort (points mostly arrive in order) or, where it is badly
-    out of order, a heap sort. NumPy: ``np.lexsort((starts, value, times, slots))``.
+    first i64[streams + 1]. NumPy: ``first[1:] += np.bincount(slots, minlength=streams)``.
     """
-    scratch = np.zeros(1, np.float64)
-    n = slots.shape[0]
-    first = np.zeros(streams + 1, np.int64)
-    for i in range(n):
-        first[slots[i] + 1] += 1
-    for s in range(streams):
-        first[s + 1] += first[s]
-    fill = first[:streams].copy()
-    for i in range(n):
-        s = slots[i]
-        order[fill[s]] = i
-        fill[s] += 1
-    for s in range(streams):
-        low = first[s]
-        high = first[s + 1]
+    for i in range(points.shape[0]):
+        first[(points[i, POINT_WHOSE] >> 8) + 1] += 1
+
+
+@kernel("void(i64[:, ::1], i64[::1], i64[:, ::1])", allocates=False)
+def place_points(points: Column, place: Column, out: Column) -> None:
+    """Copy each point to row place[slot] of out, and move that place on.
+
+    points i64[n, POINT_WIDTH]; place i64[streams + 1], for each stream where its next point goes.
+    """
+    for i in range(points.shape[0]):
+        slot = points[i, POINT_WHOSE] >> 8
+        at = place[slot]
+        place[slot] = at + 1
+        for c in range(POINT_WIDTH):
+            out[at, c] = points[i, c]
+
+
+@kernel("void(i64[:, ::1])", allocates=False)
+def order_points(points: Column) -> None:
+    """Put points i64[n, POINT_WIDTH], in order of stream, in order of (time, value, start) in each.
+
+    An insertion sort (points mostly arrive in order) or, where a stream is badly out of order, a
+    heap sort. NumPy: ``np.lexsort((start, value, time, slot))``.
+    """
+    n = points.shape[0]
+    low = 0
+    while low < n:
+        slot = points[low, POINT_WHOSE] >> 8
+        high = low + 1
         moves = 0
-        limit = 16 * (high - low) + 64
-        i = low + 1
-        while i < high and moves <= limit:
-            current = order[i]
-            j = i
-            while j > low and _comes_before(
-                times, starts, raws, metas, current, order[j - 1], scratch
-            ):
-                order[j] = order[j - 1]
+        while high < n and points[high, POINT_WHOSE] >> 8 == slot:
+            j = high
+            while moves <= 64 and j > low and _comes_before(points, j, j - 1):
+                _swap(points, j, j - 1)
                 j -= 1
                 moves += 1
-            order[j] = current
-            i += 1
-        if moves > limit:
-            _heap_sort(times, starts, raws, metas, order, low, high, scratch)
-    return 0
+            high += 1
+        if moves > 64:
+            _heap_sort(points, low, high)
+        low = high
 
 
-@kernel(
-    "void(i64[::1], i64[::1], i64[::1], u8[::1], i64[::1], i64, i64, i64, f64[::1])",
-    forceinline=True,
-)
-def _sift_down(
-    times: Column,
-    starts: Column,
-    raws: Column,
-    metas: Column,
-    order: Column,
-    low: Word,
-    root: Word,
-    size: Word,
-    scratch: Column,
-) -> None:
+@kernel("void(i64[:, ::1], i64, i64)", forceinline=True, allocates=False)
+def _swap(points: Column, a: Word, b: Word) -> None:
+    for c in range(POINT_WIDTH):
+        kept = points[a, c]
+        points[a, c] = points[b, c]
+        points[b, c] = kept
+
+
+@kernel("void(i64[:, ::1], i64, i64, i64)", allocates=False)
+def _sift_down(points: Column, low: Word, root: Word, size: Word) -> None:
     while 2 * root + 1 < size:
         child = 2 * root + 1
-        if child + 1 < size and _comes_before(
-            times, starts, raws, metas, order[low + child], order[low + child + 1], scratch
-        ):
+        if child + 1 < size and _comes_before(points, low + child, low + child + 1):
             child += 1
-        if not _comes_before(
-            times, starts, raws, metas, order[low + root], order[low + child], scratch
-        ):
+        if not _comes_before(points, low + root, low + child):
             return
-        swap = order[low + root]
-        order[low + root] = order[low + child]
-        order[low + child] = swap
+        _swap(points, low + root, low + child)
         root = child
 
 
-@kernel(
-    "void(i64[::1], i64[::1], i64[::1], u8[::1], i64[::1], i64, i64, f64[::1])", forceinline=True
-)
-def _heap_sort(
-    times: Column,
-    starts: Column,
-    raws: Column,
-    metas: Column,
-    order: Column,
-    low: Word,
-    high: Word,
-    scratch: Column,
-) -> None:
+@kernel("void(i64[:, ::1], i64, i64)", allocates=False)
+def _heap_sort(points: Column, low: Word, high: Word) -> None:
     size = high - low
     for root in range(size // 2 - 1, -1, -1):
-        _sift_down(times, starts, raws, metas, order, low, root, size, scratch)
+        _sift_down(points, low, root, size)
     for end in range(size - 1, 0, -1):
-        swap = order[low]
-        order[low] = order[low + end]
-        order[low + end] = swap
-        _sift_down(times, starts, raws, metas, order, low, 0, end, scratch)
+        _swap(points, low, low + end)
+        _sift_down(points, low, 0, end)
 
 
-@kernel("i64(i64, i64)", forceinline=True)
+@kernel("i64(i64, i64)", forceinline=True, allocates=False)
 def _window_end(time: Word, size: Word) -> Word:
     return -((-time) // size) * size
 
 
-@kernel("void(i64[:, ::1], i64, i64, i64, i64, i64)", forceinline=True)
+@kernel("void(i64[:, ::1], i64, i64, i64, i64, i64)", forceinline=True, allocates=False)
 def _spill(spills: Column, at: Word, row: Word, column: Word, bits: Word, sign: Word) -> None:
     if at < spills.shape[0]:
         spills[at, 0] = row
@@ -196,7 +178,9 @@ def _spill(spills: Column, at: Word, row: Word, column: Word, bits: Word, sign: 
 
 
 @kernel(
-    "i64(i64[:, ::1], i64, i64, i64, i64, i64, bool_, i64[:, ::1], i64, f64[::1])", forceinline=True
+    "i64(i64[:, ::1], i64, i64, i64, i64, i64, bool_, i64[:, ::1], i64)",
+    forceinline=True,
+    allocates=False,
 )
 def _add_step(
     rows: Column,
@@ -208,16 +192,15 @@ def _add_step(
     reset: Word,
     spills: Column,
     at: Word,
-    scratch: Column,
 ) -> Word:
     """Add one sample's contribution to the increase; returns the new number of spills."""
     rows[r, STEPS] += 1
-    bits = to_bits(np.float64(raw), scratch) if (meta & IS_INTEGER) != 0 else raw
-    base = to_bits(np.float64(base_raw), scratch) if (base_meta & IS_INTEGER) != 0 else base_raw
+    bits = _bits(raw, meta)
+    base = _bits(base_raw, base_meta)
     if special_of(bits) != 0 or (not reset and special_of(base) != 0):
-        value = to_double(bits, scratch)
+        value = double_of(bits)
         if not reset:
-            value = value - to_double(base, scratch)
+            value = value - double_of(base)
         flag = NAN
         if value == np.inf:
             flag = PLUS_INFINITY
@@ -246,30 +229,25 @@ def _add_step(
     return at
 
 
-@kernel("bool_(i64, i64, i64, i64, f64[::1])", forceinline=True)
-def _below(raw: Word, meta: Word, base_raw: Word, base_meta: Word, scratch: Column) -> Word:
+@kernel("bool_(i64, i64, i64, i64)", forceinline=True, allocates=False)
+def _below(raw: Word, meta: Word, base_raw: Word, base_meta: Word) -> Word:
     """Whether the sample is smaller than the base; exact."""
     if (meta & IS_INTEGER) != 0 and (base_meta & IS_INTEGER) != 0:
         return raw < base_raw
-    left = np.float64(raw) if (meta & IS_INTEGER) != 0 else to_double(raw, scratch)
-    right = np.float64(base_raw) if (base_meta & IS_INTEGER) != 0 else to_double(base_raw, scratch)
+    left = np.float64(raw) if (meta & IS_INTEGER) != 0 else double_of(raw)
+    right = np.float64(base_raw) if (base_meta & IS_INTEGER) != 0 else double_of(base_raw)
     if left == right:
-        return _integer(raw, meta, scratch) < _integer(base_raw, base_meta, scratch)
+        return _integer(raw, meta) < _integer(base_raw, base_meta)
     return left < right
 
 
 @kernel(
-    "i64[::1](i64[::1], i32[::1], i64[::1], i64[::1], i64[::1], u8[::1],"
-    " i64, i64, i64, i64, i64[:, ::1], i64[:, ::1], i32[::1], i64[:, ::1],"
-    " i64[::1])"
+    "void(i64[:, ::1], i64, i64, i64, i64, i64[:, ::1], i64[:, ::1], i32[::1], i64[:, ::1],"
+    " i64[::1], i64[::1])",
+    allocates=False,
 )
 def fold_points(
-    order: Column,
-    slots: Column,
-    times: Column,
-    starts: Column,
-    raws: Column,
-    metas: Column,
+    points: Column,
     after: Word,
     until: Word,
     pane: Word,
@@ -279,71 +257,68 @@ def fold_points(
     row_slots: Column,
     spills: Column,
     resets: Column,
-) -> Column:
-    """Fold sorted points into one stream row a slot, for the window (after, until].
+    result: Column,
+) -> None:
+    """Fold points into one stream row a slot, for the window (after, until].
 
-    order i64[n] as `sort_points` gives it; slots i32[n]; times, starts, raws i64[n]; metas u8[n];
+    points i64[n, POINT_WIDTH] in order of stream, and each stream's as `order_points` leaves them;
     pane and gap ns; bases i64[streams, BASE_WIDTH], each stream's last sample before the first
     point here, moved on to its last sample up to `until`; rows i64[k, STREAM_WIDTH] and row_slots
     i32[k], k at least the number of distinct slots; spills i64[j, SPILL_WIDTH], j at least 3 n.
     Points up to `after` only move the base line; points past `until` are left alone. resets
-    i64[streams] counts resets seen inside the window. Returns i64[2]: rows written, spills.
+    i64[streams] counts resets seen inside the window. result i64[2]: rows written, spills.
     """
-    scratch = np.zeros(1, np.float64)
-    result = np.zeros(2, np.int64)
     written = 0
     spilled = 0
     previous = -1
     row = -1
-    n = order.shape[0]
+    n = points.shape[0]
     for k in range(n):
-        i = order[k]
-        slot = slots[i]
-        time = times[i]
+        time = points[k, POINT_TIME]
+        slot = points[k, POINT_WHOSE] >> 8
         if slot != previous:
             previous = slot
             row = -1
         if time > until:
             continue
-        meta = np.int64(metas[i])
-        raw = raws[i]
+        meta = points[k, POINT_WHOSE] & 0xFF
+        raw = points[k, POINT_RAW]
         if time > after:
             if row < 0:
                 row = written
                 written += 1
                 clear_stream_row(rows, row)
                 row_slots[row] = slot
-            if not add_point(rows, row, time, raw, meta, scratch):
+            if not add_point(rows, row, time, raw, meta):
                 _spill(spills, spilled, row, 1, raw, 1)
                 spilled += 1
         if (meta & IS_CUMULATIVE) == 0:
             continue
-        if k + 1 < n:
-            following = order[k + 1]
-            if slots[following] == slot and times[following] == time:
-                continue  # a repeat of this time with a greater value follows, and wins
+        if (
+            k + 1 < n
+            and points[k + 1, POINT_TIME] == time
+            and points[k + 1, POINT_WHOSE] >> 8 == slot
+        ):
+            continue  # a repeat of this time with a greater value follows, and wins
+        start = points[k, POINT_START]
         known = bases[slot, BASE_TIME] != EARLIEST and time - bases[slot, BASE_TIME] <= gap
         if time > after:
-            start = starts[i]
             if known:
                 base_start = bases[slot, BASE_START]
                 reset = start != 0 and base_start != 0 and start != base_start
                 if not reset:
-                    reset = _below(
-                        raw, meta, bases[slot, BASE_RAW], bases[slot, BASE_META], scratch
-                    )
+                    reset = _below(raw, meta, bases[slot, BASE_RAW], bases[slot, BASE_META])
                 if reset:
                     resets[slot] += 1
                 spilled = _add_step(
                     rows, row, raw, meta, bases[slot, BASE_RAW], bases[slot, BASE_META],
-                    reset, spills, spilled, scratch,
+                    reset, spills, spilled,
                 )  # fmt: skip
             elif start != 0 and _window_end(start, pane) == _window_end(time, pane):
-                spilled = _add_step(rows, row, raw, meta, 0, 0, True, spills, spilled, scratch)
+                spilled = _add_step(rows, row, raw, meta, 0, 0, True, spills, spilled)
         bases[slot, BASE_TIME] = time
-        bases[slot, BASE_START] = starts[i]
+        bases[slot, BASE_START] = start
         bases[slot, BASE_RAW] = raw
         bases[slot, BASE_META] = meta
     result[0] = written
     result[1] = spilled
-    return result

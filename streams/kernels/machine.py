@@ -78,6 +78,40 @@ def high_product(typing_context: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), codegen
 
 
+def _bitcast(to: str) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ir = _ir()
+        kind = ir.DoubleType() if to == "double" else ir.IntType(64)
+        return builder.bitcast(args[0], kind)
+
+    return codegen
+
+
+@intrinsic
+def double_bits(typing_context: Any, value: Any) -> Any:
+    """``double_bits(value)``: the bits of a double as i64, whatever they are."""
+    types = _types()
+    return types.int64(types.float64), _bitcast("integer")
+
+
+@intrinsic
+def double_of(typing_context: Any, bits: Any) -> Any:
+    """``double_of(bits)``: the double with these bits."""
+    types = _types()
+    return types.float64(types.int64), _bitcast("double")
+
+
+@intrinsic
+def leading_zeros(typing_context: Any, word: Any) -> Any:
+    """``leading_zeros(word)``: how many upper bits of a u64 are zero, as i64; 64 for zero."""
+    types, ir = _types(), _ir()
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), codegen
+
+
 @intrinsic
 def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     """``prefetch(array, row)``: ask for the cache line of a row; any row is allowed."""

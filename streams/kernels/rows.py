@@ -12,6 +12,7 @@ import numpy as np
 
 from streams.kernels.compile import kernel
 from streams.kernels.exact import add_double, add_integer, add_limbs, fits, round_mean
+from streams.kernels.machine import double_bits, i64
 from streams.kernels.types import Column, Word
 
 # Stream row
@@ -54,6 +55,7 @@ TIME_AVG = 4
 TIME_LAST = 5
 TIME_INCREASE = 6
 TIME_DELTA_INCREASE = 7  # the increase of a stream that already reports deltas: its sum
+WANTS_VALUE = 8  # added where the space aggregate is min, max or last: it needs the number itself
 
 # Point meta bits
 IS_INTEGER = 1
@@ -64,29 +66,19 @@ _INFINITY_BITS = 0x7FF0000000000000
 _NAN_BITS = 0x7FF8000000000000
 
 
-@kernel("i64(f64, f64[::1])", forceinline=True)
-def to_bits(value: Word, scratch: Column) -> Word:
-    """The bits of a double; NaN becomes the one canonical NaN. `scratch` is f64[1]."""
-    if value != value:
-        return _NAN_BITS
-    scratch[0] = value
-    return scratch.view(np.int64)[0]
+@kernel("i64(f64)", forceinline=True, allocates=False)
+def to_bits(value: Word) -> Word:
+    """The bits of a double; NaN becomes the one canonical NaN."""
+    return _NAN_BITS if value != value else double_bits(value)
 
 
-@kernel("f64(i64, f64[::1])", forceinline=True)
-def to_double(bits: Word, scratch: Column) -> Word:
-    """The double with these bits. `scratch` is f64[1]."""
-    scratch.view(np.int64)[0] = bits
-    return scratch[0]
-
-
-@kernel("i64(i64)", forceinline=True)
+@kernel("i64(i64)", forceinline=True, allocates=False)
 def ordered(bits: Word) -> Word:
     """An integer that orders as IEEE 754 totalOrder does: -0.0 < +0.0, NaN above infinity."""
     return bits if bits >= 0 else bits ^ 0x7FFFFFFFFFFFFFFF
 
 
-@kernel("i64(i64)", forceinline=True)
+@kernel("i64(i64)", forceinline=True, allocates=False)
 def special_flag(bits: Word) -> Word:
     """NAN, PLUS_INFINITY or MINUS_INFINITY; 0 for a finite double."""
     magnitude = bits & 0x7FFFFFFFFFFFFFFF
@@ -97,7 +89,7 @@ def special_flag(bits: Word) -> Word:
     return PLUS_INFINITY if bits > 0 else MINUS_INFINITY
 
 
-@kernel("void(i64[:, ::1], i64)", forceinline=True)
+@kernel("void(i64[:, ::1], i64)", forceinline=True, allocates=False)
 def clear_stream_row(rows: Column, r: Word) -> None:
     """The identity: no points."""
     for c in range(STREAM_WIDTH):
@@ -105,7 +97,7 @@ def clear_stream_row(rows: Column, r: Word) -> None:
     rows[r, LAST_TIME] = EARLIEST
 
 
-@kernel("void(i64[:, ::1], i64)", forceinline=True)
+@kernel("void(i64[:, ::1], i64)", forceinline=True, allocates=False)
 def clear_group_row(rows: Column, r: Word) -> None:
     """The identity: no streams."""
     for c in range(GROUP_WIDTH):
@@ -113,7 +105,7 @@ def clear_group_row(rows: Column, r: Word) -> None:
     rows[r, GROUP_LAST_TIME] = EARLIEST
 
 
-@kernel("void(i64[:, ::1], i64, i64, i64, i64, bool_)", forceinline=True)
+@kernel("void(i64[:, ::1], i64, i64, i64, i64, bool_)", forceinline=True, allocates=False)
 def _extreme(rows: Column, r: Word, low: Word, high: Word, bits: Word, first: Word) -> None:
     order = ordered(bits)
     if first or order < ordered(rows[r, low]):
@@ -122,14 +114,14 @@ def _extreme(rows: Column, r: Word, low: Word, high: Word, bits: Word, first: Wo
         rows[r, high] = bits
 
 
-@kernel("void(i64[:, ::1], i64, i64, i64, i64, i64)", forceinline=True)
+@kernel("void(i64[:, ::1], i64, i64, i64, i64, i64)", forceinline=True, allocates=False)
 def _latest(rows: Column, r: Word, when: Word, what: Word, time: Word, bits: Word) -> None:
     if time > rows[r, when] or (time == rows[r, when] and ordered(bits) > ordered(rows[r, what])):
         rows[r, when] = time
         rows[r, what] = bits
 
 
-@kernel("void(i64[:, ::1], i64, i64[:, ::1], i64)", forceinline=True)
+@kernel("void(i64[:, ::1], i64, i64[:, ::1], i64)", forceinline=True, allocates=False)
 def merge_stream_row(into: Column, i: Word, rows: Column, r: Word) -> None:
     """into[i] becomes both together."""
     if rows[r, POINTS] > 0:
@@ -144,7 +136,7 @@ def merge_stream_row(into: Column, i: Word, rows: Column, r: Word) -> None:
     into[i, FLAGS] |= rows[r, FLAGS]
 
 
-@kernel("void(i64[:, ::1], i64, i64[:, ::1], i64)", forceinline=True)
+@kernel("void(i64[:, ::1], i64, i64[:, ::1], i64)", forceinline=True, allocates=False)
 def merge_group_row(into: Column, i: Word, rows: Column, r: Word) -> None:
     """into[i] becomes both together."""
     if rows[r, STREAMS] > 0:
@@ -158,14 +150,14 @@ def merge_group_row(into: Column, i: Word, rows: Column, r: Word) -> None:
     into[i, GROUP_FLAGS] |= rows[r, GROUP_FLAGS]
 
 
-@kernel("bool_(i64[:, ::1], i64, i64, i64, i64, f64[::1])", forceinline=True)
-def add_point(rows: Column, r: Word, time: Word, raw: Word, meta: Word, scratch: Column) -> Word:
+@kernel("bool_(i64[:, ::1], i64, i64, i64, i64)", forceinline=True, allocates=False)
+def add_point(rows: Column, r: Word, time: Word, raw: Word, meta: Word) -> Word:
     """Count one point in a stream row. False: its value does not fit the sum and must be spilled.
 
     raw: the bits of a double, or the integer itself where meta has IS_INTEGER.
     """
     integer = (meta & IS_INTEGER) != 0
-    bits = to_bits(np.float64(raw), scratch) if integer else raw
+    bits = to_bits(np.float64(raw)) if integer else raw
     special = 0 if integer else special_flag(bits)
     if special == NAN:
         bits = _NAN_BITS
@@ -185,7 +177,7 @@ def add_point(rows: Column, r: Word, time: Word, raw: Word, meta: Word, scratch:
     return False
 
 
-@kernel("f64(i64)", forceinline=True)
+@kernel("f64(i64)", forceinline=True, allocates=False)
 def special_sum(flags: Word) -> Word:
     """What a sum with these flags of special values is."""
     if (flags & NAN) != 0 or (flags & 6) == 6:
@@ -193,7 +185,9 @@ def special_sum(flags: Word) -> Word:
     return np.inf if (flags & PLUS_INFINITY) != 0 else -np.inf
 
 
-@kernel("void(i64[:, ::1], i32[::1], i64[:, ::1], i32[::1], i64[:, ::1], i32[::1])")
+@kernel(
+    "void(i64[:, ::1], i32[::1], i64[:, ::1], i32[::1], i64[:, ::1], i32[::1])", allocates=False
+)
 def merge_sorted(
     left: Column,
     left_slots: Column,
@@ -233,7 +227,67 @@ def merge_sorted(
         out_slots[k] = -1
 
 
-@kernel("i64(i64[:, ::1], i32[::1], i64[::1], i32[::1], u8[::1], i64[:, ::1], i64[:, ::1])")
+@kernel("bool_(i64[:, ::1], i64, i64, i64[:, ::1], i64)", forceinline=True, allocates=False)
+def _fold_one(rows: Column, r: Word, how: Word, groups: Column, cell: Word) -> Word:
+    """Fold one stream's number into one group. False: it needs integers of any size."""
+    kind = how & 7
+    flags = rows[r, FLAGS]
+    summed = kind in (TIME_SUM, TIME_INCREASE, TIME_DELTA_INCREASE)
+    column = SUM
+    points = rows[r, POINTS]
+    spilled = (flags & SPILLED_SUM) != 0
+    if kind == TIME_INCREASE:
+        column = INCREASE
+        points = rows[r, STEPS]
+        spilled = (flags & SPILLED_INCREASE) != 0
+        flags = flags >> INCREASE_SHIFT
+    flags &= 7
+    if points == 0:
+        return True
+    if spilled and (summed or kind == TIME_AVG):
+        return False
+    if summed and flags == 0 and how & WANTS_VALUE == 0:
+        groups[cell, STREAMS] += 1
+        groups[cell, GROUP_POINTS] += points
+        add_limbs(groups, cell, GROUP_SUM, rows, r, column)
+        return True
+    bits = _number_of(rows, r, kind, column, flags)
+    special = special_flag(bits)
+    if special == 0 and not summed and not fits(bits):
+        return False
+    _extreme(groups, cell, GROUP_MINIMUM, GROUP_MAXIMUM, bits, groups[cell, STREAMS] == 0)
+    _latest(groups, cell, GROUP_LAST_TIME, GROUP_LAST, rows[r, LAST_TIME], bits)
+    groups[cell, STREAMS] += 1
+    groups[cell, GROUP_POINTS] += points
+    if special != 0:
+        groups[cell, GROUP_FLAGS] |= special
+    elif summed:
+        add_limbs(groups, cell, GROUP_SUM, rows, r, column)
+    else:
+        add_double(groups, cell, GROUP_SUM, bits, False)
+    return True
+
+
+@kernel("i64(i64[:, ::1], i64, i64, i64, i64)", forceinline=True, allocates=False)
+def _number_of(rows: Column, r: Word, kind: Word, column: Word, flags: Word) -> Word:
+    """The bits of a stream's number; flags: the special values in its sum."""
+    if kind == TIME_COUNT:
+        return double_bits(np.float64(rows[r, POINTS]))
+    if kind == TIME_LAST:
+        return rows[r, LAST]
+    if kind in (TIME_MIN, TIME_MAX):
+        if (flags & NAN) != 0:
+            return _NAN_BITS
+        return rows[r, MINIMUM] if kind == TIME_MIN else rows[r, MAXIMUM]
+    if flags != 0:
+        return to_bits(special_sum(flags))
+    return double_bits(round_mean(rows, r, column, rows[r, POINTS] if kind == TIME_AVG else 1))
+
+
+@kernel(
+    "i64(i64[:, ::1], i32[::1], i64[::1], i32[::1], u8[::1], i64[:, ::1], i64[:, ::1])",
+    allocates=False,
+)
 def fold_groups(
     rows: Column,
     slots: Column,
@@ -247,14 +301,12 @@ def fold_groups(
 
     rows i64[n, STREAM_WIDTH] of slots i32[n]; slot s belongs to cells[first_cell[s] :
     first_cell[s + 1]] (a cell is a definition and a group; first_cell i64[slots + 1]);
-    over_time u8[len(cells)] says what the stream's number is there; groups i64[all cells,
-    GROUP_WIDTH] is added to. Rows whose exact sum spilled are not folded but listed in
-    left_over i64[k, 2] as (row, entry). Returns how many; at most k are written, so a larger
-    return than k says to call again on cleared groups with more room.
+    over_time u8[len(cells)] says what the stream's number is there (TIME_..., and WANTS_VALUE);
+    groups i64[all cells, GROUP_WIDTH] is added to; minimum, maximum and last of a group whose
+    space aggregate does not want them say nothing. Rows whose exact sum spilled are not folded but
+    listed in left_over i64[k, 2] as (row, entry). Returns how many; at most k are written, so a
+    larger return than k says to call again on cleared groups with more room.
     """
-    scratch = np.zeros(1, np.float64)
-    words = np.zeros(9, np.uint64)
-    quotient = np.zeros(9, np.uint64)
     room = left_over.shape[0]
     left = 0
     known = first_cell.shape[0] - 1
@@ -263,68 +315,15 @@ def fold_groups(
         if slot < 0 or slot >= known:
             continue
         for entry in range(first_cell[slot], first_cell[slot + 1]):
-            kind = over_time[entry]
-            cell = cells[entry]
-            if kind == TIME_INCREASE:
-                if rows[r, STEPS] == 0:
-                    continue
-                flags = (rows[r, FLAGS] >> INCREASE_SHIFT) & 7
-                spilled = (rows[r, FLAGS] & SPILLED_INCREASE) != 0
-                column = INCREASE
-            else:
-                if rows[r, POINTS] == 0:
-                    continue
-                flags = rows[r, FLAGS] & 7
-                spilled = (rows[r, FLAGS] & SPILLED_SUM) != 0
-                column = SUM
-            summed = kind in (TIME_SUM, TIME_INCREASE, TIME_DELTA_INCREASE)
-            if spilled and (summed or kind == TIME_AVG):
+            if not _fold_one(rows, r, i64(over_time[entry]), groups, i64(cells[entry])):
                 if left < room:
                     left_over[left, 0] = r
                     left_over[left, 1] = entry
                 left += 1
-                continue
-            if kind == TIME_COUNT:
-                value = np.float64(rows[r, POINTS])
-            elif kind == TIME_MIN:
-                value = to_double(rows[r, MINIMUM], scratch)
-            elif kind == TIME_MAX:
-                value = to_double(rows[r, MAXIMUM], scratch)
-            elif kind == TIME_LAST:
-                value = to_double(rows[r, LAST], scratch)
-            elif flags != 0:
-                value = special_sum(flags)
-            elif kind == TIME_AVG:
-                value = round_mean(rows, r, SUM, rows[r, POINTS], words, quotient)
-            else:
-                value = round_mean(rows, r, column, 1, words, quotient)
-            if (kind in (TIME_MIN, TIME_MAX)) and (flags & NAN) != 0:
-                value = np.nan
-            bits = to_bits(value, scratch)
-            special = special_flag(bits)
-            if special == 0 and not summed and not fits(bits):
-                if left < room:
-                    left_over[left, 0] = r
-                    left_over[left, 1] = entry
-                left += 1
-                continue
-            _extreme(groups, cell, GROUP_MINIMUM, GROUP_MAXIMUM, bits, groups[cell, STREAMS] == 0)
-            _latest(groups, cell, GROUP_LAST_TIME, GROUP_LAST, rows[r, LAST_TIME], bits)
-            groups[cell, STREAMS] += 1
-            if kind == TIME_INCREASE:
-                groups[cell, GROUP_POINTS] += rows[r, STEPS]
-            else:
-                groups[cell, GROUP_POINTS] += rows[r, POINTS]
-            if special != 0:
-                groups[cell, GROUP_FLAGS] |= special
-            elif summed:
-                add_limbs(groups, cell, GROUP_SUM, rows, r, column)
-            else:
-                add_double(groups, cell, GROUP_SUM, bits, False)
     return left
 
 
-@kernel("void(i64[:, ::1], i64[::1], i64[::1], i64[:, ::1])")
+@kernel("void(i64[:, ::1], i64[::1], i64[::1], i64[:, ::1])", allocates=False)
 def merge_groups(rows: Column, order: Column, target: Column, out: Column) -> None:
     """Merge group rows that belong together.
 

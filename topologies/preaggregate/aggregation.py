@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from streams.event_time.windows import EARLIEST, window_end
 from streams.kernels.fold import BASE_META, BASE_RAW, BASE_START, BASE_TIME
+from streams.kernels.keep import LATE
 from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
 from topologies.partials import PartialRows
 from topologies.preaggregate.cells import Cells, GroupRows, Membership
@@ -23,12 +24,15 @@ from topologies.preaggregate.panes import (
     PaneKey,
     Panes,
     PointColumns,
+    Sorted,
     StreamRows,
     empty_bases,
     fold,
+    packed,
 )
 
 I64 = npt.NDArray[np.int64]
+I32 = npt.NDArray[np.int32]
 Window = tuple[int, int]
 """(size in ns, end in unix ns)"""
 
@@ -106,34 +110,24 @@ class Aggregation:
     # --- points -----------------------------------------------------------------------------
 
     def add(
-        self, points: PointColumns, offsets: I64, watermarks: I64, received: I64
+        self, points: PointColumns, records: I32, offsets: I64, watermarks: I64, received: I64
     ) -> tuple[int, int]:
         """Take points of known streams; returns (late, beyond the horizon).
 
-        offsets, watermarks, received i64[n]: each point's record, the partition's watermark before
-        it, and when the edge received it.
+        records i32[n]: each point's record, ascending; offsets, watermarks and received
+        i64[records]: where it is, the partition's watermark before it, and when it came.
         """
         wanted = self.cells.wanted()
-        mask = wanted[points.slots]
-        if not mask.all():
-            points, offsets, watermarks = points.where(mask), offsets[mask], watermarks[mask]
-            received = received[mask]
-        if not len(points):
+        if not self.cells.wants_any:
             return 0, 0
         self.panes.grow(self.cells.streams)
-        accepted = self.within_horizon(points, watermarks)
-        beyond = len(points) - int(np.count_nonzero(accepted))
-        if beyond:
-            points, offsets = points.where(accepted), offsets[accepted]
-            watermarks, received = watermarks[accepted], received[accepted]
-        self._remember_where(points, offsets, watermarks)
-        late = self.panes.late(points)
-        count = int(np.count_nonzero(late))
-        if count:
-            self._mark_late(points.where(late), int(received[late][0]))
-            points = points.where(~late)
-        self.panes.add(points)
-        return count, beyond
+        found = self.panes.sort_out(points, records, watermarks, wanted)
+        self._remember_where(found, records, offsets, watermarks)
+        if found.late:
+            late = found.state == LATE
+            self._mark_late(points.where(late), int(received[records[int(np.argmax(late))]]))
+        self.panes.keep(points, found)
+        return found.late, found.beyond
 
     def within_horizon(self, points: PointColumns, watermarks: I64) -> npt.NDArray[np.bool_]:
         """All but the points that came late by more than the correction horizon."""
@@ -142,22 +136,16 @@ class Aggregation:
         horizon = np.maximum(watermarks, EARLIEST + self.key.corrections) - self.key.corrections
         return (ends > sealed) | (ends >= horizon)
 
-    def _remember_where(self, points: PointColumns, offsets: I64, watermarks: I64) -> None:
-        if not len(points):
-            return
-        ends = window_end(points.times, self.key.pane)
-        low, high = int(ends.min()), int(ends.max())
-        distinct: list[int] = [low] if low == high else np.unique(ends).tolist()
-        for end in distinct:
-            chosen = offsets if low == high else offsets[ends == end]
-            at = int(np.argmin(chosen))
-            first, last = int(chosen[at]), int(chosen.max())
+    def _remember_where(self, found: Sorted, records: I32, offsets: I64, watermarks: I64) -> None:
+        for end, first_row, last_row, _ in found.panes.tolist():
+            first, last = int(records[first_row]), int(records[last_row])
             entry = self.index.get(end)
             if entry is None:
-                marks = watermarks if low == high else watermarks[ends == end]
-                self.index[end] = PaneIndex(first, last, int(marks[at]))
+                self.index[end] = PaneIndex(
+                    int(offsets[first]), int(offsets[last]), int(watermarks[first])
+                )
             else:
-                entry.last = max(entry.last, last)
+                entry.last = max(entry.last, int(offsets[last]))
             self.changed_index.add(end)
 
     def _mark_late(self, points: PointColumns, received: int) -> None:
@@ -354,7 +342,13 @@ class Aggregation:
         )
         resets = np.zeros(len(chosen), np.int64)
         rows = fold(
-            dense, end - level, end, self.key.pane, self.gap, empty_bases(len(chosen)), resets
+            [packed(dense)],
+            end - level,
+            end,
+            self.key.pane,
+            self.gap,
+            empty_bases(len(chosen)),
+            resets,
         )
         spills = {(int(chosen[slot]), column): n for (slot, column), n in rows.spills.items()}
         return StreamRows(chosen[rows.slots], rows.rows, spills)
@@ -380,7 +374,7 @@ class Aggregation:
         self.cells = Cells()
         for memberships in streams:
             self.cells.add_stream(memberships)
-        fresh = self.cells.wanted()
+        fresh = self.cells.wanted().copy()
         fresh[: len(before)] &= ~before
         joined = np.zeros(len(fresh), np.int64)
         joined[: len(self.joined)] = self.joined
@@ -447,7 +441,7 @@ class Aggregation:
 
     def stats(self) -> dict[str, Any]:
         """For people: what is open, what waits."""
-        return {**self.panes.stats(), "groups": len(self.cells.groups), "late": len(self.pending)}
+        return {**self.panes.stats(), "groups": len(self.cells), "late": len(self.pending)}
 
 
 def _number(raw: int, meta: int) -> tuple[float, int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streams.batch import BytesColumn
+from streams.batch import BytesColumn, picked
 from streams.kernels import rows as layout
 from streams.kernels.exact import exact_mean, spill_of
 from streams.kernels.rows import GROUP_WIDTH, fold_groups
@@ -32,7 +32,10 @@ OVER_TIME = {
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """One cell of a new stream: the definition's index, its `over_time` code, the group."""
+    """One cell of a new stream: the definition's index, its `over_time` code, the group.
+
+    over_time has WANTS_VALUE added where the space aggregate needs the stream's number itself.
+    """
 
     definition: int
     over_time: int
@@ -42,7 +45,8 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class GroupRows:
-    """Rows of cells: cells i64[n] ascending, rows i64[n, GROUP_WIDTH], spilled sums by cell."""
+    """Rows of cells: cells i64[n] in order of (definition, group), rows i64[n, GROUP_WIDTH],
+    spilled sums by cell."""
 
     cells: I64
     rows: I64
@@ -54,19 +58,32 @@ class Cells:
 
     def __init__(self) -> None:
         self.definition = np.zeros(0, np.uint16)
-        self.groups: list[bytes] = []
-        self.labels: list[bytes] = []
+        self._label_data = np.zeros(0, np.uint8)
+        self._label_ends = np.zeros(1, np.int64)
+        self._groups = np.zeros((0, 2), np.uint64)
         self._definitions: list[int] = []
+        self._new_groups: list[bytes] = []
+        self._new_labels: list[bytes] = []
         self._by_group: dict[tuple[int, bytes], int] = {}
         self._first: list[int] = [0]
         self._entries: list[int] = []
         self._kinds: list[int] = []
         self._arrays: tuple[I64, npt.NDArray[np.int32], npt.NDArray[np.uint8]] | None = None
+        self._wanted = np.zeros(0, np.bool_)
+        self._in_order = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._definitions)
 
     @property
     def streams(self) -> int:
         """Slots 0..streams-1 are known here."""
         return len(self._first) - 1
+
+    @property
+    def wants_any(self) -> bool:
+        """Whether any stream so far is aggregated here."""
+        return bool(self._entries)
 
     def add_stream(self, memberships: list[Membership]) -> None:
         """The next slot, with the cells it belongs to (none: the stream is not aggregated)."""
@@ -74,10 +91,9 @@ class Cells:
             key = (member.definition, member.group)
             cell = self._by_group.get(key)
             if cell is None:
-                cell = len(self.groups)
-                self._by_group[key] = cell
-                self.groups.append(member.group)
-                self.labels.append(member.labels)
+                cell = self._by_group[key] = len(self._definitions)
+                self._new_groups.append(member.group)
+                self._new_labels.append(member.labels)
                 self._definitions.append(member.definition)
             self._entries.append(cell)
             self._kinds.append(member.over_time)
@@ -92,13 +108,27 @@ class Cells:
                 np.array(self._entries, np.int32),
                 np.array(self._kinds, np.uint8),
             )
-            self.definition = np.array(self._definitions, np.uint16)
+            self._wanted = np.diff(self._arrays[0]) > 0
+            if self._new_groups:
+                self._describe_new_cells()
         return self._arrays
 
+    def _describe_new_cells(self) -> None:
+        both = np.frombuffer(b"".join(self._new_groups), ">u8").reshape(-1, 2)
+        self._groups = np.concatenate([self._groups, both.astype(np.uint64)])
+        fresh = BytesColumn.of(self._new_labels)
+        self._label_ends = np.concatenate(
+            [self._label_ends, fresh.offsets[1:] + self._label_ends[-1]]
+        )
+        self._label_data = np.concatenate([self._label_data, np.frombuffer(fresh.data, np.uint8)])
+        self._new_groups, self._new_labels = [], []
+        self.definition = np.array(self._definitions, np.uint16)
+        self._in_order = np.lexsort((self._groups[:, 1], self._groups[:, 0], self.definition))
+
     def wanted(self) -> npt.NDArray[np.bool_]:
-        """For each slot, whether any definition here wants the stream."""
-        first, _, _ = self.arrays()
-        return np.diff(first) > 0
+        """For each slot, whether any definition here wants the stream; not to be changed."""
+        self.arrays()
+        return self._wanted
 
     def cells_of(self, slots: set[int]) -> set[int]:
         """The cells that any of these streams belongs to."""
@@ -112,7 +142,7 @@ class Cells:
         """Whether any of these cells counts increases, for which samples further back matter."""
         _, entries, kinds = self.arrays()
         inside = np.isin(entries, np.fromiter(cells, np.int32, len(cells)))
-        return bool((kinds[inside] == layout.TIME_INCREASE).any())
+        return bool((kinds[inside] & 7 == layout.TIME_INCREASE).any())
 
     def streams_of(self, cells: set[int]) -> npt.NDArray[np.bool_]:
         """For each slot, whether it belongs to any of these cells."""
@@ -124,7 +154,7 @@ class Cells:
     def fold(self, streams: StreamRows) -> GroupRows:
         """The rows of all cells that these streams' rows contribute to."""
         first, entries, kinds = self.arrays()
-        groups = np.zeros((len(self.groups), GROUP_WIDTH), np.int64)
+        groups = np.zeros((len(self), GROUP_WIDTH), np.int64)
         groups[:, layout.GROUP_LAST_TIME] = layout.EARLIEST
         room = 64
         while True:
@@ -140,7 +170,7 @@ class Cells:
         spills: dict[int, int] = {}
         for row, entry in left_over[:left].tolist():
             self._fold_spilled(streams, row, entry, groups, spills)
-        cells = np.flatnonzero(groups[:, layout.STREAMS])
+        cells = self._in_order[groups[self._in_order, layout.STREAMS] != 0]
         return GroupRows(cells, np.ascontiguousarray(groups[cells]), spills)
 
     def _fold_spilled(
@@ -148,7 +178,7 @@ class Cells:
     ) -> None:
         """What `fold_groups` does, for a stream whose number needs exact integers of any size."""
         _, entries, kinds = self.arrays()
-        cell, kind = int(entries[entry]), int(kinds[entry])
+        cell, kind = int(entries[entry]), int(kinds[entry]) & 7
         values = streams.rows[row]
         increase = kind == layout.TIME_INCREASE
         column = layout.INCREASE if increase else layout.SUM
@@ -186,14 +216,8 @@ class Cells:
 
     def label_column(self, cells: I64) -> BytesColumn:
         """The labels of these cells."""
-        return BytesColumn.of(self.labels[cell] for cell in _listed(cells))
+        return picked(self._label_data, self._label_ends, cells)
 
     def group_columns(self, cells: I64) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
         """The 128-bit group hashes of these cells as (high, low) u64 columns."""
-        joined = b"".join(self.groups[cell] for cell in _listed(cells))
-        both = np.frombuffer(joined, ">u8").reshape(-1, 2)
-        return both[:, 0].astype(np.uint64), both[:, 1].astype(np.uint64)
-
-
-def _listed(cells: I64) -> list[int]:
-    return cells.tolist()
+        return self._groups[cells, 0], self._groups[cells, 1]

@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from metric_registry.plan import Plan, PlanError
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
-from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
 from streams.task.processor import InputRecord
-from topologies.encodings import points as encoded
+from topologies.encodings.accept import accept
 from topologies.encodings.otlp import Scanner
 from topologies.identity.series import SeriesTable
 from topologies.preaggregate.digests import Digests, Repeats
@@ -47,12 +46,14 @@ class Batch:
         received: For each record the edge's clock, unix ns.
         moves_to: For each record where it moves event time by itself; EARLIEST: nowhere.
         idle: For each record whether it is an idle mark.
-        points: Accepted points, in order of record; `record` i64[n] says whose each is.
+        points: Accepted points, in order of record; `record` i32[n] says whose each is. Both are
+            views of memory that the next batch uses again.
         refused: Records for the dead-letter topic.
         repeats: Records that repeat an earlier one.
         rejected: For each record, how many points were too far ahead.
         plans: For the records that change the definitions, the plan they name.
-        newest: For each record its newest point.
+        newest, oldest: For each record the time of its newest point, and of its oldest one among
+            `points`.
     """
 
     records: int
@@ -60,20 +61,13 @@ class Batch:
     moves_to: list[int]
     idle: list[bool]
     points: PointColumns
-    record: I64
+    record: npt.NDArray[np.int32]
     refused: list[Refused] = field(default_factory=list[Refused])
     repeats: list[int] = field(default_factory=list[int])
     rejected: dict[int, int] = field(default_factory=dict[int, int])
     plans: dict[int, Deployment] = field(default_factory=dict[int, "Deployment"])
     newest: dict[int, int] = field(default_factory=dict[int, int])
-
-    def oldest(self) -> list[int]:
-        """For each record the time of its oldest point; LATEST for a record without points."""
-        found = np.full(self.records, LATEST, np.int64)
-        whose, starts = np.unique(self.record, return_index=True)
-        if len(whose):
-            found[whose] = np.minimum.reduceat(self.points.times, starts)
-        return found.tolist()
+    oldest: dict[int, int] = field(default_factory=dict[int, int])
 
 
 @dataclass(slots=True)
@@ -131,6 +125,9 @@ class Intake:
         self.series = SeriesTable()
         self.digests = Digests()
         self.repeats = Repeats()
+        self._slots = self._records = np.zeros(0, np.int32)
+        self._metas = np.zeros(0, np.uint8)
+        self._columns = np.zeros((3, 0), np.int64)
 
     def read(self, records: Sequence[InputRecord], again: bool = False) -> Batch:
         """Decode the records; streams seen for the first time join `series`.
@@ -139,7 +136,7 @@ class Intake:
         """
         n = len(records)
         batch = Batch(
-            n, [0] * n, [EARLIEST] * n, [False] * n, PointColumns.join([]), np.zeros(0, np.int64)
+            n, [0] * n, [EARLIEST] * n, [False] * n, PointColumns.join([]), np.zeros(0, np.int32)
         )
         messages: list[_Message] = []
         for index, record in enumerate(records):
@@ -211,46 +208,42 @@ class Intake:
         slots, malformed = self.series.resolve(scanned)
         for bad in (*scanned.malformed, *malformed):
             batch.refused.append(Refused(messages[bad.message].index, bad.code, bad.reason))
-        broken = {bad.message for bad in malformed}
-        indexes: I64 = np.array([each.index for each in messages], np.int64)
-        received = np.array([message.received for message in messages], np.int64)[scanned.message]
-        times = np.where(scanned.time == 0, received, scanned.time)
-        usable = ~np.isin(scanned.message, list(broken)) if broken else np.ones(len(times), bool)
-        ahead = (times < 0) | ((times - received > AHEAD) & self._live)
-        if (ahead & usable).any():
-            which, count = np.unique(scanned.message[ahead & usable], return_counts=True)
-            whose: list[int] = which.tolist()
-            for message, rejected in zip(whose, count.tolist(), strict=True):
-                batch.rejected[messages[message].index] = rejected
-        usable &= ~ahead
-        self._move(batch, messages, scanned.message[usable], times[usable])
-        kinds = scanned.kind & encoded.KIND_MASK
-        valued = (scanned.flags & (encoded.NO_RECORDED_VALUE | encoded.NO_VALUE)) == 0
-        chosen = np.flatnonzero(usable & valued & (kinds <= encoded.SUM_UNSPECIFIED) & (slots >= 0))
-        metas = ((scanned.flags[chosen] & encoded.IS_INT) != 0) * np.uint8(IS_INTEGER)
-        cumulative = scanned.kind[chosen] == (encoded.SUM_CUMULATIVE | encoded.MONOTONIC)
-        metas |= cumulative * np.uint8(IS_CUMULATIVE)
+        received = np.array([message.received for message in messages], np.int64)
+        told = np.zeros((len(messages), 3), np.int64)
+        told[:, 0], told[:, 2] = EARLIEST, LATEST
+        self._reserve(len(scanned))
+        times, starts, raws = self._columns
+        count = accept(
+            slots, (scanned.time, scanned.start, scanned.value), scanned.kind, scanned.flags,
+            scanned.message, received, np.array([each.index for each in messages], np.int32),
+            AHEAD if self._live else LATEST, (times, starts, raws), self._slots, self._records,
+            self._metas, told,
+        )  # fmt: skip
         batch.points = PointColumns(
-            slots[chosen].astype(np.int32),
-            times[chosen],
-            scanned.start[chosen],
-            scanned.value[chosen],
-            metas.astype(np.uint8),
+            self._slots[:count], times[:count], starts[:count], raws[:count], self._metas[:count]
         )
-        batch.record = indexes[scanned.message[chosen]]
+        batch.record = self._records[:count]
+        self._tell(batch, messages, told)
 
-    def _move(
-        self, batch: Batch, messages: list[_Message], message: npt.NDArray[np.int32], times: I64
-    ) -> None:
+    def _reserve(self, points: int) -> None:
+        """Room for the points of a batch; used again by the next one."""
+        if points > len(self._slots):
+            size = points + points // 4
+            self._slots, self._records = np.empty(size, np.int32), np.empty(size, np.int32)
+            self._metas = np.empty(size, np.uint8)
+            self._columns = np.empty((3, size), np.int64)
+
+    def _tell(self, batch: Batch, messages: list[_Message], told: I64) -> None:
         """Event time goes to the newest point of a message, but never past its receipt."""
-        newest = np.full(len(messages), EARLIEST, np.int64)
-        np.maximum.at(newest, message, times)
-        for at, time in enumerate(newest.tolist()):
-            if time != EARLIEST:
-                index = messages[at].index
-                batch.newest[index] = time
+        for message, (newest, rejected, oldest) in zip(messages, told.tolist(), strict=True):
+            if rejected:
+                batch.rejected[message.index] = rejected
+            if oldest != LATEST:
+                batch.oldest[message.index] = oldest
+            if newest != EARLIEST:
+                batch.newest[message.index] = newest
                 if self._live:
-                    batch.moves_to[index] = min(time, messages[at].received)
+                    batch.moves_to[message.index] = min(newest, message.received)
 
 
 def _received(headers: dict[str, bytes]) -> int:

@@ -9,7 +9,7 @@ else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,25 @@ import numpy.typing as npt
 
 from streams.event_time.windows import EARLIEST, LATEST, last_complete, window_end
 from streams.kernels.exact import spill_of
-from streams.kernels.fold import BASE_TIME, BASE_WIDTH, SPILL_WIDTH, fold_points, sort_points
+from streams.kernels.fold import (
+    BASE_TIME,
+    BASE_WIDTH,
+    POINT_WIDTH,
+    SPILL_WIDTH,
+    count_points,
+    fold_points,
+    order_points,
+    place_points,
+)
+from streams.kernels.keep import (
+    BEYOND,
+    LATE,
+    PANE_END,
+    PANE_KEPT,
+    PANE_WIDTH,
+    pack_points,
+    sort_out,
+)
 from streams.kernels.rows import STREAM_WIDTH, merge_sorted
 
 I64 = npt.NDArray[np.int64]
@@ -127,31 +145,73 @@ def empty_bases(streams: int) -> I64:
     return bases
 
 
+def packed(points: PointColumns) -> I64:
+    """The points as rows i64[n, POINT_WIDTH]."""
+    out = np.empty((len(points), POINT_WIDTH), np.int64)
+    out[:, 0], out[:, 1], out[:, 2] = points.times, points.starts, points.raws
+    out[:, 3] = points.slots.astype(np.int64) << 8 | points.metas
+    return out
+
+
+def in_order(parts: Sequence[I64], streams: int) -> I64:
+    """All points i64[n, POINT_WIDTH] of the parts by stream, and each stream's in event time."""
+    places = np.zeros(streams + 1, np.int64)
+    for part in parts:
+        count_points(part, places)
+    np.cumsum(places, out=places)
+    out = np.empty((int(places[-1]), POINT_WIDTH), np.int64)
+    for part in parts:
+        place_points(part, places, out)
+    order_points(out)
+    return out
+
+
 def fold(
-    points: PointColumns, after: int, until: int, pane: int, gap: int, bases: I64, resets: I64
+    parts: Sequence[I64], after: int, until: int, pane: int, gap: int, bases: I64, resets: I64
 ) -> StreamRows:
     """Fold points into a row a stream for the window (after, until]; moves `bases` on."""
+    points = in_order(parts, len(bases))
     n = len(points)
     if n == 0:
         return StreamRows()
-    streams = len(bases)
-    order = np.empty(n, np.int64)
-    sort_points(
-        points.slots, points.times, points.starts, points.raws, points.metas, streams, order
-    )
-    room = min(n, streams)
+    room = min(n, len(bases))
     rows = np.empty((room, STREAM_WIDTH), np.int64)
     slots = np.empty(room, np.int32)
-    spills = np.empty((3 * n, SPILL_WIDTH), np.int64)
-    written, spilled = fold_points(
-        order, points.slots, points.times, points.starts, points.raws, points.metas,
-        after, until, pane, gap, bases, rows, slots, spills, resets,
-    )  # fmt: skip
+    spills = np.empty((3 * n, SPILL_WIDTH), np.int64)  # untouched memory costs nothing
+    result = np.zeros(2, np.int64)
+    fold_points(points, after, until, pane, gap, bases, rows, slots, spills, resets, result)
+    written, spilled = result.tolist()
     kept: Spills = {}
     for row, column, bits, sign in spills[:spilled].tolist():
         key = (int(slots[row]), column)
         kept[key] = kept.get(key, 0) + sign * spill_of(bits)
     return StreamRows(slots[:written], rows[:written], kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """New points, each with what becomes of it.
+
+    Attributes:
+        state: u8[n], a constant of `streams.kernels.keep`; which i32[n], a row of panes.
+        panes: i64[k, PANE_WIDTH], the panes of points that are late or kept.
+        tally: i64[4], points of each state.
+    """
+
+    state: U8
+    which: I32
+    panes: I64
+    tally: I64
+
+    @property
+    def late(self) -> int:
+        """Points whose pane has sealed."""
+        return int(self.tally[LATE])
+
+    @property
+    def beyond(self) -> int:
+        """Points late by more than the correction horizon."""
+        return int(self.tally[BEYOND])
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +239,7 @@ class Panes:
         self.frontier = EARLIEST
         self.bases = empty_bases(0)
         self.resets = np.zeros(0, np.int64)
-        self.open_panes: dict[int, list[PointColumns]] = {}
+        self.open_panes: dict[int, list[I64]] = {}
         self.open_rows: dict[tuple[int, int], StreamRows] = {}
         self.changed_rows: set[tuple[int, int]] = set()
         self.fed_by = self._coarsest_divisors()
@@ -208,14 +268,56 @@ class Panes:
             self.bases = bases
             self.resets = np.concatenate([self.resets, np.zeros(size - len(self.resets), np.int64)])
 
+    def sort_out(
+        self,
+        points: PointColumns,
+        records: I32,
+        watermarks: I64,
+        wanted: npt.NDArray[np.bool_],
+    ) -> Sorted:
+        """What becomes of points; see `streams.kernels.keep.sort_out`."""
+        n = len(points)
+        state, which = np.empty(n, np.uint8), np.empty(n, np.int32)
+        how = (self.key.pane, self.key.grace, self.key.corrections, self.frontier)
+        room = 64
+        while True:
+            panes, tally = np.empty((room, PANE_WIDTH), np.int64), np.zeros(4, np.int64)
+            count = sort_out(
+                points.slots, points.times, records, wanted.view(np.uint8), watermarks, how, state,
+                which, panes, tally,
+            )  # fmt: skip
+            if count >= 0:
+                return Sorted(state, which, panes[:count], tally)
+            room = n
+
+    def keep(self, points: PointColumns, found: Sorted) -> None:
+        """Put the points that stay into their open panes."""
+        kept = found.panes[:, PANE_KEPT]
+        ends = np.cumsum(kept)
+        place = ends - kept
+        total = int(ends[-1]) if len(ends) else 0
+        if not total:
+            return
+        out = np.empty((total, POINT_WIDTH), np.int64)
+        pack_points(
+            points.slots, points.times, points.starts, points.raws, points.metas, found.state,
+            found.which, place, out,
+        )  # fmt: skip
+        low = 0
+        for pane, high in zip(found.panes[:, PANE_END].tolist(), ends.tolist(), strict=True):
+            if high > low:
+                part = out[low:high]
+                small = 4 * (high - low) < total  # must not hold on to the memory of all
+                self.open_panes.setdefault(pane, []).append(part.copy() if small else part)
+            low = high
+
     def add(self, points: PointColumns) -> None:
         """Keep points of open panes. The caller has taken out the late ones."""
         if not len(points):
             return
         ends = window_end(points.times, self.key.pane)
-        distinct = np.unique(ends)
-        for end in distinct.tolist():
-            part = points if len(distinct) == 1 else points.where(ends == end)
+        for end in np.unique(ends).tolist():
+            part = packed(points.where(ends == end))
             self.open_panes.setdefault(end, []).append(part)
 
     def late(self, points: PointColumns) -> npt.NDArray[np.bool_]:
@@ -238,8 +340,8 @@ class Panes:
         """
         sealed: list[Sealed] = []
         for end in sorted(end for end in self.open_panes if end <= frontier):
-            points = PointColumns.join(self.open_panes.pop(end))
             pane = self.key.pane
+            points = self.open_panes.pop(end)
             rows = fold(points, end - pane, end, pane, self.gap, self.bases, self.resets)
             sealed.append(Sealed(pane, end, rows))
             self._feed(pane, end, rows)
@@ -265,7 +367,8 @@ class Panes:
     def add_late(self, level: int, end: int, points: PointColumns) -> None:
         """Late points that stand for themselves join an open window of a coarser level."""
         start = end - level
-        rows = fold(points, start, end, self.key.pane, self.gap, self.bases, self.resets)
+        part = packed(points)
+        rows = fold([part], start, end, self.key.pane, self.gap, self.bases, self.resets)
         self._merge(level, end, rows)
 
     def _merge(self, level: int, end: int, rows: StreamRows) -> None:

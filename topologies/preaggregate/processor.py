@@ -16,7 +16,7 @@ import numpy.typing as npt
 from metric_registry.plan import Plan, ResolvedDefinition
 from streams.batch import encode_table
 from streams.event_time.windows import EARLIEST, LATEST, SECOND, window_end
-from streams.kernels.rows import TIME_DELTA_INCREASE
+from streams.kernels.rows import TIME_DELTA_INCREASE, WANTS_VALUE
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.encodings.points import SUM_CUMULATIVE, SUM_DELTA
 from topologies.identity.stream import Stream, group_labels, look_up
@@ -168,7 +168,6 @@ class PreaggregateProcessor:
         batch = self._intake.read(records)
         self._learn_streams()
         before, after = self._watermarks(batch)
-        oldest = batch.oldest()
         start = 0
         for index in range(batch.records):
             self.received = max(self.received, batch.received[index])
@@ -178,7 +177,9 @@ class PreaggregateProcessor:
                 start = index
                 self._adopt(batch.plans[index], records[index].offset)
             marker = not self._live and batch.moves_to[index] != EARLIEST
-            if self._is_late(oldest[index]):  # when late points settle must not depend on batches
+            if self._is_late(
+                batch.oldest.get(index, LATEST)
+            ):  # when late points settle must not depend on batches
                 self._apply(batch, records, start, index + 1, before)
                 start = index + 1
             if not self._something_due(after[index], marker):
@@ -247,11 +248,11 @@ class PreaggregateProcessor:
             every.raws[low:high],
             every.metas[low:high],
         )
-        marks = np.array(watermarks, np.int64)[whose]
+        marks = np.array(watermarks, np.int64)
         self.counts.points += high - low
-        received = np.array(batch.received, np.int64)[whose]
+        received = np.array(batch.received, np.int64)
         for aggregation in self.aggregations:
-            late, beyond = aggregation.add(points, offsets[whose], marks, received)
+            late, beyond = aggregation.add(points, whose, offsets, marks, received)
             self.counts.late += late
             self.counts.beyond += beyond
 
@@ -502,5 +503,7 @@ def _member(index: int, plan: Plan, stream: Stream) -> Membership | None:
             kind = TIME_DELTA_INCREASE
         elif not (stream.kind == SUM_CUMULATIVE and stream.monotonic):
             return None
+    if definition.over_space in ("min", "max", "last"):
+        kind += WANTS_VALUE
     group = group_labels(stream, definition.keep)
     return Membership(index, kind, group.hi.to_bytes(8) + group.lo.to_bytes(8), group.labels)

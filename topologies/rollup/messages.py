@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
 from streams.batch import Column, Table, encode_table
 from streams.event_time.windows import SECOND
+from topologies.encodings.otlp_writer import field, number_points
 from topologies.partials import PartialRows
 from topologies.rollup.windows import Publication, Window
 
@@ -117,79 +114,56 @@ def final_requests(
         return
     rows = _rows_of(batch)
     values = np.concatenate([p.published.values[chosen] for p, chosen in batch])
+    labels = np.frombuffer(rows.labels.data, np.uint8).copy()
+    offsets = np.array(rows.labels.offsets, np.int64)
+    ends = np.array(rows.end, np.int64)
+    for same in _of_one_metric(rows):
+        described, level = definitions[int(rows.definition[same[0]])], int(rows.level[same[0]])
+        if not described["final"]:
+            continue
+        points, places = number_points(labels, offsets, same, ends, values, level)
+        whole, cuts = points.data, places.tolist()
+        head = _Head(described, level)
+        for first in range(0, len(same), MAX_POINTS):
+            last = min(first + MAX_POINTS, len(same))
+            yield head.request(bytes(whole[cuts[first] : cuts[last]]))
+
+
+def _of_one_metric(rows: PartialRows) -> list[npt.NDArray[np.int64]]:
+    """The rows of each definition and window size, by window."""
     order = np.lexsort((rows.end, rows.level, rows.definition))
     definition, level = rows.definition[order], rows.level[order]
     steps = np.flatnonzero((definition[1:] != definition[:-1]) | (level[1:] != level[:-1])) + 1
-    attributes = _Attributes()
-    for same in np.split(order, steps):
-        described = definitions[int(rows.definition[same[0]])]
-        if not described["final"]:
-            continue
-        for cut in range(0, len(same), MAX_POINTS):
-            chosen = same[cut : cut + MAX_POINTS]
-            labels = [attributes.of(raw) for raw in rows.labels.take(chosen)]
-            ends, numbers = rows.end[chosen].tolist(), values[chosen].tolist()
-            points = list(zip(ends, numbers, labels, strict=True))
-            yield _request(described, int(rows.level[same[0]]), points)
+    return np.split(order, steps)
 
 
-class _Attributes:
-    """Labels as attributes; the same labels come with every window."""
+class _Head:
+    """What all requests of one definition and window size share."""
 
-    def __init__(self) -> None:
-        self._known: dict[bytes, list[KeyValue]] = {}
+    def __init__(self, definition: dict[str, Any], level: int) -> None:
+        scope = InstrumentationScope(name="tidemill")
+        for key, text in (
+            ("tidemill.definition", definition["name"]),
+            ("tidemill.version", definition["version"]),
+            ("tidemill.interval", _interval(level)),
+        ):
+            scope.attributes.add(key=key).value.string_value = text
+        scope.attributes.add(key="tidemill.complete").value.bool_value = True
+        self._scope = field(1, scope.SerializeToString(deterministic=True))
+        named = metrics_pb2.Metric(name=definition["name"], unit=definition["unit"])
+        self._metric = named.SerializeToString(deterministic=True)
+        counted = definition["over_time"] in ("increase", "count")
+        self._sum: bytes | None = None
+        if definition["over_space"] == "sum" and (counted or definition["over_time"] == "sum"):
+            self._sum = metrics_pb2.Sum(
+                aggregation_temporality=metrics_pb2.AGGREGATION_TEMPORALITY_DELTA,
+                is_monotonic=counted,
+            ).SerializeToString(deterministic=True)
 
-    def of(self, raw: bytes) -> list[KeyValue]:
-        found = self._known.get(raw)
-        if found is None:
-            labels: dict[str, str] = json.loads(raw)
-            found = self._known[raw] = [
-                KeyValue(key=key, value=AnyValue(string_value=text))
-                for key, text in sorted(labels.items())
-            ]
-        return found
-
-
-def _request(
-    definition: dict[str, Any], level: int, points: list[tuple[int, float, list[KeyValue]]]
-) -> bytes:
-    """One metric's points (window end in unix ns, value, attributes) of windows `level` ns long."""
-    request = ExportMetricsServiceRequest()
-    scope = request.resource_metrics.add().scope_metrics.add()
-    scope.scope.name = "tidemill"
-    described = {
-        "tidemill.definition": definition["name"],
-        "tidemill.version": definition["version"],
-        "tidemill.interval": _interval(level),
-    }
-    for key, text in described.items():
-        attribute = scope.scope.attributes.add()
-        attribute.key = key
-        attribute.value.string_value = text
-    complete = scope.scope.attributes.add()
-    complete.key = "tidemill.complete"
-    complete.value.bool_value = True
-    metric = scope.metrics.add()
-    metric.name = definition["name"]
-    metric.unit = definition["unit"]
-    if definition["over_space"] == "sum" and definition["over_time"] in (
-        "increase",
-        "sum",
-        "count",
-    ):
-        metric.sum.aggregation_temporality = metrics_pb2.AGGREGATION_TEMPORALITY_DELTA
-        metric.sum.is_monotonic = definition["over_time"] in ("increase", "count")
-        into = metric.sum.data_points
-    else:
-        into = metric.gauge.data_points
-    for end, number, attributes in points:
-        into.add(
-            start_time_unix_nano=end - level,
-            time_unix_nano=end,
-            as_double=number,
-            attributes=attributes,
-        )
-    return request.SerializeToString(deterministic=True)
+    def request(self, points: bytes) -> bytes:
+        """A request with these encoded data points."""
+        data = field(5, points) if self._sum is None else field(7, points + self._sum)
+        return field(1, field(2, self._scope + field(2, self._metric + data)))
 
 
 def _interval(level: int) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.kernels.exact import exact_mean, finish_mean, limbs_of, spill_of, total_of
-from streams.kernels.fold import BASE_TIME, BASE_WIDTH, fold_points, sort_points
+from streams.kernels.fold import BASE_TIME, BASE_WIDTH, fold_points
 from streams.kernels.rows import (
     EARLIEST,
     FLAGS,
@@ -22,6 +22,7 @@ from streams.kernels.rows import (
     SUM,
     merge_sorted,
 )
+from topologies.preaggregate.panes import PointColumns, in_order, packed
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 tame = st.floats(-1e24, 1e24, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-12)
@@ -46,8 +47,8 @@ def fold(points, after=0, until=10**9, pane=10**9, gap=10**9, bases=None, stream
         ],
         np.uint8,
     )
-    order = np.empty(n, np.int64)
-    sort_points(slots, times, starts, raws, metas, streams, order)
+    columns = PointColumns(slots, times, starts, raws, metas)
+    sorted_points = in_order([packed(columns)], streams)
     if bases is None:
         bases = np.zeros((streams, BASE_WIDTH), np.int64)
         bases[:, BASE_TIME] = EARLIEST
@@ -55,10 +56,11 @@ def fold(points, after=0, until=10**9, pane=10**9, gap=10**9, bases=None, stream
     row_slots = np.full(streams, -1, np.int32)
     spills = np.zeros((3 * n + 1, 4), np.int64)
     resets = np.zeros(streams, np.int64)
-    written, spilled = fold_points(
-        order, slots, times, starts, raws, metas, after, until, pane, gap, bases, rows, row_slots,
-        spills, resets,
-    )  # fmt: skip
+    result = np.zeros(2, np.int64)
+    fold_points(
+        sorted_points, after, until, pane, gap, bases, rows, row_slots, spills, resets, result
+    )
+    written, spilled = result.tolist()
     return rows[:written], row_slots[:written], spills[:spilled], bases, resets
 
 

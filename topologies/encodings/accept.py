@@ -1,0 +1,80 @@
+"""Which scanned points are taken up, and with what time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from streams.kernels.compile import kernel
+from streams.kernels.machine import i64
+from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
+from topologies.encodings import points
+from topologies.encodings.points import IS_INT, KIND_MASK, MONOTONIC, SUM_UNSPECIFIED
+
+Array = Any
+
+_CUMULATIVE = points.SUM_CUMULATIVE | MONOTONIC
+_NO_NUMBER = points.NO_RECORDED_VALUE | points.NO_VALUE
+
+
+@kernel(
+    "i64(i32[::1], UniTuple(i64[::1], 3), u8[::1], u8[::1], i32[::1], i64[::1], i32[::1], i64,"
+    " UniTuple(i64[::1], 3), i32[::1], i32[::1], u8[::1], i64[:, ::1])",
+    allocates=False,
+)
+def accept(
+    slots: Array,
+    columns: tuple[Array, Array, Array],
+    kinds: Array,
+    flags: Array,
+    message: Array,
+    received: Array,
+    record: Array,
+    ahead: int,
+    out: tuple[Array, Array, Array],
+    out_slots: Array,
+    out_records: Array,
+    out_metas: Array,
+    told: Array,
+) -> int:
+    """Copy the points that count to the front of the out columns; returns how many those are.
+
+    slots i32[n], -1: of a message that is refused; columns (time, start, value) i64[n]; kinds,
+    flags u8[n]; message i32[n]; received i64[messages], unix ns, and record i32[messages] by
+    message. A point without time gets that of its receipt; one more than `ahead` ns past it, or
+    before 1970, is rejected. Out are slots, (time, start, value), records, and metas of
+    `streams.kernels.rows`, at least n long. told i64[messages, 3]: the newest time of each message
+    (the caller puts in what stands for none), how many of its points are rejected, added to, and
+    the oldest time of those that count.
+    """
+    times, starts, values = columns
+    out_times, out_starts, out_values = out
+    count = 0
+    for i in range(slots.shape[0]):
+        if slots[i] < 0:
+            continue
+        whose = message[i]
+        time = times[i]
+        if time == 0:
+            time = received[whose]
+        if time < 0 or time - received[whose] > ahead:
+            told[whose, 1] += 1
+            continue
+        told[whose, 0] = max(told[whose, 0], time)
+        if kinds[i] & KIND_MASK > SUM_UNSPECIFIED or flags[i] & _NO_NUMBER != 0:
+            continue
+        told[whose, 2] = min(told[whose, 2], time)
+        meta = i64(0)
+        if flags[i] & IS_INT != 0:
+            meta = i64(IS_INTEGER)
+        if kinds[i] == _CUMULATIVE:
+            meta |= IS_CUMULATIVE
+        out_slots[count] = slots[i]
+        out_records[count] = record[whose]
+        out_times[count] = time
+        out_starts[count] = starts[i]
+        out_values[count] = values[i]
+        out_metas[count] = np.uint8(meta)
+        count += 1
+    return count
