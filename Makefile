@@ -38,6 +38,14 @@ contracts:
 unit:
 	$(BIN)/python -m pytest -q
 
+# The finite proof on real data: every rollup recomputed by an oracle and compared to the bit.
+demo: install
+	@$(BIN)/python tests/demo/run.py
+
+# The same while every process is killed in turn, with kill -9, at random moments.
+chaos: install
+	$(BIN)/python tests/chaos/run.py --kills 40
+
 # Longer work, with the same rigour, run by hand.
 simulate: install
 	TIDEMILL_SIMULATIONS=100000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_task_crashes.py

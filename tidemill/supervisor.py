@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-STOP_AFTER_MS = 4_000
+STOP_AFTER_MS = 6_000
 """How long a process may drain before it is killed."""
+STOP_LAST_AFTER_MS = 3_000
+"""The same for those that others need, which end last: together they stay below ten seconds."""
 _FIRST_PAUSE_MS = 500
 _LONGEST_PAUSE_MS = 15_000
 _CALM_MS = 60_000
@@ -202,7 +204,7 @@ class Supervisor:
             if process.phase is not Phase.STOPPING or process.name in needed:
                 continue
             if process.due_ms == 0:
-                process.due_ms = now_ms + STOP_AFTER_MS
+                process.due_ms = now_ms + (STOP_AFTER_MS if process.after else STOP_LAST_AFTER_MS)
                 effects.append(Terminate(process.name))
             elif now_ms >= process.due_ms:
                 process.due_ms = now_ms + STOP_AFTER_MS
