@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import subprocess
 from typing import Any
@@ -39,6 +40,16 @@ def test_data_of_another_version_is_left_alone(own_up: Up):
     assert "tidemill up --data OTHER" in said
     assert said.count("\n") == 1
     assert sorted(path.name for path in own_up.data.iterdir()) == ["VERSION"]
+
+
+def test_a_data_folder_that_another_stack_holds_is_left_alone(own_up: Up):
+    own_up.data.mkdir()
+    with (own_up.data / "lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said = refusal(own_up)
+    assert "another `tidemill up` runs on .tidemill" in said
+    assert "--data OTHER" in said
+    assert not (own_up.data / "settings.json").exists()
 
 
 def test_a_definition_with_a_mistake_is_shown_with_its_line(own_up: Up):

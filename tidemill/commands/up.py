@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -66,10 +68,29 @@ def up(
     )
     try:
         stack.check_before_start(wanted)
-        settings = with_own_key(wanted)
-        console = Console(soft_wrap=True)
-        if new := deploy(settings, time.time_ns()):
-            console.print(f"new definitions, counted from now on: {', '.join(new)}")
-        return asyncio.run(stack.run(settings, console))
+        with _alone_in(wanted.folder):
+            settings = with_own_key(wanted)
+            console = Console(soft_wrap=True)
+            if new := deploy(settings, time.time_ns()):
+                console.print(f"new definitions, counted from now on: {', '.join(new)}")
+            return asyncio.run(stack.run(settings, console))
     except (stack.UpError, SettingsError, DefinitionsError) as error:
         raise CommandError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Generator[None, None, None]:
+    """Hold the data folder: two stacks in one would take each other's settings and state.
+
+    Raises:
+        CommandError: Another one holds it.
+    """
+    with (folder / "lock").open("a") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CommandError(
+                f"another `tidemill up` runs on {folder}: end it, or use another folder: "
+                "tidemill up --data OTHER"
+            ) from None
+        yield

@@ -39,7 +39,7 @@ def schema() -> dict[str, Any]:
 
 def complaints(file: dict[str, Any]) -> list[str]:
     found = schema()
-    validator = jsonschema.validators.validator_for(found)(found)
+    validator = jsonschema.validators.validator_for(found, jsonschema.Draft7Validator)(found)
     return [error.json_path for error in validator.iter_errors(file)]
 
 
