@@ -81,7 +81,9 @@ class WorkerConfig:
     `app` prefixes consumer groups, transactional ids and changelogs. `state_dir` None keeps state
     in memory; it is restored from the changelog after every restart.
     `commit_timeout_ms` must stay below `transaction_timeout_ms`: past it a commit's outcome is
-    unknown and the worker exits. `drain_ms` bounds the last commit of a stop or a rebalance.
+    unknown and the worker exits. `drain_ms` bounds the last commit of a stop, `handover_ms` that of
+    a rebalance, for which the other members wait: a task that is busy for longer goes back to its
+    last commit.
     """
 
     app: str
@@ -98,6 +100,7 @@ class WorkerConfig:
     transaction_timeout_ms: int = 30_000
     commit_timeout_ms: int = 20_000
     drain_ms: int = 5_000
+    handover_ms: int = 20_000
     fetch_max_wait_ms: int = 100
     partition_fetch_bytes: int = 4 << 20
     fetch_bytes: int = 16 << 20
@@ -111,5 +114,5 @@ class WorkerConfig:
             raise ValueError(f"app name {self.app!r}: lower case letters, digits, . _ - only")
         if self.commit_timeout_ms >= self.transaction_timeout_ms:
             raise ValueError("commit_timeout_ms must be shorter than transaction_timeout_ms")
-        if self.drain_ms >= self.rebalance_timeout_ms:
-            raise ValueError("drain_ms must be shorter than rebalance_timeout_ms")
+        if self.handover_ms >= self.rebalance_timeout_ms:
+            raise ValueError("handover_ms must be shorter than rebalance_timeout_ms")

@@ -65,9 +65,12 @@ class TaskRunner:
         self._changelog_reader = RangeReader(config)
         self._input_reader = RangeReader(config)
         self._at_work: set[asyncio.Task[None]] = set()
+        self._abandoned = False
 
     def feed(self, event: Event) -> None:
-        """Give the task an event and start what it orders."""
+        """Give the task an event and start what it orders; nothing once it was abandoned."""
+        if self._abandoned:
+            return
         for effect in self.task.step(event, time.monotonic_ns() // 1_000_000):
             self._start(effect)
         if self.task.settled:
@@ -81,6 +84,7 @@ class TaskRunner:
 
     async def abandon(self) -> None:
         """Let go of everything without a commit; the next owner fences what is open."""
+        self._abandoned = True
         for work in list(self._at_work):
             work.cancel()
         await asyncio.gather(*self._at_work, return_exceptions=True)

@@ -158,14 +158,21 @@ class TopologyRunner:
         waiting = [asyncio.create_task(runner.settled.wait()) for runner in runners]
         if not waiting:
             return
-        _, late = await asyncio.wait(waiting, timeout=self._config.drain_ms / 1000)
+        _, late = await asyncio.wait(waiting, timeout=self._config.handover_ms / 1000)
         for wait in late:
             wait.cancel()
-        if late:
-            raise Fatal(
-                f"{len(late)} tasks of {self.topology.name} did not commit in time for a rebalance",
-                "Nothing is lost: the next owner goes on from the last commit",
-            )
+        for runner in runners:
+            if not runner.settled.is_set():
+                log.warning("%s is too busy for a rebalance: back to its last commit", runner.id)
+                self._give_up(runner)
+
+    def _give_up(self, runner: TaskRunner) -> None:
+        """Let go of a task without a commit; the next owner's registration ends what is open."""
+        at = runner.partition
+        del self._tasks[at]
+        self._closing[at] = runner
+        self._spawn(runner.abandon())
+        self._spawn(self._see_off(at, runner))
 
     async def _assigned(self, partitions: set[Partition]) -> None:
         """Seek and pause only: no heartbeat is sent while this runs."""

@@ -145,8 +145,10 @@ class Worker:
         self.log = self.folder / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, faust: bool = False, agent: Path | None = None) -> None:
-        environment = dict(os.environ)
+    def start(
+        self, *, faust: bool = False, agent: Path | None = None, busy: Path | None = None
+    ) -> None:
+        environment = os.environ | ({} if busy is None else {"COUNTING_BUSY": str(busy)})
         command = [sys.executable, str(WORKER), str(self.settings)]
         if faust:
             environment |= {"COUNTING_SETTINGS": str(self.settings), "PYTHONPATH": str(ROOT)}
@@ -288,6 +290,26 @@ def test_a_worker_that_hangs_past_its_session_is_fenced_and_joins_anew(broker, w
     )
     broker.produce(900, 300)
     all_counted(broker, 1_200)
+
+
+def test_a_task_too_busy_for_a_rebalance_goes_back_to_its_last_commit(broker, workers):
+    limits = {"handover_ms": 500, "drain_ms": 500}
+    one, two = Worker(broker, "one", worker=limits), Worker(broker, "two", worker=limits)
+    workers += [one, two]
+    free = broker.folder / "free"
+    one.start(busy=free)
+    wait_until("one has all tasks", lambda: one.running() == all_tasks())
+    broker.produce(0, 400)
+    wait_until("they were counted", lambda: len(counted(broker)) == 400)
+    broker.produce(400, 400)
+    two.start()
+    gave_up = "is too busy for a rebalance: back to its last commit"
+    wait_until("one gave a task up", lambda: gave_up in one.log.read_text())
+    free.touch()
+    wait_until("they share", lambda: one.running() | two.running() == all_tasks())
+    all_counted(broker, 800)
+    assert one.process is not None
+    assert one.process.poll() is None
 
 
 def test_a_broker_killed_and_back_loses_nothing_and_does_not_flood_the_log(broker, workers):

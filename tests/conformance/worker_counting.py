@@ -6,6 +6,7 @@ Run it with a JSON file of settings, or name it to `faust -A` with the file in C
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,15 @@ from streams.config import TaskSettings, Topology, WorkerConfig
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from streams.worker.app import App, run_worker
 
+BUSY = b"450"
+FREE = Path(os.environ.get("COUNTING_BUSY", ""))
+
 
 class Counting:
-    """Counts by key in one block a key; a record `poison` raises; says when it is idle."""
+    """Counts by key in one block a key; a record `poison` raises; says when it is idle.
+
+    With COUNTING_BUSY in the environment a record BUSY keeps it busy until that file exists.
+    """
 
     def __init__(self, source: str) -> None:
         self.source = source.encode()
@@ -39,6 +46,9 @@ class Counting:
         for record in records:
             if record.value == b"poison":
                 raise RuntimeError("this record is poison")
+            if record.value == BUSY:
+                while os.environ.get("COUNTING_BUSY") and not FREE.exists():
+                    time.sleep(0.05)
             key = record.key or b""
             self.counts[key] = self.counts.get(key, 0) + 1
             self.changed.add(key)

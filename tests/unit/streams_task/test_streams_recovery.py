@@ -241,7 +241,7 @@ def test_tasks_that_share_a_changelog_partition_keep_their_state_apart():
         (lambda: Topology("a", lambda _t, _p: Totals()), "either topics or a pattern"),
         (lambda: Topology("a", lambda _t, _p: Totals(), ("x",), "y"), "either topics or a pattern"),
         (lambda: WorkerConfig("a", "b", None, commit_timeout_ms=30_000), "must be shorter"),
-        (lambda: WorkerConfig("a", "b", None, drain_ms=60_000), "must be shorter"),
+        (lambda: WorkerConfig("a", "b", None, handover_ms=60_000), "must be shorter"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_with_the_reason(wrong, message):
