@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from demo.stack import Stack
 from rich.console import Console
@@ -14,12 +15,22 @@ LONGEST_PAUSE_S = 5.0
 LOADER_KILLS = 3
 
 
-def plan(names: list[str], kills: int, rng: random.Random) -> Iterator[tuple[float, str]]:
-    """(seconds to wait, victim): every process once a round, each round in another order."""
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Seconds to wait once the victim serves; `early`: once it merely runs, and comes up."""
+
+    pause: float
+    victim: str
+    early: bool
+
+
+def plan(names: list[str], kills: int, rng: random.Random) -> Iterator[Kill]:
+    """Every process once a round, each round in another order; one kill of four is early."""
     left = kills
     while left > 0:
         for name in rng.sample(names, len(names))[:left]:
-            yield rng.uniform(0.2, LONGEST_PAUSE_S), name
+            early = rng.random() < 0.25
+            yield Kill(rng.uniform(0.1, 2.0 if early else LONGEST_PAUSE_S), name, early)
             left -= 1
 
 
@@ -28,18 +39,20 @@ async def kill_in_turn(
 ) -> Counter[str]:
     """Kill -9, `kills` times, then wait until everything serves again; returns who died how often.
 
-    A victim that is down just then is waited for: only a running process is killed. The others may
-    still be coming back from theirs.
+    Only the victim is waited for: the others may still be coming back from theirs.
     """
     done: Counter[str] = Counter()
-    for pause, name in plan(stack.names, kills, rng):
-        await asyncio.sleep(pause)
-        await stack.until_running(name)
-        stack.kill(name)
-        done[name] += 1
-        others = [other for other in stack.away if other != name]
+    for kill in plan(stack.names, kills, rng):
+        while True:
+            await stack.until_up(kill.victim, serving=not kill.early)
+            await asyncio.sleep(kill.pause)
+            if stack.kill(kill.victim):
+                break
+        done[kill.victim] += 1
+        others = [other for other in stack.away if other != kill.victim]
         console.print(
-            f"kill {done.total()}/{kills}: {name} after {pause:.2f} s"
+            f"kill {done.total()}/{kills}: {kill.victim}, {kill.pause:.2f} s after it "
+            + ("was started" if kill.early else "was seen serving")
             + (f", while {', '.join(others)} came back" if others else ""),
             highlight=False,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NAB = ROOT / "tests" / "data" / "nab"
 DEFINITIONS = ROOT / "metric_registry" / "definitions"
 EVERY_S = 5.0
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # the store is killed here
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,9 +106,9 @@ class Stack:
                 return True
         return False
 
-    async def until_running(self, name: str) -> None:
-        """Wait until a process runs; whether it serves is another matter."""
-        while not self.pid(name):  # noqa: ASYNC110 - the supervisor has no event for it
+    async def until_up(self, name: str, *, serving: bool) -> None:
+        """Wait until a process runs, or until it serves too."""
+        while not self.pid(name) or (serving and name in self.away):  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.05)
 
     async def until_ready(self, timeout: float) -> None:
