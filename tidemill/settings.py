@@ -52,7 +52,7 @@ class Settings:
     shard_partitions: int = 4
     replication: int = 1
     key: str = "00112233445566778899aabbccddeeff"
-    idle_after_ms: int = 1_500
+    idle_after_ms: int = 3_000
     snapshot_interval_ms: int = 10_000
     settle_ms: int = 2_000
     raw_retention_hours: int = 48
