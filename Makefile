@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos bench simulate fuzz
+.PHONY: up test install lint types contracts unit lock clean demo chaos bench bench-parts simulate fuzz
 
 up: install
 	@$(BIN)/tidemill up
@@ -46,9 +46,20 @@ demo: install
 chaos: install
 	$(BIN)/python tests/chaos/run.py --kills 40
 
+# CPU nanoseconds a point and points a second, each stage beside its ceiling; medians and ranges.
+bench: install
+	$(BIN)/python tests/benchmarks/bench_pipeline.py
+
+bench-parts: install
+	$(BIN)/python tests/benchmarks/bench_encodings.py
+	$(BIN)/python tests/benchmarks/bench_broker.py
+	$(BIN)/python tests/benchmarks/bench_store.py
+
 # Longer work, with the same rigour, run by hand.
 simulate: install
 	TIDEMILL_SIMULATIONS=100000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_task_crashes.py
+	TIDEMILL_HISTORIES=4000 $(BIN)/python -m pytest -q --timeout 3600 -k history tests/simulation/test_group_simulation.py tests/simulation/test_transaction_simulation.py
+	TIDEMILL_SINK_SEEDS=6000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/sink
 	TIDEMILL_STORIES=10000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_topology_against_oracle.py
 
 fuzz: install
