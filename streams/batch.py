@@ -65,10 +65,22 @@ class BytesColumn:
     def take(self, rows: npt.NDArray[np.integer[Any]]) -> BytesColumn:
         """The rows at these indexes, in their order."""
         chosen = np.array(rows, np.int64)
-        if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(self):
-            raise IndexError(f"a row past the {len(self)} of the column")
-        offsets = np.array(self.offsets, np.int64)  # a copy: kernels take no read-only array
-        return picked(np.frombuffer(self.data, np.uint8).copy(), offsets, chosen)
+        if not len(chosen):
+            return BytesColumn(np.zeros(1, np.int64), b"")
+        low, high = int(chosen.min()), int(chosen.max()) + 1
+        if low < 0 or high > len(self):
+            raise IndexError(f"rows {low} to {high - 1} of a column of {len(self)}")
+        part = self.slice(low, high)
+        if high - low == len(chosen) and bool((chosen[1:] > chosen[:-1]).all()):
+            return part
+        # kernels take no read-only array: the part is copied
+        data = np.frombuffer(part.data, np.uint8).copy()
+        return picked(data, part.offsets, chosen - low)
+
+    def slice(self, first: int, end: int) -> BytesColumn:
+        """The rows from `first` up to, without, `end`."""
+        base, last = int(self.offsets[first]), int(self.offsets[end])
+        return BytesColumn(self.offsets[first : end + 1] - base, self.data[base:last])
 
     @classmethod
     def join(cls, columns: Sequence[BytesColumn]) -> BytesColumn:
@@ -137,23 +149,29 @@ class Table:
 def encode_table(table: Table) -> bytes:
     """The table as the bytes of a record's value."""
     described: list[list[Any]] = []
-    body: list[bytes] = []
+    body: list[bytes | memoryview] = []
     for name, column in table.columns.items():
-        dtype, raw = _column_bytes(name, column)
-        described.append([name, dtype, len(column), len(raw)])
-        body.append(raw + bytes(-len(raw) % _ALIGNMENT))
+        dtype, parts = _column_parts(name, column)
+        size = sum(len(part) for part in parts)
+        described.append([name, dtype, len(column), size])
+        body.extend((*parts, bytes(-size % _ALIGNMENT)))
     header = msgspec.json.encode({"meta": table.meta, "columns": described})
     head = MAGIC + len(header).to_bytes(4, "little") + header
-    return head + bytes(-len(head) % _ALIGNMENT) + b"".join(body)
+    return b"".join((head, bytes(-len(head) % _ALIGNMENT), *body))
 
 
-def _column_bytes(name: str, column: Column) -> tuple[str, bytes]:
+def _column_parts(name: str, column: Column) -> tuple[str, tuple[bytes | memoryview, ...]]:
+    """The type of a column, and its bytes in parts."""
     if isinstance(column, BytesColumn):
-        return BYTES_DTYPE, column.offsets.astype("<i8").tobytes() + column.data
+        return BYTES_DTYPE, (_bytes_of(column.offsets.astype("<i8", copy=False)), column.data)
     code = column.dtype.str[1:]
     if code not in _NUMERIC or column.ndim != 1:
         raise TypeError(f"column '{name}' is {column.dtype}[{column.ndim}d]; want 1-d numbers")
-    return code, column.astype(f"<{code}", copy=False).tobytes()
+    return code, (_bytes_of(column.astype(f"<{code}", copy=False)),)
+
+
+def _bytes_of(column: Array) -> memoryview:
+    return np.ascontiguousarray(column).view(np.uint8).data
 
 
 def decode_table(raw: bytes) -> Table:

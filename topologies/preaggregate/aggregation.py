@@ -89,15 +89,22 @@ class Aggregation:
         levels: Window sizes in ns, the pane first.
         definitions: Index in the plan -> what it publishes.
         gap: Silence after which a stream is unknown, ns of event time.
+        partitions: Of the topic that the groups go to.
     """
 
     def __init__(
-        self, key: PaneKey, levels: tuple[int, ...], definitions: dict[int, Publishes], gap: int
+        self,
+        key: PaneKey,
+        levels: tuple[int, ...],
+        definitions: dict[int, Publishes],
+        gap: int,
+        partitions: int,
     ) -> None:
         self.key = key
         self.gap = gap
         self.panes = Panes(key, levels, gap)
-        self.cells = Cells()
+        self._partitions = partitions
+        self.cells = Cells(partitions)
         self.index: dict[int, PaneIndex] = {}
         self.changed_index: set[int] = set()
         self.dirty: dict[Window, set[int]] = {}
@@ -371,7 +378,7 @@ class Aggregation:
         self.panes.change_levels(levels)
         self.definitions = definitions
         self.dirty = {w: slots for w, slots in self.dirty.items() if w[0] in levels}
-        self.cells = Cells()
+        self.cells = Cells(self._partitions)
         for memberships in streams:
             self.cells.add_stream(memberships)
         fresh = self.cells.wanted().copy()
@@ -418,23 +425,24 @@ class Aggregation:
         return min(offsets, default=None)
 
     def partial_rows(self, found: list[tuple[Window, GroupRows]]) -> PartialRows:
-        """The groups of windows as rows of a message."""
+        """The groups of windows as rows of messages, in order of the partition they go to."""
         parts: list[PartialRows] = []
         for (level, end), groups in found:
             n = len(groups.cells)
-            high, low = self.cells.group_columns(groups.cells)
-            cells: list[int] = groups.cells.tolist()
-            spills = {row: groups.spills[c] for row, c in enumerate(cells) if c in groups.spills}
+            spills: dict[int, int] = {}
+            if groups.spills:
+                cells: list[int] = groups.cells.tolist()
+                spills = {i: groups.spills[c] for i, c in enumerate(cells) if c in groups.spills}
             parts.append(
                 PartialRows(
                     self.cells.definition[groups.cells],
                     np.full(n, level, np.int64),
                     np.full(n, end, np.int64),
-                    high,
-                    low,
+                    self.cells.high[groups.cells],
+                    self.cells.low[groups.cells],
                     self.cells.label_column(groups.cells),
                     groups.rows,
-                    spills if groups.spills else {},
+                    spills,
                 )
             )
         return PartialRows.join(parts)

@@ -6,15 +6,16 @@ that a stream's numbers find their cells through two arrays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from streams.batch import BytesColumn, picked
+from streams.batch import BytesColumn
 from streams.kernels import rows as layout
 from streams.kernels.exact import exact_mean, spill_of
 from streams.kernels.rows import GROUP_WIDTH, fold_groups
+from topologies.partials import U64, partition_of, sorted_groups
 from topologies.preaggregate.panes import StreamRows
 
 I64 = npt.NDArray[np.int64]
@@ -45,89 +46,116 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class GroupRows:
-    """Rows of cells: cells i64[n] in order of (definition, group), rows i64[n, GROUP_WIDTH],
-    spilled sums by cell."""
+    """Rows of cells: cells i64[n] ascending, rows i64[n, GROUP_WIDTH], spilled sums by cell."""
 
     cells: I64
     rows: I64
     spills: dict[int, int]
 
 
-class Cells:
-    """Streams (by slot, in the order they were added) and the cells they belong to."""
+@dataclass(slots=True)
+class _New:
+    """Streams and cells that have no numbers yet; cells by the order in which they came."""
 
-    def __init__(self) -> None:
+    ends: list[int] = field(default_factory=list[int])
+    entries: list[int] = field(default_factory=list[int])
+    kinds: list[int] = field(default_factory=list[int])
+    definitions: list[int] = field(default_factory=list[int])
+    groups: list[bytes] = field(default_factory=list[bytes])
+    labels: list[bytes] = field(default_factory=list[bytes])
+
+
+class Cells:
+    """Streams (by slot, in the order they were added) and the cells they belong to.
+
+    Cells are numbered in order of (partition they go to, definition, group); so what is emitted
+    needs no sorting. New cells get their number when somebody asks, which numbers all anew.
+
+    Args:
+        partitions: Of the topic that the groups go to.
+    """
+
+    def __init__(self, partitions: int = 1) -> None:
+        self._partitions = partitions
         self.definition = np.zeros(0, np.uint16)
-        self._label_data = np.zeros(0, np.uint8)
-        self._label_ends = np.zeros(1, np.int64)
-        self._groups = np.zeros((0, 2), np.uint64)
-        self._definitions: list[int] = []
-        self._new_groups: list[bytes] = []
-        self._new_labels: list[bytes] = []
+        self.high: U64 = np.zeros(0, np.uint64)
+        self.low: U64 = np.zeros(0, np.uint64)
+        self._labels = BytesColumn.of([])
+        self._first = np.zeros(1, np.int64)
+        self._entries = np.zeros(0, np.int32)
+        self._kinds = np.zeros(0, np.uint8)
+        self._numbers = np.zeros(0, np.int32)
+        """What number a cell has now, by the order in which cells came."""
         self._by_group: dict[tuple[int, bytes], int] = {}
-        self._first: list[int] = [0]
-        self._entries: list[int] = []
-        self._kinds: list[int] = []
-        self._arrays: tuple[I64, npt.NDArray[np.int32], npt.NDArray[np.uint8]] | None = None
+        self._new = _New()
         self._wanted = np.zeros(0, np.bool_)
-        self._in_order = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
-        return len(self._definitions)
+        return len(self._by_group)
 
     @property
     def streams(self) -> int:
         """Slots 0..streams-1 are known here."""
-        return len(self._first) - 1
+        return len(self._first) - 1 + len(self._new.ends)
 
     @property
     def wants_any(self) -> bool:
         """Whether any stream so far is aggregated here."""
-        return bool(self._entries)
+        return bool(self._by_group)
 
     def add_stream(self, memberships: list[Membership]) -> None:
         """The next slot, with the cells it belongs to (none: the stream is not aggregated)."""
+        new = self._new
         for member in memberships:
             key = (member.definition, member.group)
             cell = self._by_group.get(key)
             if cell is None:
-                cell = self._by_group[key] = len(self._definitions)
-                self._new_groups.append(member.group)
-                self._new_labels.append(member.labels)
-                self._definitions.append(member.definition)
-            self._entries.append(cell)
-            self._kinds.append(member.over_time)
-        self._first.append(len(self._entries))
-        self._arrays = None
+                cell = self._by_group[key] = len(self._by_group)
+                new.definitions.append(member.definition)
+                new.groups.append(member.group)
+                new.labels.append(member.labels)
+            new.entries.append(cell)
+            new.kinds.append(member.over_time)
+        new.ends.append(len(new.entries))
 
     def arrays(self) -> tuple[I64, npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
         """(first entry of each slot and one past the last, cell of each entry, over_time of it)."""
-        if self._arrays is None:
-            self._arrays = (
-                np.array(self._first, np.int64),
-                np.array(self._entries, np.int32),
-                np.array(self._kinds, np.uint8),
-            )
-            self._wanted = np.diff(self._arrays[0]) > 0
-            if self._new_groups:
-                self._describe_new_cells()
-        return self._arrays
+        new = self._new
+        if new.ends:
+            if new.groups:
+                self._number_anew()
+            base = len(self._entries)
+            fresh = self._numbers[np.array(new.entries, np.int64)]
+            self._entries = np.concatenate([self._entries, fresh])
+            self._kinds = np.concatenate([self._kinds, np.array(new.kinds, np.uint8)])
+            self._first = np.concatenate([self._first, np.array(new.ends, np.int64) + base])
+            self._new = _New()
+        return self._first, self._entries, self._kinds
 
-    def _describe_new_cells(self) -> None:
-        both = np.frombuffer(b"".join(self._new_groups), ">u8").reshape(-1, 2)
-        self._groups = np.concatenate([self._groups, both.astype(np.uint64)])
-        fresh = BytesColumn.of(self._new_labels)
-        self._label_ends = np.concatenate(
-            [self._label_ends, fresh.offsets[1:] + self._label_ends[-1]]
-        )
-        self._label_data = np.concatenate([self._label_data, np.frombuffer(fresh.data, np.uint8)])
-        self._new_groups, self._new_labels = [], []
-        self.definition = np.array(self._definitions, np.uint16)
-        self._in_order = np.lexsort((self._groups[:, 1], self._groups[:, 0], self.definition))
+    def _number_anew(self) -> None:
+        """Take the new cells in."""
+        new, known = self._new, len(self.definition)
+        both = np.frombuffer(b"".join(new.groups), ">u8").reshape(-1, 2).astype(np.uint64)
+        high, low = np.concatenate([self.high, both[:, 0]]), np.concatenate([self.low, both[:, 1]])
+        definition = np.concatenate([self.definition, np.array(new.definitions, np.uint16)])
+        labels = BytesColumn.join([self._labels, BytesColumn.of(new.labels)])
+        where = partition_of(low, self._partitions).astype(np.uint32)
+        order = sorted_groups(where << np.uint32(16) | definition, high, low)
+        numbers = np.empty(len(order), np.int32)
+        numbers[order] = np.arange(len(order), dtype=np.int32)
+        self.definition, self.high, self.low = definition[order], high[order], low[order]
+        self._labels = labels.take(order)
+        self._entries = numbers[self._entries]
+        came = np.arange(known, len(order), dtype=np.int32)
+        self._numbers = numbers[np.concatenate([self._numbers, came])]
 
     def wanted(self) -> npt.NDArray[np.bool_]:
         """For each slot, whether any definition here wants the stream; not to be changed."""
-        self.arrays()
+        known, settled = len(self._wanted), len(self._first) - 1
+        if known < self.streams:
+            since = max(0, known - settled)
+            fresh = np.diff(np.array([0, *self._new.ends][since:], np.int64)) > 0
+            self._wanted = np.concatenate([self._wanted, np.diff(self._first[known:]) > 0, fresh])
         return self._wanted
 
     def cells_of(self, slots: set[int]) -> set[int]:
@@ -154,7 +182,7 @@ class Cells:
     def fold(self, streams: StreamRows) -> GroupRows:
         """The rows of all cells that these streams' rows contribute to."""
         first, entries, kinds = self.arrays()
-        groups = np.zeros((len(self), GROUP_WIDTH), np.int64)
+        groups = np.zeros((len(self.definition), GROUP_WIDTH), np.int64)
         groups[:, layout.GROUP_LAST_TIME] = layout.EARLIEST
         room = 64
         while True:
@@ -170,8 +198,8 @@ class Cells:
         spills: dict[int, int] = {}
         for row, entry in left_over[:left].tolist():
             self._fold_spilled(streams, row, entry, groups, spills)
-        cells = self._in_order[groups[self._in_order, layout.STREAMS] != 0]
-        return GroupRows(cells, np.ascontiguousarray(groups[cells]), spills)
+        cells = np.flatnonzero(groups[:, layout.STREAMS])
+        return GroupRows(cells, groups if len(cells) == len(groups) else groups[cells], spills)
 
     def _fold_spilled(
         self, streams: StreamRows, row: int, entry: int, groups: I64, spills: dict[int, int]
@@ -216,8 +244,4 @@ class Cells:
 
     def label_column(self, cells: I64) -> BytesColumn:
         """The labels of these cells."""
-        return picked(self._label_data, self._label_ends, cells)
-
-    def group_columns(self, cells: I64) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-        """The 128-bit group hashes of these cells as (high, low) u64 columns."""
-        return self._groups[cells, 0], self._groups[cells, 1]
+        return self._labels.take(cells)

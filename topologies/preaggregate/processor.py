@@ -109,8 +109,9 @@ class PreaggregateProcessor:
     # --- restoring ---------------------------------------------------------------------------
 
     def _aggregations(self) -> list[Aggregation]:
+        gap, shards = self._config.stream_gap, self._config.shard_partitions
         return [
-            Aggregation(key, levels, members, self._config.stream_gap)
+            Aggregation(key, levels, members, gap, shards)
             for key, levels, members in pane_keys(self.deployed)
         ]
 
@@ -431,7 +432,8 @@ class PreaggregateProcessor:
         for key, levels, definitions in pane_keys(deployed):
             aggregation = known.get(key)
             if aggregation is None:
-                aggregation = Aggregation(key, levels, definitions, self._config.stream_gap)
+                gap, shards = self._config.stream_gap, self._config.shard_partitions
+                aggregation = Aggregation(key, levels, definitions, gap, shards)
                 aggregation.panes.frontier = aggregation.panes.boundary(self.watermark)
             aggregation.adopt(
                 levels, definitions, (_of(all_of, definitions) for all_of in memberships), offset

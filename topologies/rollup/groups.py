@@ -10,20 +10,39 @@ import numpy.typing as npt
 
 from streams.kernels import rows as layout
 from streams.kernels.exact import exact_mean, finish_mean
+from streams.kernels.order import find_groups, order_groups
 from streams.kernels.rows import GROUP_WIDTH, merge_groups
-from topologies.partials import PartialRows
+from topologies.partials import U64, PartialRows
 
 F64 = npt.NDArray[np.float64]
-Key = tuple[int, int, int]
-"""(definition, high, low)"""
+I64 = npt.NDArray[np.int64]
 
 
-def keys_of(rows: PartialRows) -> list[Key]:
-    """The groups of the rows."""
-    definitions: list[int] = rows.definition.tolist()
-    high: list[int] = rows.high.tolist()
-    low: list[int] = rows.low.tolist()
-    return list(zip(definitions, high, low, strict=True))
+def in_order(rows: PartialRows) -> PartialRows:
+    """The rows in order of (definition, group); the same ones if they are."""
+    order, runs = _order(rows)
+    return rows if runs <= 1 else rows.take(order)
+
+
+def places(rows: PartialRows, among: PartialRows) -> I64:
+    """i64[n]: where the group of each row is in `among`, -1: nowhere. Both in order, no repeats."""
+    found = np.empty(len(rows), np.int64)
+    find_groups(_keys(rows), _keys(among), found)
+    return found
+
+
+def _keys(rows: PartialRows) -> tuple[npt.NDArray[np.uint32], U64, U64]:
+    """Definition, high and low, as kernels take them."""
+    return (
+        rows.definition.astype(np.uint32),
+        np.require(rows.high, requirements=["C", "W"]),
+        np.require(rows.low, requirements=["C", "W"]),
+    )
+
+
+def _order(rows: PartialRows) -> tuple[I64, int]:
+    order, scratch = np.empty((2, len(rows)), np.int64)
+    return order, order_groups(_keys(rows), order, scratch, np.empty(len(rows) + 1, np.int64))
 
 
 def merged(parts: Sequence[PartialRows]) -> PartialRows:
@@ -31,7 +50,18 @@ def merged(parts: Sequence[PartialRows]) -> PartialRows:
     rows = PartialRows.join(parts)
     if not len(rows):
         return rows
-    order = np.lexsort((rows.low, rows.high, rows.definition))
+    order, runs = _order(rows)
+    if runs > 1 or _repeats(rows):
+        return _merged(rows, order)
+    return rows
+
+
+def _repeats(rows: PartialRows) -> bool:
+    same = (rows.low[1:] == rows.low[:-1]) & (rows.high[1:] == rows.high[:-1])
+    return bool((same & (rows.definition[1:] == rows.definition[:-1])).any())
+
+
+def _merged(rows: PartialRows, order: I64) -> PartialRows:
     definition, high, low = rows.definition[order], rows.high[order], rows.low[order]
     fresh = np.ones(len(order), np.bool_)
     fresh[1:] = (
@@ -41,7 +71,7 @@ def merged(parts: Sequence[PartialRows]) -> PartialRows:
         return rows.take(order)
     target = (np.cumsum(fresh) - 1).astype(np.int64)
     out = np.empty((int(target[-1]) + 1, GROUP_WIDTH), np.int64)
-    merge_groups(rows.rows, order, target, out)
+    merge_groups(np.ascontiguousarray(rows.rows), order, target, out)
     firsts = rows.take(order[fresh])
     spills: dict[int, int] = {}
     if rows.spills:
@@ -125,25 +155,17 @@ class Published:
         A group's first publication is revision 1 if the window `closes` by it; a group that is
         born late begins with revision 2.
         """
-        known: dict[Key, int] = {}
-        if before is not None:
-            known = {key: row for row, key in enumerate(keys_of(before.rows))}
-        if before is None or not known:
-            first = self.points.copy() if closes else np.zeros(len(self.rows), np.int64)
-            revisions = np.full(len(self.rows), 1 if closes else 2, np.int64)
-            return Published(self.rows, self.values, first, revisions), np.arange(len(self.rows))
-        first, revisions = np.zeros((2, len(self.rows)), np.int64)
-        changed: list[int] = []
-        bits, old_bits = self.values.view(np.int64), before.values.view(np.int64)
-        points, old_points = self.points, before.points
-        for row, key in enumerate(keys_of(self.rows)):
-            old = known.get(key)
-            if old is None:
-                first[row], revisions[row] = (points[row], 1) if closes else (0, 2)
-                changed.append(row)
-                continue
-            first[row], revisions[row] = before.first_points[old], before.revisions[old]
-            if bits[row] != old_bits[old] or points[row] != old_points[old]:
-                revisions[row] += 1
-                changed.append(row)
-        return Published(self.rows, self.values, first, revisions), np.array(changed, np.int64)
+        n = len(self.rows)
+        if before is None or not len(before.rows):
+            first = self.points.copy() if closes else np.zeros(n, np.int64)
+            revisions = np.full(n, 1 if closes else 2, np.int64)
+            return Published(self.rows, self.values, first, revisions), np.arange(n)
+        old = places(self.rows, before.rows)
+        born = old < 0
+        first = np.where(born, self.points if closes else 0, before.first_points[old])
+        revisions = np.where(born, 1 if closes else 2, before.revisions[old])
+        moved = self.values.view(np.int64) != before.values.view(np.int64)[old]
+        moved = ~born & (moved | (self.points != before.points[old]))
+        revisions[moved] += 1
+        changed = np.flatnonzero(born | moved)
+        return Published(self.rows, self.values, first, revisions), changed

@@ -131,8 +131,12 @@ def final_requests(
 
 def _of_one_metric(rows: PartialRows) -> list[npt.NDArray[np.int64]]:
     """The rows of each definition and window size, by window."""
-    order = np.lexsort((rows.end, rows.level, rows.definition))
-    definition, level = rows.definition[order], rows.level[order]
+    definition, level = rows.definition, rows.level
+    order = np.arange(len(rows))
+    one_window = bool((level == level[0]).all() and (rows.end == rows.end[0]).all())
+    if not one_window or not bool((definition[1:] >= definition[:-1]).all()):
+        order = np.lexsort((rows.end, level, definition))
+        definition, level = definition[order], level[order]
     steps = np.flatnonzero((definition[1:] != definition[:-1]) | (level[1:] != level[:-1])) + 1
     return np.split(order, steps)
 

@@ -8,6 +8,7 @@ window) is merged into the next revision.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
 from topologies.partials import PartialRows
-from topologies.rollup.groups import Published, keys_of, merged, values
+from topologies.rollup.groups import Published, in_order, merged, places, values
 
 SWEEP = 30 * SECOND
 """Windows past their horizon are dropped this much event time at a time."""
@@ -125,12 +126,9 @@ class Windows:
     def take(self, pane: str, source: str, rows: PartialRows, replaces: bool) -> list[Publication]:
         """Take rows of one source; publishes a revision where they change a closed window."""
         publications: list[Publication] = []
-        pairs = np.unique(np.stack([rows.level, rows.end], axis=1), axis=0)
         domain = _domain_of(source)
-        for level, end in pairs.tolist():
+        for (level, end), part in _by_window(rows):
             window = (pane, level, end)
-            chosen = np.flatnonzero((rows.level == level) & (rows.end == end))
-            part = rows if len(chosen) == len(rows) else rows.take(chosen)
             if window not in self.states and self._is_forgotten(pane, end):
                 self.rows_refused += len(part)
                 continue
@@ -157,12 +155,13 @@ class Windows:
     @staticmethod
     def _replace(state: WindowState, source: str, rows: PartialRows) -> None:
         """The source's rows of these groups become these."""
-        fresh = set(keys_of(rows))
+        fresh = in_order(rows)
         kept: list[PartialRows] = []
         for part in state.sealed.get(source, []):
-            stays = [row for row, key in enumerate(keys_of(part)) if key not in fresh]
-            if stays:
-                kept.append(part.take(np.array(stays, np.int64)))
+            ordered = in_order(part)
+            stays = np.flatnonzero(places(ordered, fresh) < 0)
+            if len(stays):
+                kept.append(ordered.take(stays))
         state.sealed[source] = [*kept, rows]
 
     def sealed(
@@ -278,6 +277,24 @@ class Windows:
         for window in gone:
             del self.states[window]
         return gone
+
+
+def _by_window(rows: PartialRows) -> list[tuple[tuple[int, int], PartialRows]]:
+    """The rows of each (size, end), ascending; they come window by window as a rule."""
+    level, end = rows.level, rows.end
+    steps = np.flatnonzero((level[1:] != level[:-1]) | (end[1:] != end[:-1])) + 1
+    bounds: list[int] = [0, *steps.tolist(), len(rows)]
+    runs: dict[tuple[int, int], list[PartialRows]] = {}
+    for first, last in itertools.pairwise(bounds):
+        window = (int(level[first]), int(end[first]))
+        runs.setdefault(window, []).append(rows.slice(first, last))
+    return [
+        (window, PartialRows.join(parts)) for window, parts in sorted(runs.items(), key=_window)
+    ]
+
+
+def _window(item: tuple[tuple[int, int], list[PartialRows]]) -> tuple[int, int]:
+    return item[0]
 
 
 def _domain_of(source: str) -> str:
