@@ -11,26 +11,36 @@ from dataclasses import dataclass
 from demo.stack import Stack
 from rich.console import Console
 
-LONGEST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 4.0
+LONGEST_CALM_S = 12.0
 LOADER_KILLS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """Seconds to wait once the victim serves; `early`: once it merely runs, and comes up."""
+    """Seconds to wait once the victim serves; `early`: once it merely runs, and comes up.
+
+    calm: seconds before that in which all serve, None where nobody but the victim is waited for.
+    """
 
     pause: float
     victim: str
     early: bool
+    calm: float | None = None
 
 
 def plan(names: list[str], kills: int, rng: random.Random) -> Iterator[Kill]:
-    """Every process once a round, each round in another order; one kill of four is early."""
+    """Every process once a round, each round in another order; one kill of four is early.
+
+    Before a round the stack may work for a while, so that there is something to interrupt.
+    """
     left = kills
     while left > 0:
+        calm = rng.uniform(0.0, LONGEST_CALM_S)
         for name in rng.sample(names, len(names))[:left]:
             early = rng.random() < 0.25
-            yield Kill(rng.uniform(0.1, 2.0 if early else LONGEST_PAUSE_S), name, early)
+            yield Kill(rng.uniform(0.1, 2.0 if early else LONGEST_PAUSE_S), name, early, calm)
+            calm = None
             left -= 1
 
 
@@ -39,10 +49,13 @@ async def kill_in_turn(
 ) -> Counter[str]:
     """Kill -9, `kills` times, then wait until everything serves again; returns who died how often.
 
-    Only the victim is waited for: the others may still be coming back from theirs.
+    Within a round only the victim is waited for: the others may still be coming back from theirs.
     """
     done: Counter[str] = Counter()
     for kill in plan(stack.names, kills, rng):
+        if kill.calm is not None:
+            await stack.until_ready(180)
+            await asyncio.sleep(kill.calm)
         while True:
             await stack.until_up(kill.victim, serving=not kill.early)
             await asyncio.sleep(kill.pause)

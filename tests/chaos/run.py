@@ -28,7 +28,7 @@ from rich.console import Console
 
 IDLE_AFTER_MS = 15_000
 """Longer than most restarts: else nearly everything would be late."""
-SECONDS_A_KILL = 5.0
+SECONDS_A_KILL = 6.0
 WORKERS = 2
 
 

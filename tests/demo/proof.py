@@ -40,7 +40,7 @@ class Inputs:
     csv: Path = NAB
     definitions: Path = DEFINITIONS
     seed: int = 1
-    seconds: float = 40
+    seconds: float = 30
     requests: int = 300
     past: bool = False
     patience: float = 150
