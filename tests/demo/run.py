@@ -60,9 +60,7 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--seconds", type=float, default=60, help="the replay takes at least so long"
-    )
+    parser.add_argument("--seconds", type=float, default=30, help="of the replay, at least")
     parser.add_argument("--keep", type=Path, help="keep data and logs in this folder")
     given = parser.parse_args()
     console = Console(width=120)
