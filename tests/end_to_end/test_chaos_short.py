@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import psutil
+import pytest
 from chaos.kills import kill_in_turn, kill_the_loader, plan
 from demo.proof import NAB, Inputs, prove
 from demo.stack import running, settings
@@ -38,6 +39,7 @@ async def proof(folder: Path, inputs: Inputs, console: Console) -> tuple[int, in
         return code, stack.restarts, [stack.pid(name) for name in stack.names]
 
 
+@pytest.mark.timeout(900)  # on a busy machine a restart takes many seconds
 def test_whatever_is_killed_every_rollup_is_what_the_oracle_says(tmp_path: Path):
     csv = tmp_path / "csv"
     csv.mkdir()
