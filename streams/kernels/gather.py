@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streams.kernels.compile import kernel
+from streams.kernels.machine import copy_bytes
 from streams.kernels.types import Column
 
 
@@ -16,5 +17,4 @@ def gather(data: Column, offsets: Column, rows: Column, ends: Column, out: Colum
     for i in range(rows.shape[0]):
         first = offsets[rows[i]]
         to = ends[i]
-        for k in range(ends[i + 1] - to):
-            out[to + k] = data[first + k]
+        copy_bytes(out, to, data, first, ends[i + 1] - to)

@@ -26,20 +26,28 @@ def _ir() -> Any:
     return importlib.import_module("llvmlite.ir")
 
 
+def _address(
+    context: Any, builder: Any, kind: Any, array: Any, first: Any, width: int, count: Any = None
+) -> Any:
+    """Where ``width`` (or ``count``) bytes of a byte array begin, checked in checked kernels."""
+    made = context.make_array(kind)(context, builder, array)
+    if bounds_checked():
+        size = _ir().Constant(first.type, width) if count is None else count
+        last = builder.sub(builder.add(first, size), _ir().Constant(first.type, 1))
+        for index in (first, last):
+            length = builder.extract_value(made.shape, 0)
+            _cgutils().do_boundscheck(context, builder, index, length)
+    return builder.gep(made.data, [first])
+
+
 def _loader(width: int) -> Any:
     """The code that loads ``width`` bits at a byte's index, checked only in checked kernels."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ir = _ir()
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        if bounds_checked():
-            length = builder.extract_value(array.shape, 0)
-            last = builder.add(args[1], ir.Constant(args[1].type, width // 8 - 1))
-            for index in (args[1], last):
-                _cgutils().do_boundscheck(context, builder, index, length)
-        kind = ir.IntType(width)
-        address = builder.bitcast(builder.gep(array.data, [args[1]]), kind.as_pointer())
-        return builder.zext(builder.load(address, align=1), ir.IntType(64))
+        kind = _ir().IntType(width)
+        address = _address(context, builder, signature.args[0], args[0], args[1], width // 8)
+        loaded = builder.load(builder.bitcast(address, kind.as_pointer()), align=1)
+        return builder.zext(loaded, _ir().IntType(64))
 
     return codegen
 
@@ -63,6 +71,39 @@ def byte_at(typing_context: Any, buffer: Any, index: Any) -> Any:
     """
     types = _types()
     return types.int64(buffer, types.int64), _loader(8)
+
+
+@intrinsic
+def store_u64(typing_context: Any, buffer: Any, index: Any, word: Any) -> Any:
+    """``store_u64(buffer, index, word)``: 8 bytes, little endian; on the terms of ``load_u64``."""
+    types = _types()
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = _ir().IntType(64)
+        address = _address(context, builder, signature.args[0], args[0], args[1], 8)
+        builder.store(args[2], builder.bitcast(address, kind.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(buffer, types.int64, types.int64), codegen
+
+
+@intrinsic
+def copy_bytes(typing_context: Any, out: Any, to: Any, buffer: Any, first: Any, count: Any) -> Any:
+    """``copy_bytes(out, to, buffer, first, count)``: out[to : to + count] = buffer[first : ...].
+
+    On the terms of ``load_u64``; the two may not overlap.
+    """
+    types, ir = _types(), _ir()
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        with builder.if_then(builder.icmp_signed(">", args[4], ir.Constant(args[4].type, 0))):
+            target = _address(context, builder, kinds[0], args[0], args[1], 1, args[4])
+            source = _address(context, builder, kinds[2], args[2], args[3], 1, args[4])
+            _cgutils().raw_memcpy(builder, target, source, args[4], 1)
+        return context.get_dummy_value()
+
+    return types.void(out, types.int64, buffer, types.int64, types.int64), codegen
 
 
 @intrinsic

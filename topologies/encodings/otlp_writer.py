@@ -12,11 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.kernels.compile import kernel
-from streams.kernels.machine import byte_at, i64
+from streams.kernels.machine import byte_at, i64, store_u64
+from topologies.encodings.labels import (
+    CLOSE,
+    COLON,
+    COMMA,
+    OPEN,
+    put_string,
+    put_varint,
+    string_at,
+    varint_size,
+)
 
 Array = Any
 
-_QUOTE, _BACKSLASH, _COLON, _COMMA, _OPEN, _CLOSE = 34, 92, 58, 44, 123, 125
 _FIXED_FIELDS = 27  # start, time, value: a tag and eight bytes each
 _OVERHEAD = 48
 
@@ -25,128 +34,36 @@ class MalformedLabels(ValueError):
     """Labels that are no compact JSON object of strings."""
 
 
-@kernel("i64(u8[::1], i64, i64)", forceinline=True, allocates=False)
-def _put_varint(out: Array, at: int, value: int) -> int:
-    while value > 127:
-        out[at] = np.uint8(value & 127 | 128)
-        value >>= 7
-        at += 1
-    out[at] = np.uint8(value)
-    return at + 1
-
-
-@kernel("i64(i64)", forceinline=True, allocates=False)
-def _varint_size(value: int) -> int:
-    size = 1
-    while value > 127:
-        value >>= 7
-        size += 1
-    return size
-
-
-@kernel("i64(i64)", forceinline=True, allocates=False)
-def _hex_digit(byte: int) -> int:
-    if 48 <= byte <= 57:
-        return byte - 48
-    if 97 <= byte <= 102:
-        return byte - 87
-    if 65 <= byte <= 70:
-        return byte - 55
-    return -1
-
-
-@kernel("i64(u8[::1], i64, i64)", allocates=False)
-def _escaped(data: Array, p: int, end: int) -> int:
-    """The byte that an escape with its letter at p stands for; -1: none of one byte."""
-    letter = byte_at(data, p)
-    if letter in (_QUOTE, _BACKSLASH, 47):
-        return letter
-    if letter == 98:
-        return 8
-    if letter == 102:
-        return 12
-    if letter == 110:
-        return 10
-    if letter == 114:
-        return 13
-    if letter == 116:
-        return 9
-    if letter == 117 and p + 4 < end and byte_at(data, p + 1) == 48 and byte_at(data, p + 2) == 48:
-        high = _hex_digit(byte_at(data, p + 3))
-        low = _hex_digit(byte_at(data, p + 4))
-        if 0 <= high < 8 and low >= 0:
-            return high * 16 + low
-    return -1
-
-
-@kernel("UniTuple(i64, 2)(u8[::1], i64, i64)", forceinline=True, allocates=False)
-def _string(data: Array, p: int, end: int) -> tuple[int, int]:
-    """(bytes of the text, position behind its closing quote) of the string at p; (-1, p): none."""
-    if p >= end or byte_at(data, p) != _QUOTE:
-        return i64(-1), p
-    p += 1
-    size = i64(0)
-    while p < end:
-        byte = byte_at(data, p)
-        if byte == _QUOTE:
-            return size, p + 1
-        if byte == _BACKSLASH:
-            if p + 1 >= end or _escaped(data, p + 1, end) < 0:
-                return i64(-1), p
-            p += 5 if byte_at(data, p + 1) == 117 else 1
-        p += 1
-        size += 1
-    return i64(-1), p
-
-
-@kernel("i64(u8[::1], i64, i64, u8[::1], i64, i64)", forceinline=True, allocates=False)
-def _put_string(data: Array, p: int, after: int, out: Array, at: int, size: int) -> int:
-    """Copy the text of a string that `_string` measured; returns the position behind it."""
-    if after - p - 2 == size:
-        for k in range(size):
-            out[at + k] = data[p + 1 + k]
-        return at + size
-    p += 1
-    for k in range(size):
-        byte = byte_at(data, p)
-        if byte == _BACKSLASH:
-            byte = _escaped(data, p + 1, after)
-            p += 5 if byte_at(data, p + 1) == 117 else 1
-        p += 1
-        out[at + k] = np.uint8(byte)
-    return at + size
-
-
 @kernel("i64(u8[::1], i64, i64, u8[::1], i64)", forceinline=True, allocates=False)
 def _put_attributes(data: Array, p: int, end: int, out: Array, at: int) -> int:
     """The attributes of a NumberDataPoint, from data[p:end]; -1 if that is malformed."""
-    if end - p < 2 or byte_at(data, p) != _OPEN or byte_at(data, end - 1) != _CLOSE:
+    if end - p < 2 or byte_at(data, p) != OPEN or byte_at(data, end - 1) != CLOSE:
         return -1
     p += 1
     end -= 1
     while p < end:
         key = p
-        key_size, p = _string(data, p, end)
-        if key_size < 0 or p >= end or byte_at(data, p) != _COLON:
+        key_size, p = string_at(data, p, end)
+        if key_size < 0 or p >= end or byte_at(data, p) != COLON:
             return -1
         value = p + 1
-        value_size, p = _string(data, value, end)
+        value_size, p = string_at(data, value, end)
         if value_size < 0:
             return -1
-        inner = 1 + _varint_size(value_size) + value_size
-        whole = 1 + _varint_size(key_size) + key_size + 1 + _varint_size(inner) + inner
+        inner = 1 + varint_size(value_size) + value_size
+        whole = 1 + varint_size(key_size) + key_size + 1 + varint_size(inner) + inner
         out[at] = np.uint8(58)  # attributes
-        at = _put_varint(out, at + 1, whole)
+        at = put_varint(out, at + 1, whole)
         out[at] = np.uint8(10)  # key
-        at = _put_varint(out, at + 1, key_size)
-        at = _put_string(data, key, value - 1, out, at, key_size)
+        at = put_varint(out, at + 1, key_size)
+        at = put_string(data, key, value - 1, out, at, key_size)
         out[at] = np.uint8(18)  # value
-        at = _put_varint(out, at + 1, inner)
+        at = put_varint(out, at + 1, inner)
         out[at] = np.uint8(10)  # string_value
-        at = _put_varint(out, at + 1, value_size)
-        at = _put_string(data, value, p, out, at, value_size)
+        at = put_varint(out, at + 1, value_size)
+        at = put_string(data, value, p, out, at, value_size)
         if p < end:
-            if byte_at(data, p) != _COMMA or p + 1 == end:
+            if byte_at(data, p) != COMMA or p + 1 == end:
                 return -1
             p += 1
     return at
@@ -155,8 +72,7 @@ def _put_attributes(data: Array, p: int, end: int, out: Array, at: int) -> int:
 @kernel("void(u8[::1], i64, i64, i64)", forceinline=True, allocates=False)
 def _put_fixed(out: Array, at: int, tag: int, value: int) -> None:
     out[at] = np.uint8(tag)
-    for k in range(8):
-        out[at + 1 + k] = np.uint8((value >> (8 * k)) & 0xFF)
+    store_u64(out, at + 1, value)
 
 
 @kernel(
@@ -192,14 +108,14 @@ def _put_points(
         if end < 0:
             return i
         size = end - begin
-        head = 1 + _varint_size(size)
+        head = 1 + varint_size(size)
         if head != 3:
             shift = head - 3
             for k in range(size):
                 j = k if shift < 0 else size - 1 - k
                 out[begin + shift + j] = out[begin + j]
         out[at] = np.uint8(10)
-        _put_varint(out, at + 1, size)
+        put_varint(out, at + 1, size)
         at += head + size
     places[rows.shape[0]] = at
     return rows.shape[0]

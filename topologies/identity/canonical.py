@@ -26,6 +26,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 VERSION = b"\x01"
 ABSENT, STRING, BOOL, INT, DOUBLE, ARRAY, MAP, BYTES, STRING_INDEX = range(9)
 
+_STRING = bytes((STRING,))
 _U32 = struct.Struct("<I")
 _I64 = struct.Struct("<q")
 _F64 = struct.Struct("<d")
@@ -104,7 +105,21 @@ class Reader:
 
     def map(self) -> dict[str, Any]:
         """Attributes as Python values: str, bool, int, float, list, dict, bytes or None."""
-        return {self.text(): self.value() for _ in range(self.u32())}
+        found: dict[str, Any] = {}
+        data = self._data
+        for _ in range(self.u32()):
+            key = self.text()
+            at = self._offset
+            if data[at : at + 1] == _STRING:  # nearly all are: no calls for them
+                begin = at + 5
+                end = begin + int.from_bytes(data[at + 1 : begin], "little")
+                if end > len(data):
+                    raise ValueError("canonical bytes end too early")
+                found[key] = data[begin:end].decode()
+                self._offset = end
+            else:
+                found[key] = self.value()
+        return found
 
     def value(self) -> Any:
         """One attribute value."""

@@ -7,11 +7,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from topologies.encodings import points
 
 _FORCED = "resource."
+_quoted = json.encoder.encode_basestring
+"""A string as `json.dumps(text, ensure_ascii=False)` writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,7 @@ class Stream:
         return points.KIND_NAMES[self.kind]
 
 
-@dataclass(frozen=True, slots=True)
-class GroupLabels:
+class GroupLabels(NamedTuple):
     """``labels``: a JSON object of strings, keys sorted, compact, UTF-8; ``hi``, ``lo``: the
     halves of its BLAKE2b-128, big endian: the canonical hash of the group."""
 
@@ -76,7 +77,8 @@ def group_labels(stream: Stream, keep: Sequence[str]) -> GroupLabels:
         value = look_up(stream, name)
         if value is not None:
             labels[name] = value
-    data = _json(labels).encode()
+    written = ",".join([f"{_quoted(name)}:{_quoted(labels[name])}" for name in sorted(labels)])
+    data = f"{{{written}}}".encode()
     digest = hashlib.blake2b(data, digest_size=16).digest()
     return GroupLabels(data, int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big"))
 

@@ -7,6 +7,7 @@ that a stream's numbers find their cells through two arrays.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +32,7 @@ OVER_TIME = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(NamedTuple):
     """One cell of a new stream: the definition's index, its `over_time` code, the group.
 
     over_time has WANTS_VALUE added where the space aggregate needs the stream's number itself.

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metric_registry.plan import Plan, ResolvedDefinition
+from metric_registry.plan import ResolvedDefinition
 from streams.batch import encode_table
 from streams.event_time.windows import EARLIEST, LATEST, SECOND, window_end
 from streams.kernels.rows import TIME_DELTA_INCREASE, WANTS_VALUE
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.encodings.points import SUM_CUMULATIVE, SUM_DELTA
-from topologies.identity.stream import Stream, group_labels, look_up
+from topologies.identity.stream import GroupLabels, Stream, group_labels, look_up
 from topologies.partials import PartialRows, split, to_table
 from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Publishes, Recomputation
@@ -178,9 +178,8 @@ class PreaggregateProcessor:
                 start = index
                 self._adopt(batch.plans[index], records[index].offset)
             marker = not self._live and batch.moves_to[index] != EARLIEST
-            if self._is_late(
-                batch.oldest.get(index, LATEST)
-            ):  # when late points settle must not depend on batches
+            if self._is_late(batch.oldest.get(index, LATEST)):
+                # when late points settle must not depend on batches
                 self._apply(batch, records, start, index + 1, before)
                 start = index + 1
             if not self._something_due(after[index], marker):
@@ -416,9 +415,19 @@ class PreaggregateProcessor:
     def _memberships(self, slot: int) -> list[Membership]:
         stream = self._intake.series.stream(slot)
         plan = self.deployed.plan
-        chosen = plan.matches(stream.metric, partial(look_up, stream))
-        found = [_member(index, plan, stream) for index in chosen]
-        return [member for member in found if member is not None]
+        groups: dict[tuple[str, ...], GroupLabels] = {}
+        found: list[Membership] = []
+        for index in plan.matches(stream.metric, partial(look_up, stream)):
+            definition = plan.definitions[index]
+            kind = _kind_of(definition, stream)
+            if kind is None:
+                continue
+            group = groups.get(definition.keep)
+            if group is None:
+                group = groups[definition.keep] = group_labels(stream, definition.keep)
+            whose = group.hi.to_bytes(8) + group.lo.to_bytes(8)
+            found.append(Membership(index, kind, whose, group.labels))
+        return found
 
     def _adopt(self, deployed: Deployment, offset: int) -> None:
         """From the record at `offset` on these definitions are in force."""
@@ -496,16 +505,12 @@ def _offsets(records: Sequence[InputRecord]) -> npt.NDArray[np.int64]:
     return np.array([record.offset for record in records], np.int64)
 
 
-def _member(index: int, plan: Plan, stream: Stream) -> Membership | None:
-    """The stream's cell in a definition; None where its kind does not suit the aggregate."""
-    definition: ResolvedDefinition = plan.definitions[index]
+def _kind_of(definition: ResolvedDefinition, stream: Stream) -> int | None:
+    """What the stream's number is in a definition; None where its kind does not suit it."""
     kind = OVER_TIME[definition.over_time]
     if definition.over_time == "increase":
         if stream.kind == SUM_DELTA:
             kind = TIME_DELTA_INCREASE
         elif not (stream.kind == SUM_CUMULATIVE and stream.monotonic):
             return None
-    if definition.over_space in ("min", "max", "last"):
-        kind += WANTS_VALUE
-    group = group_labels(stream, definition.keep)
-    return Membership(index, kind, group.hi.to_bytes(8) + group.lo.to_bytes(8), group.labels)
+    return kind + WANTS_VALUE if definition.over_space in ("min", "max", "last") else kind

@@ -10,7 +10,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streams.batch import MalformedTable, Table, decode_table
+from streams.batch import BytesColumn, MalformedTable, Table, decode_table
+from topologies.encodings.labels import (
+    DONE,
+    MALFORMED,
+    PROGRESS,
+    UNKNOWN_KEY,
+    index_texts,
+    split_labels,
+)
 from topologies.sink import native
 
 CHUNK_ROWS = 500_000
@@ -28,10 +36,14 @@ ROLLUP_COLUMNS = (
 CERTIFICATE_COLUMNS = (
     "source_partition", "source_offset", "resolution", "window_end", "domain", "sources", "idle",
 )  # fmt: skip
-_MAX_KEYS = 60_000
-_MAX_LABELS = 1_000_000
+_MAX_NAMES = 60_000
+_LARGEST_NUMBER = (1 << 16) - 1
+_LEAST_PAIR = 5  # bytes of a pair in JSON
 _NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
+
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +113,8 @@ def _check(table: Table) -> None:
         raise ValueError("a window does not end on a whole millisecond")
 
 
-def _labels_of(raw: bytes) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(raw, type=dict[str, str])
-    except msgspec.DecodeError as error:
-        raise ValueError(f"labels {raw[:80]!r} are no object of strings: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    """Labels as Native wants them, prepared once for each distinct set."""
-
-    size: int
-    keys: bytes
-    values: bytes
-    tenant: int
-
-
 class _Names:
-    """Strings with a number each, in the order they came."""
+    """Strings with a number each, in the order they came; empty is 0."""
 
     def __init__(self) -> None:
         self.listed: list[bytes] = []
@@ -133,16 +128,58 @@ class _Names:
         return found
 
 
+class _Texts:
+    """Names by the form in which they stand in JSON, packed for `split_labels`."""
+
+    def __init__(self, names: _Names) -> None:
+        self._names = names
+        self._written: list[bytes] = []
+        self._numbers: list[int] = []
+        self.packed = self._pack()
+
+    def add(self, written: bytes) -> None:
+        """Number one more. Raises ValueError where it is no JSON string."""
+        try:
+            name = msgspec.json.decode(b'"' + written + b'"', type=str)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"a label {written[:80]!r} is no string: {error}") from error
+        number = self._names.number(name)
+        if number > _LARGEST_NUMBER:
+            raise ValueError(f"more than {_LARGEST_NUMBER} names of labels in one record")
+        self._written.append(written)
+        self._numbers.append(number)
+        self.packed = self._pack()
+
+    def _pack(self) -> tuple[Array, Array, Array, Array]:
+        ends = np.cumsum([0, *map(len, self._written)], dtype=np.int64)
+        data = np.frombuffer(b"".join(self._written) + bytes(8), np.uint8).copy()
+        table = np.zeros(1 << (2 * len(self._written)).bit_length(), np.int32)
+        index_texts(data, ends, table)
+        return data, ends, np.array(self._numbers, np.int64), table
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """The labels of some rows, as Native wants them: see `split_labels`."""
+
+    sizes: Array
+    keys: Array
+    tenants: Array
+    values: bytes
+
+
 class MessageReader:
-    """Reads records; remembers labels, since the same groups come every window. One thread."""
+    """Reads records; remembers names of labels and tenants. One thread."""
 
     def __init__(self) -> None:
         self._forget()
 
     def _forget(self) -> None:
-        self._known: dict[bytes, _Labels] = {}
-        self._keys = _Names()
-        self._tenants = _Names()
+        self._keys, self._tenants = _Names(), _Names()
+        self._tenants.number("")
+        self._tenant_key = self._keys.number("tenant")
+        self._key_texts, self._tenant_texts = _Texts(self._keys), _Texts(self._tenants)
+        self._key_texts.add(b"tenant")
 
     def read(self, partition: int, offset: int, raw: bytes) -> Message:
         """The message of a record; one that cannot be stored has a ``fault`` and no rows.
@@ -163,15 +200,11 @@ class MessageReader:
 
     def _block(self, partition: int, offset: int, table: Table) -> bytes:
         rows = table.rows
-        if len(self._known) > _MAX_LABELS or len(self._keys.listed) > _MAX_KEYS:
+        if max(len(self._keys.listed), len(self._tenants.listed)) > _MAX_NAMES:
             self._forget()
-        labels = [self._prepared(raw) for raw in table.strings("labels")]
-        keys = np.frombuffer(b"".join([known.keys for known in labels]), np.uint16)
-        tenants = np.fromiter((known.tenant for known in labels), np.uint32, rows)
-        sizes = np.fromiter((known.size for known in labels), np.int64, rows)
+        labels = self._labels(table.strings("labels"))
         group = np.empty((rows, 2), np.uint64)
         group[:, 0], group[:, 1] = table.array("group_lo"), table.array("group_hi")
-        values = [known.values for known in labels]
         ends = table.array("window_end") // _NS_PER_MS
         place = {"partition": np.full(rows, partition), "offset": np.full(rows, offset)}
         return native.block(
@@ -181,7 +214,7 @@ class MessageReader:
                 (
                     "tenant",
                     "LowCardinality(String)",
-                    native.low_cardinality(self._tenants.listed, tenants),
+                    native.low_cardinality(self._tenants.listed, labels.tenants),
                 ),
                 ("resolution", "UInt32", native.numbers(table.array("resolution"), "<u4")),
                 ("window_end", "DateTime64(3, 'UTC')", native.numbers(ends, "<i8")),
@@ -189,7 +222,9 @@ class MessageReader:
                 (
                     "labels",
                     "Map(LowCardinality(String), String)",
-                    native.string_map(sizes, self._keys.listed, keys, values),
+                    native.string_map(
+                        labels.sizes, self._keys.listed, labels.keys, [labels.values]
+                    ),
                 ),
                 ("value", "Float64", native.numbers(table.array("value"), "<f8")),
                 ("points", "UInt64", native.numbers(table.array("points"), "<u8")),
@@ -201,18 +236,27 @@ class MessageReader:
             ],
         )
 
-    def _prepared(self, raw: bytes) -> _Labels:
-        known = self._known.get(raw)
-        if known is None:
-            labels = _labels_of(raw)
-            numbers = [self._keys.number(name) for name in labels]
-            known = self._known[raw] = _Labels(
-                len(labels),
-                np.array(numbers, np.uint16).tobytes(),
-                b"".join(native.text(value.encode()) for value in labels.values()),
-                self._tenants.number(labels.get("tenant", "")),
-            )
-        return known
+    def _labels(self, column: BytesColumn) -> _Labels:
+        """Raises ValueError where a row's labels are no compact object of strings."""
+        data = np.frombuffer(column.data + bytes(8), np.uint8).copy()
+        offsets = np.array(column.offsets, np.int64)
+        sizes = np.zeros(len(column), np.int64)
+        keys = np.empty(len(data) // _LEAST_PAIR + 1, np.uint16)
+        tenants = np.zeros(len(column), np.uint32)
+        values = np.empty(2 * len(data), np.uint8)
+        progress, guesses = np.zeros(PROGRESS, np.int64), np.zeros(64, np.int64)
+        while True:
+            split_labels(
+                data, offsets, self._key_texts.packed, self._tenant_texts.packed, self._tenant_key,
+                sizes, keys, tenants, values, guesses, progress,
+            )  # fmt: skip
+            row, why, begin, end, pairs, size = progress.tolist()
+            if why == DONE:
+                return _Labels(sizes, keys[:pairs], tenants, values[:size].tobytes())
+            if why == MALFORMED:
+                raise ValueError(f"labels {column[row][:80]!r} are no object of strings, compact")
+            texts = self._key_texts if why == UNKNOWN_KEY else self._tenant_texts
+            texts.add(column.data[begin:end])
 
 
 def _slices(table: Table) -> list[Table]:
