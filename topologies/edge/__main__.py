@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from topologies.edge.access import Tokens
 from topologies.edge.app import EdgeService
 from topologies.edge.config import EdgeConfig, EdgeConfigError, parse_tokens
+
+_DEADLINE_S = 4.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,8 +63,16 @@ def _tokens(file: Path | None) -> Tokens:
 async def _run(config: EdgeConfig) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        stop.set()
+        # A client of a log that is away may never let go. Nothing that it holds was acknowledged.
+        hard = threading.Timer(_DEADLINE_S, os._exit, (0,))
+        hard.daemon = True
+        hard.start()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
     await EdgeService(config).run(stop)
 
 

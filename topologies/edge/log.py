@@ -9,7 +9,6 @@ So any failure ends the producer, with what it holds, and another is started.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -76,13 +75,12 @@ class KafkaLog:
     async def stop(self) -> None:
         """Deliver what is under way, for at most two seconds, and disconnect."""
         if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+            await _end(self._keeper)
         producer, self._producer = self._producer, None
         if producer is not None:
             await self._discard(producer)
-        await asyncio.gather(*self._discards)
+        if self._discards:
+            await asyncio.wait(self._discards, timeout=_DRAIN)
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions the topic has; None while the log is away."""
@@ -205,6 +203,15 @@ class KafkaLog:
         else:
             stopping.cancel()
             await producer.client.close()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel until it ends, for a few seconds: a client that is connecting can lose one cancel."""
+    for _ in range(6):
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.5)
+        if task.done():
+            return
 
 
 async def _send(producer: Any, record: Record) -> Outcome:
