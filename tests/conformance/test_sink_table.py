@@ -157,6 +157,10 @@ def test_kill_9_of_the_sink_at_any_moment_loses_and_doubles_nothing(world: World
                     process = started()
                     kills += 1
                     next_kill = time.monotonic() + chance.uniform(1.2, 4.5)
+            # Something for the last one to store, so that it is up when it is told to end.
+            await producer.send_and_wait(
+                world.config.topic, world.message(9, partition=0), partition=0
+            )
         try:
             await stored_all(world, 60)
         finally:

@@ -237,7 +237,14 @@ class MessageReader:
         )
 
     def _labels(self, column: BytesColumn) -> _Labels:
-        """Raises ValueError where a row's labels are no compact object of strings."""
+        """Raises ValueError where a row's labels are no JSON object of strings."""
+        try:
+            return self._split(column)
+        except ValueError:
+            # Rare, and not ours: white space, or characters that did not need an escape.
+            return self._split(BytesColumn.of(_compact(text) for text in column))
+
+    def _split(self, column: BytesColumn) -> _Labels:
         data = np.frombuffer(column.data + bytes(8), np.uint8).copy()
         offsets = np.array(column.offsets, np.int64)
         sizes = np.zeros(len(column), np.int64)
@@ -254,9 +261,16 @@ class MessageReader:
             if why == DONE:
                 return _Labels(sizes, keys[:pairs], tenants, values[:size].tobytes())
             if why == MALFORMED:
-                raise ValueError(f"labels {column[row][:80]!r} are no object of strings, compact")
+                raise ValueError(f"labels {column[row][:80]!r} are no object of strings")
             texts = self._key_texts if why == UNKNOWN_KEY else self._tenant_texts
             texts.add(column.data[begin:end])
+
+
+def _compact(labels: bytes) -> bytes:
+    try:
+        return msgspec.json.encode(msgspec.json.decode(labels, type=dict[str, str]))
+    except msgspec.DecodeError as error:
+        raise ValueError(f"labels {labels[:80]!r} are no object of strings: {error}") from error
 
 
 def _slices(table: Table) -> list[Table]:
