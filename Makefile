@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: end-to-end up test install lint types contracts unit lock clean demo chaos bench bench-parts simulate fuzz
+.PHONY: up test install lint types contracts unit lock clean demo chaos bench bench-parts simulate fuzz
 
 up: install
 	@$(BIN)/tidemill up
@@ -35,11 +35,9 @@ types:
 contracts:
 	$(BIN)/lint-imports
 
+# Everything but whole stacks runs two at a time; whole stacks, started, killed and stopped, alone.
 unit:
-	$(BIN)/python -m pytest -q
-
-# Whole stacks started, killed and stopped; about two minutes on a machine with nothing else to do.
-end-to-end: install
+	$(BIN)/python -m pytest -q -n 2
 	$(BIN)/python -m pytest -q tests/end_to_end
 
 # The finite proof on real data: every rollup recomputed by an oracle and compared to the bit.
