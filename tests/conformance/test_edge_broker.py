@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import random
 import re
 import select
 import signal
@@ -30,9 +31,12 @@ TOKEN = "a-token-of-enough-length"
 class Process:
     """A process of ours, its output read line by line; always ended, by its own handle."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, file_blocks: int | None = None) -> None:
+        command = [sys.executable, "-m", *words]
+        if file_blocks is not None:
+            command = ["sh", "-c", f'ulimit -f {file_blocks}; exec "$@"', "sh", *command]
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", *words],
+            command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=Path(__file__).parents[2],
@@ -64,14 +68,15 @@ class Process:
 class Broker:
     """A broker that can be killed and started again on its port and data."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, file_blocks: int | None = None) -> None:
         self._data = data
         self.port = 0
-        self.start()
+        self.start(file_blocks)
 
-    def start(self) -> None:
+    def start(self, file_blocks: int | None = None) -> None:
+        """file_blocks: a disk on which no file grows beyond so many blocks of 512 bytes."""
         words = ("--data", str(self._data), "--port", str(self.port), "--metrics-port", "-1")
-        self.process = Process("broker", *words)
+        self.process = Process("broker", *words, file_blocks=file_blocks)
         self.port = int(self.process.wait_for(rb"ready on [^:]+:(\d+)")[1])
 
     @property
@@ -256,6 +261,35 @@ def test_what_was_acknowledged_is_there_after_the_broker_was_killed_again_and_ag
     by_digest = {dict(message.headers() or [])["digest"]: message for message in messages}
     unique = values_of(list(by_digest.values()))
     assert all(unique.count(value) == 2 for value in acknowledged)
+
+
+def test_a_full_disk_under_the_log_refuses_loses_nothing_and_goes_on_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    broker = Broker(tmp_path / "broker", file_blocks=400)
+    edge = Edge(broker)
+    try:
+        edge.healthy()
+        noise = random.Random(5)
+        acknowledged: list[float] = []
+        for number in range(400):
+            status = edge.post(body_of(noise.randbytes(10_000).hex(), value=number))
+            if status != 200:
+                break
+            acknowledged.append(float(number))
+        assert status == 503
+        assert acknowledged
+        assert sorted(values_of(read_all(broker, "telemetry.raw"))) == acknowledged
+        broker.process.end(signal.SIGKILL)
+        broker.start()
+        until = time.monotonic() + DEADLINE
+        while edge.post(body_of("room again", value=-1.0)) != 200:
+            assert time.monotonic() < until
+        kept = values_of(read_all(broker, "telemetry.raw"))
+        assert set(acknowledged) | {-1.0} <= set(kept)
+    finally:
+        edge.process.end(signal.SIGKILL)
+        broker.process.end(signal.SIGKILL)
 
 
 def test_an_edge_that_is_killed_has_lost_nothing_that_it_acknowledged(
