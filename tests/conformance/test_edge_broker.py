@@ -272,6 +272,7 @@ def test_a_full_disk_under_the_log_refuses_loses_nothing_and_goes_on_when_there_
         edge.healthy()
         noise = random.Random(5)
         acknowledged: list[float] = []
+        status = 0
         for number in range(400):
             status = edge.post(body_of(noise.randbytes(10_000).hex(), value=number))
             if status != 200:
