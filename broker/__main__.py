@@ -26,9 +26,9 @@ FAILED, PORT_IN_USE, BAD_DATA = 1, 3, 4
 def parse(arguments: list[str] | None = None) -> BrokerConfig:
     """The configuration from the command line; exits with 2 on a usage error."""
     parser = argparse.ArgumentParser(
-        prog="python -m broker",
+        prog="tidemill broker",
         description="A log broker that speaks Kafka's protocol.",
-        epilog="example: python -m broker --data ./broker-data --port 0 --metrics-port 0",
+        epilog="Example: tidemill broker --data .tidemill/broker --port 9092",
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder for everything that must survive")

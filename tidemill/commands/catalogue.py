@@ -51,6 +51,6 @@ COMMANDS = (
     Entry("registry", "registry:app", DEFINE, "Metric definitions: check, explain, schema.",
           "tidemill registry check ./definitions", subcommands=True),
     Entry("load", "processes:load", DEFINE, "Load CSV files as history.",
-          "tidemill load ./data/nab --name nab", passed_on=True),
+          "tidemill load tests/data/nab --name nab", passed_on=True),
 )  # fmt: skip
 BY_NAME = {entry.name: entry for entry in COMMANDS}

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
-from tidemill.commands.catalogue import BY_NAME
 from tidemill.commands.deployment import settings_of
 from tidemill.settings import Settings
 
@@ -82,6 +81,4 @@ def _become(name: str, arguments: tuple[str, ...]) -> int:
     if not wants_help:
         sys.stdout.flush()
         os.execv(command[0], [*command, *defaults(name, settings_of(None)), *arguments])
-    code = subprocess.run([*command, "--help"], check=False).returncode
-    print(f"\nWith the deployment's settings: {BY_NAME[name].example}")
-    return code
+    return subprocess.run([*command, "--help"], check=False).returncode

@@ -21,7 +21,11 @@ _DEADLINE_S = 4.5
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM. Exit codes: 0 fine, 2 wrong settings."""
-    parser = argparse.ArgumentParser(prog="python -m topologies.edge", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="tidemill edge",
+        description="Take OTLP over HTTP, check it, and append it to the log.",
+        epilog="Example: tidemill edge --bootstrap 127.0.0.1:9092 --port 4318",
+    )
     parser.add_argument("--bootstrap", default="127.0.0.1:9092", help="the log, host:port")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4318, help="0 takes a free port")

@@ -16,7 +16,11 @@ from topologies.host.app import HostConfig, HostConfigError, run
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM. Exit codes: 0 fine, 2 wrong settings."""
     defaults = HostConfig()
-    parser = argparse.ArgumentParser(prog="python -m topologies.host", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="tidemill host",
+        description="Measure this machine and deliver by OTLP.",
+        epilog="Example: tidemill host --endpoint http://127.0.0.1:4318 --interval 2",
+    )
     parser.add_argument("--endpoint", default=defaults.endpoint)
     parser.add_argument("--interval", type=float, default=defaults.interval, help="seconds")
     parser.add_argument(

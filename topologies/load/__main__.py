@@ -16,16 +16,16 @@ from topologies.load.config import Columns, LoadConfig, LoadError, Naming
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 loaded (or it was already), 1 failed."""
     parser = argparse.ArgumentParser(
-        prog="python -m topologies.load",
-        description=__doc__,
-        epilog="example: python -m topologies.load data/nab --name nab",
+        prog="tidemill load",
+        description="CSV files as history: a time domain of its own, loaded whole or not at all.",
+        epilog="Example: tidemill load tests/data/nab --name nab",
     )
     parser.add_argument("paths", nargs="+", type=Path, help="CSV files, or folders of them")
     parser.add_argument("--name", required=True, help="of the load, and so of its topic")
-    parser.add_argument("--bootstrap", default="127.0.0.1:9092")
-    parser.add_argument("--tenant", default="default")
+    parser.add_argument("--bootstrap", default="127.0.0.1:9092", help="the log")
+    parser.add_argument("--tenant", default="default", help="whose points they are")
     parser.add_argument("--metric", help="the points' metric; else the files' names say it")
-    parser.add_argument("--unit", default="")
+    parser.add_argument("--unit", default="", help="of the points (UCUM), such as Cel or By")
     parser.add_argument("--time", default="timestamp", help="column that holds the time (UTC)")
     parser.add_argument("--time-format", default="iso", choices=_TIME_FORMATS)
     parser.add_argument("--value", default="value", help="column that holds the value")
