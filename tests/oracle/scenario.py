@@ -57,14 +57,31 @@ class Scenario:
     expected: list[str] = field(default_factory=list[str])
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "what-a-number-means.md"
+
+
+def written() -> dict[str, str]:
+    """Name -> text of every scenario: the files beside this one, and those of the page."""
+    found = {p.stem: p.read_text() for p in sorted((Path(__file__).parent / "scenarios").glob("*"))}
+    section = ""
+    inside: list[str] | None = None
+    for line in PAGE.read_text().splitlines():
+        if line.startswith("## "):
+            section = "-".join(re.findall(r"\w+", line.lower()))
+        elif line == "```scenario":
+            inside = []
+        elif inside is not None and line == "```":
+            name = f"page-{section}"
+            found[f"{name}-{sum(n.startswith(name) for n in found) + 1}"] = "\n".join(inside)
+            inside = None
+        elif inside is not None:
+            inside.append(line)
+    return found
+
+
 def nanoseconds(text: str) -> int:
     """Seconds of the story to unix nanoseconds."""
     return EPOCH + int(Decimal(text) * SECOND)
-
-
-def load(path: Path) -> Scenario:
-    """Read one scenario file."""
-    return loads(path.read_text(), path.name)
 
 
 def loads(text: str, name: str = "scenario") -> Scenario:

@@ -1,14 +1,13 @@
-"""The oracle says what a person computed by hand: tests/oracle/scenarios/*.txt."""
+"""The oracle says what a person computed by hand: tests/oracle/scenarios, and the page of rules."""
 
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 from oracle import log, scenario
 from oracle.definitions import SECOND
 from oracle.oracle import Key, Result, compute
 
-FILES = sorted((Path(__file__).resolve().parents[2] / "oracle" / "scenarios").glob("*.txt"))
+WRITTEN = scenario.written()
 
 
 def row(word: str, key: Key, value: float, counts: str = "") -> str:
@@ -27,9 +26,9 @@ def published(result: Result) -> list[str]:
     return sorted(lines)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_the_oracle_publishes_exactly_what_the_scenario_says(path: Path) -> None:
-    told = scenario.load(path)
+@pytest.mark.parametrize("name", WRITTEN)
+def test_the_oracle_publishes_exactly_what_the_scenario_says(name: str) -> None:
+    told = scenario.loads(WRITTEN[name], name)
     result = compute(log.read(told.log), told.definitions)
     rows = [line for line in told.expected if not line.startswith("tally")]
     assert published(result) == sorted(rows)
