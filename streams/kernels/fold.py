@@ -54,18 +54,21 @@ SPILL_WIDTH = 4
 @kernel("i64(i64, i64)", forceinline=True, allocates=False)
 def _bits(raw: Word, meta: Word) -> Word:
     """A point's value as the bits of a double."""
-    return to_bits(np.float64(raw)) if (meta & IS_INTEGER) != 0 else raw
+    return to_bits(np.float64(raw) if (meta & IS_INTEGER) != 0 else double_of(raw))
 
 
-@kernel("i64(i64, i64)", forceinline=True, allocates=False)
-def _integer(raw: Word, meta: Word) -> Word:
-    """The value without its fraction; tells apart integers and doubles that round to one double."""
-    if (meta & IS_INTEGER) != 0:
-        return raw
-    value = double_of(raw)
-    if value >= -9.2e18 and value <= 9.2e18:
-        return np.int64(value)
-    return 0
+@kernel("bool_(i64, i64, i64, i64)", forceinline=True, allocates=False)
+def _rest_below(raw: Word, meta: Word, other: Word, other_meta: Word) -> Word:
+    """Of two values that are one double, whether the first is smaller: an integer may be."""
+    integer, other_integer = (meta & IS_INTEGER) != 0, (other_meta & IS_INTEGER) != 0
+    if integer and other_integer:
+        return raw < other
+    if not integer and not other_integer:
+        return False
+    value = double_of(other) if integer else double_of(raw)
+    if value >= 9223372036854775808.0:
+        return integer  # 2**63, which no integer reaches
+    return raw < np.int64(value) if integer else np.int64(value) < other
 
 
 @kernel("bool_(i64[:, ::1], i64, i64)", forceinline=True, allocates=False)
@@ -77,10 +80,12 @@ def _comes_before(points: Column, a: Word, b: Word) -> Word:
     y = _bits(points[b, POINT_RAW], points[b, POINT_WHOSE])
     if x != y:
         return ordered(x) < ordered(y)
-    i = _integer(points[a, POINT_RAW], points[a, POINT_WHOSE])
-    j = _integer(points[b, POINT_RAW], points[b, POINT_WHOSE])
-    if i != j:
-        return i < j
+    i, of_i = points[a, POINT_RAW], points[a, POINT_WHOSE]
+    j, of_j = points[b, POINT_RAW], points[b, POINT_WHOSE]
+    if _rest_below(i, of_i, j, of_j):
+        return True
+    if _rest_below(j, of_j, i, of_i):
+        return False
     return points[a, POINT_START] < points[b, POINT_START]
 
 
@@ -237,7 +242,7 @@ def _below(raw: Word, meta: Word, base_raw: Word, base_meta: Word) -> Word:
     left = np.float64(raw) if (meta & IS_INTEGER) != 0 else double_of(raw)
     right = np.float64(base_raw) if (base_meta & IS_INTEGER) != 0 else double_of(base_raw)
     if left == right:
-        return _integer(raw, meta) < _integer(base_raw, base_meta)
+        return _rest_below(raw, meta, base_raw, base_meta)
     return left < right
 
 

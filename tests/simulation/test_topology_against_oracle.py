@@ -5,11 +5,9 @@ through the real processors, cut into batches and restarted from snapshots at ra
 publications and latest revisions are compared with an oracle that shares no code.
 """
 
-import json
 import os
 import random
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -19,22 +17,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from oracle import log as oracle_log
 from oracle import scenario
 from oracle.arithmetic import bits
-from oracle.oracle import Key, compute
+from oracle.oracle import compute
 
 from metric_registry.compile import compile_plan
-from metric_registry.plan import ResolvedDefinition
-from streams.batch import decode_table
-from streams.task.processor import InputRecord
+from tests.simulation.topology_world import Pipeline, resolved
 from topologies.preaggregate.intake import Deployment
-from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
-from topologies.rollup.processor import RollupProcessor
 
 SECOND = 1_000_000_000
 STORIES = int(os.environ.get("TIDEMILL_STORIES", "250"))
 SEED = int(os.environ.get("TIDEMILL_SEED", "1"))
-SHARD_PARTITIONS = 2
 OVER_TIME = ["sum", "count", "min", "max", "avg", "last", *["increase"] * 3]
-RESTARTS = int(os.environ.get("TIDEMILL_RESTARTS", "1"))
 
 VALUES = ["0.0", "-0.0", "1.5", "2.5", "0.1", "-3.25", "7i", "9007199254740993i", "1e100"]
 VALUES += ["9007199254740992.0", "-1e100", "5e-324", "inf", "-inf", "nan", "none", "1.7e308"]
@@ -107,185 +99,12 @@ def story(rng: random.Random) -> str:
     return "\n".join(lines)
 
 
-@dataclass
-class Rows:
-    """What was published: (value bits, points), by key; `first` also says for which domain."""
-
-    first: dict[Key, tuple[str, int, int]] = field(default_factory=dict)
-    latest: dict[Key, tuple[int, int]] = field(default_factory=dict)
-    revisions: dict[Key, int] = field(default_factory=dict)
-    certificates: list[dict] = field(default_factory=list)
-    refused: int = 0
-
-
-class Pipeline:
-    """The real processors over an in-memory log, driven step by step."""
-
-    def __init__(self, told: scenario.Scenario, rng: random.Random) -> None:
-        self.rng = rng
-        self.plan = compile_plan([resolved(d) for d in told.definitions])
-        self.deployed = Deployment(self.plan)
-        self.log = told.log
-        self.partials: list[list[bytes]] = [[] for _ in range(SHARD_PARTITIONS)]
-        self.rows = Rows()
-
-    def run(self) -> Rows:
-        sources = sorted(self.log)
-        outputs = {source: self.preaggregate(*source) for source in sources}
-        while outputs:  # the sources' outputs reach each shard interleaved at random, in order
-            source = self.rng.choice(list(outputs))
-            if not outputs[source]:
-                del outputs[source]
-                continue
-            partition, value = outputs[source].pop(0)
-            self.partials[partition].append(value)
-        for partition in range(SHARD_PARTITIONS):
-            self.rollup(partition)
-        return self.rows
-
-    def config(self, topic: str) -> PreaggregateConfig:
-        return PreaggregateConfig(
-            deployed=self.deployed,
-            sources=sum(1 for other, _ in self.log if other == topic),
-            shard_partitions=SHARD_PARTITIONS,
-            key=bytes(16),
-        )
-
-    def preaggregate(self, topic: str, partition: int) -> list[tuple[int, bytes]]:
-        records = [
-            InputRecord(r.offset, 0, None, r.value, tuple(r.headers.items()))
-            for r in self.log[topic, partition]
-        ]
-
-        def make() -> PreaggregateProcessor:
-            return PreaggregateProcessor(self.config(topic), topic, partition)
-
-        outputs, _ = drive(make, records, self.rng)
-        return [(o.partition, o.value) for o in outputs if o.topic == "telemetry.partials"]
-
-    def rollup(self, partition: int) -> None:
-        values = self.partials[partition]
-        records = [InputRecord(i, 0, None, value) for i, value in enumerate(values)]
-        outputs, processor = drive(lambda: RollupProcessor(partition), records, self.rng)
-        self.rows.refused += processor.stats()["rows_refused"]
-        for output in outputs:
-            if output.topic == "telemetry.rollups":
-                self.take(output.value)
-
-    def take(self, value: bytes) -> None:
-        table = decode_table(value)
-        certificates = {(c["resolution"], c["window_end"]): c for c in table.meta["certificates"]}
-        assert len(certificates) == len(table.meta["certificates"]), "a window twice in a record"
-        self.rows.certificates.extend(certificates.values())
-        values = table.array("value").view("int64").tolist()
-        labels = list(table.strings("labels"))
-        for row in range(table.rows):
-            name = table.meta["definitions"][int(table.array("definition")[row])]["name"]
-            key = Key(
-                name,
-                int(table.array("resolution")[row]) * SECOND,
-                int(table.array("window_end")[row]),
-                labels_of(labels[row]),
-            )
-            points = int(table.array("points")[row])
-            revision = int(table.array("revision")[row])
-            assert revision > self.rows.revisions.get(key, 0), f"{key}: revision {revision} again"
-            self.rows.revisions[key] = revision
-            value_bits = values[row] & (2**64 - 1)
-            certificate = certificates[key.size // SECOND, key.window_end]
-            if revision == 1:
-                assert key not in self.rows.first, f"{key} published first twice"
-                self.rows.first[key] = (certificate["domain"], value_bits, points)
-            self.rows.latest[key] = (value_bits, points)
-
-
-def labels_of(raw: bytes) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(json.loads(raw).items()))
-
-
-def drive(make, records, rng: random.Random):
-    """Run a processor over its whole input; sometimes it dies and comes back from a snapshot.
-
-    After a restart what it had put out is muted, as the framework does it.
-    """
-    processor, blocks, position = make(), {}, 0
-    processor.restore([])
-    by_offset = {record.offset: record for record in records}
-    restarts = rng.choice([0, 0, 1, 3]) * RESTARTS
-    outputs = []
-
-    def feed(part):
-        done = 0
-        while done < len(part):
-            done += processor.process(part[done:])
-            while (wanted := processor.needs()) is not None:
-                past = [by_offset[o] for o in range(wanted.start, wanted.end) if o in by_offset]
-                cut = rng.randrange(len(past) + 1)
-                processor.supply(past[:cut], False)
-                processor.supply(past[cut:], True)
-        return processor.outputs()
-
-    at = 0
-    while at < len(records):
-        size = rng.choice([1, 2, 5, 100])
-        outputs.extend(feed(records[at : at + size]))
-        at += size
-        if rng.random() < 0.3:
-            for key, block in processor.snapshot(min(at, len(records))).items():
-                if block is None:
-                    blocks.pop(key, None)
-                else:
-                    blocks[key] = block
-            position = min(at, len(records))
-        if restarts and rng.random() < 0.2:
-            restarts -= 1
-            committed = min(at, len(records))
-            processor = make()
-            processor.restore(list(blocks.items()))
-            first = processor.replay_from()
-            start = (
-                0
-                if first is None
-                else next((i for i, r in enumerate(records) if r.offset >= first), len(records))
-            )
-            assert start <= position
-            while start < committed:
-                size = rng.choice([1, 3, 100])
-                feed(records[start : min(start + size, committed)])  # muted
-                start += size
-    return outputs, processor
-
-
-def resolved(definition) -> ResolvedDefinition:
-    """The product's definition for one of the oracle's."""
-    where = definition.sources[0].where
-    return ResolvedDefinition(
-        name=definition.name,
-        version=definition.name.ljust(16, "0"),
-        sources=tuple(sorted({source.metric for source in definition.sources})),
-        where=tuple((a, tuple(str(v) for v in values)) for a, values in where),
-        source_unit="1",
-        unit="1",
-        keep=tuple(sorted(definition.keep)),
-        over_time=definition.over_time,
-        over_space=definition.over_space,
-        granularities=tuple(size // SECOND for size in definition.sizes),
-        grace_ns=definition.grace,
-        corrections_ns=definition.corrections,
-        series_limit=100_000,
-        beyond="other",
-        publish_final=True,
-        publish_upsert=False,
-        retention=tuple((size // SECOND, 86_400) for size in definition.sizes),
-    )
-
-
 def check(text: str, rng: random.Random) -> int:
     """Compare one story; returns how many values were equal."""
     told = scenario.loads(text)
     partitions = oracle_log.read(told.log)
     want = compute(partitions, told.definitions)
-    got = Pipeline(told, rng).run()
+    got = Pipeline(told.definitions, told.log, rng).run()
     if got.refused:  # a history came for windows whose state live event time had dropped: counted
         assert "history.x" in text
         return 0
@@ -351,21 +170,20 @@ def test_definitions_that_come_later_count_exactly_from_their_time(seed: int):
     lines += ["raw/0 idle 80", "raw/1 idle 80"]
     told = scenario.loads("\n".join(lines))
     want = compute(oracle_log.read(told.log), told.definitions)
-    pipeline = Pipeline(told, rng)
-    everything = pipeline.plan
+    everything = compile_plan([resolved(d) for d in told.definitions])
     since = scenario.EPOCH + 20 * SECOND
     first = compile_plan([d for d in everything.definitions if d.name == "old"])
     later = [d for d in everything.definitions if d.name != "old"]
-    pipeline.deployed = Deployment(first)
     deployed = Deployment(everything, {d.version: since for d in later})
-    for key, records in pipeline.log.items():
+    log = {}
+    for key, records in told.log.items():
         at = next(i for i, r in enumerate(records) if int(r.headers["received"]) >= since - SECOND)
-        pipeline.log[key] = [
+        log[key] = [
             *records[:at],
             oracle_log.Record(records[at].offset, {"control": b"plan"}, deployed.to_json()),
             *(oracle_log.Record(r.offset + 1, r.headers, r.value) for r in records[at:]),
         ]
-    got = pipeline.run()
+    got = Pipeline(told.definitions, log, rng, Deployment(first)).run()
     expected = {
         key: bits(cell.value)
         for key, cell in want.latest.items()

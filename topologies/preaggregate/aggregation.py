@@ -7,6 +7,7 @@ still open, or after a short settling time as a revision of what has sealed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -452,9 +453,14 @@ class Aggregation:
         return {**self.panes.stats(), "groups": len(self.cells), "late": len(self.pending)}
 
 
-def _number(raw: int, meta: int) -> tuple[float, int]:
-    """A value in the order that decides between repeats of one time: as a double, then exactly."""
-    if meta & IS_INTEGER:
-        return float(raw), raw
-    value = float(np.array([raw], np.int64).view(np.float64)[0])
-    return value, int(value) if abs(value) < 2**63 else 0
+def _number(raw: int, meta: int) -> tuple[int, int]:
+    """A value in the order that decides between repeats of one time: as a double by IEEE 754
+    totalOrder (NaN above infinity), then exactly.
+    """
+    integer = bool(meta & IS_INTEGER)
+    value = float(raw) if integer else float(np.int64(raw).view(np.float64))
+    if math.isnan(value):
+        return 1 << 63, 0
+    bits = int(np.float64(value).view(np.int64))
+    exact = raw if integer else int(value) if math.isfinite(value) else 0
+    return bits if bits >= 0 else bits ^ (2**63 - 1), exact

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from streams.event_time.windows import SECOND
 
 REMEMBERED = 600 * SECOND
+SPREAD = 120 * SECOND
+"""How far behind the newest receipt another edge's clock may be: for so long more they are kept."""
 _BUCKET = 60 * SECOND
 _SPAN = 65_536  # offsets
 _ENTRY = struct.Struct(">16sqq")
@@ -24,7 +26,6 @@ class Digests:
         self._buckets: dict[int, dict[bytes, tuple[int, int]]] = {}
         self._bucket_of: dict[bytes, int] = {}
         self._changed: set[int] = set()
-        self._newest = 0
 
     def __len__(self) -> int:
         return len(self._bucket_of)
@@ -32,7 +33,7 @@ class Digests:
     def is_repeat(self, digest: bytes, offset: int, received: int) -> bool:
         """Whether an earlier record had these bytes; if not, remember that this one has them.
 
-        Asked again about the same offset it answers the same.
+        Asked again about a record that was none, it says so again; those that were, `Repeats` know.
         """
         bucket = self._bucket_of.get(digest)
         if bucket is not None:
@@ -47,12 +48,15 @@ class Digests:
         self._bucket_of[digest] = bucket
         self._buckets.setdefault(bucket, {})[digest] = (offset, received)
         self._changed.add(bucket)
-        self._newest = max(self._newest, received)
         return False
 
-    def forget(self) -> None:
-        """Drop the minutes that no repeat can fall back to."""
-        oldest = (self._newest - REMEMBERED) // _BUCKET
+    def forget(self, received: int) -> None:
+        """Drop the minutes that no repeat can fall back to.
+
+        received: the newest receipt among records that are processed; what was only read ahead
+        must not decide, or results would depend on how the log was cut into batches.
+        """
+        oldest = (received - REMEMBERED - SPREAD) // _BUCKET
         for bucket in [bucket for bucket in self._buckets if bucket < oldest]:
             for digest in self._buckets.pop(bucket):
                 del self._bucket_of[digest]
@@ -73,7 +77,6 @@ class Digests:
         entries = {digest: (at, when) for digest, at, when in _ENTRY.iter_unpack(block)}
         self._buckets[bucket] = entries
         self._bucket_of.update(dict.fromkeys(entries, bucket))
-        self._newest = max([self._newest, *(when for _, when in entries.values())])
 
 
 class Repeats:

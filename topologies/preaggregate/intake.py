@@ -163,9 +163,8 @@ class Intake:
         encoding = headers.get("encoding", b"")
         if encoding != b"otlp":
             raise _Unusable("unknown-encoding", f"encoding {encoding!r}, which no decoder reads")
-        if again:
-            repeat = record.offset in self.repeats
-        else:
+        repeat = record.offset in self.repeats  # records read ahead are read once more
+        if not (again or repeat):
             digest = headers.get("digest")
             repeat = digest is not None and self.digests.is_repeat(
                 digest, record.offset, batch.received[index]

@@ -95,6 +95,7 @@ class PreaggregateProcessor:
         self.aggregations = self._aggregations()
         self.watermark = EARLIEST
         self.received = 0
+        self._receipt = 0  # the newest of data, by edges' clocks
         self.newest = EARLIEST
         self.counts = Counts()
         self._told = Counts()
@@ -172,6 +173,8 @@ class PreaggregateProcessor:
         start = 0
         for index in range(batch.records):
             self.received = max(self.received, batch.received[index])
+            if not batch.idle[index]:
+                self._receipt = max(self._receipt, batch.received[index])
             self.newest = max(self.newest, batch.newest.get(index, EARLIEST))
             if index in batch.plans:
                 self._apply(batch, records, start, index, before)
@@ -282,7 +285,7 @@ class PreaggregateProcessor:
         after = aggregation.panes.frontier
         found = aggregation.seal(frontier, redone)
         aggregation.forget(self.watermark)
-        self._intake.digests.forget()
+        self._intake.digests.forget(self._receipt)
         self._intake.repeats.forget(min(a.first_offset(offset) for a in self.aggregations))
         queued = [job.redone for job in self._jobs if job.aggregation is aggregation]
         ends = [end for redone in queued for _, end in redone.windows]

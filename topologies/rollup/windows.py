@@ -249,7 +249,7 @@ class Windows:
                 offsets[source] = found[0]
                 if found[1]:
                     idle.append(source)
-        return offsets, idle
+        return dict(sorted(offsets.items())), sorted(idle)
 
     def forget(self, live: str) -> list[Window]:
         """Drop windows past their correction horizon in the live domain; returns them."""

@@ -1,0 +1,230 @@
+"""The real processors over a log in memory: pre-aggregation, then roll-up, with restarts.
+
+    rows = Pipeline(definitions, log, random.Random(7)).run()
+
+`log` maps (topic, partition) to records as the oracle reads them. The seed draws how the input is
+cut into batches, when a task dies and comes back from its snapshot, and how the sources' partials
+reach the roll-up interleaved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import struct
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from oracle.definitions import Definition
+from oracle.log import Record
+from oracle.oracle import Key
+
+from metric_registry.compile import compile_plan
+from metric_registry.plan import ResolvedDefinition
+from streams.batch import decode_table
+from streams.task.processor import InputRecord
+from topologies.preaggregate.intake import Deployment
+from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
+from topologies.rollup.processor import RollupProcessor
+
+SECOND = 1_000_000_000
+SHARD_PARTITIONS = 2
+RESTARTS = int(os.environ.get("TIDEMILL_RESTARTS", "1"))
+
+
+@dataclass
+class Rows:
+    """What was published, by key.
+
+    first: (domain, value bits, points) of revision 1; latest: (value bits, points); raw: the bytes
+    of the latest row, all that must not depend on how its points came; late: points that came
+    after the first publication; certificates: of all publications, in order.
+    """
+
+    first: dict[Key, tuple[str, int, int]] = field(default_factory=dict)
+    latest: dict[Key, tuple[int, int]] = field(default_factory=dict)
+    raw: dict[Key, bytes] = field(default_factory=dict)
+    late: dict[Key, int] = field(default_factory=dict)
+    revisions: dict[Key, int] = field(default_factory=dict)
+    certificates: list[dict] = field(default_factory=list)
+    finals: list[bytes] = field(default_factory=list)
+    refused: int = 0
+
+    def take(self, value: bytes) -> None:
+        """Add a record of `telemetry.rollups`; a row's revisions must rise by one."""
+        table = decode_table(value)
+        certificates = {(c["resolution"], c["window_end"]): c for c in table.meta["certificates"]}
+        assert len(certificates) == len(table.meta["certificates"]), "a window twice in a record"
+        self.certificates.extend(certificates.values())
+        columns = ("definition", "resolution", "window_end", "group_hi", "group_lo", "points")
+        columns += ("revision", "deleted", "late")
+        rows = enumerate(zip(*(table.array(name).tolist() for name in columns), strict=True))
+        values = table.array("value").view("uint64").tolist()
+        labels = list(table.strings("labels"))
+        for at, (index, size, end, high, low, points, revision, deleted, late) in rows:
+            name = table.meta["definitions"][index]["name"]
+            key = Key(name, size * SECOND, end, labels_of(labels[at]))
+            before = self.revisions.get(key, 0)
+            expected = [before + 1] if before else [1, 2]  # 2: its first points came late
+            assert revision in expected, f"{key}: revision {revision} after {before}"
+            self.revisions[key] = revision
+            if revision == 1:
+                domain = certificates[size, end]["domain"]
+                self.first[key] = (domain, values[at], points)
+            self.latest[key] = (values[at], points)
+            group = struct.pack(">QQ", high, low)
+            row = struct.pack(">QQB", values[at], points, deleted)
+            self.raw[key] = group + labels[at] + row
+            self.late[key] = late
+
+
+class Pipeline:
+    """The real processors over an in-memory log, driven step by step.
+
+    deployed: the definitions that are in force at first, if not those given.
+    """
+
+    def __init__(
+        self,
+        definitions: Sequence[Definition],
+        log: Mapping[tuple[str, int], Sequence[Record]],
+        rng: random.Random,
+        deployed: Deployment | None = None,
+    ) -> None:
+        self.rng = rng
+        self.log = log
+        self.deployed = deployed or Deployment(compile_plan([resolved(d) for d in definitions]))
+        self.partials: list[list[bytes]] = [[] for _ in range(SHARD_PARTITIONS)]
+        self.rows = Rows()
+
+    def run(self) -> Rows:
+        """Feed everything through; each row's history is checked on the way."""
+        outputs = {source: self._preaggregate(*source) for source in sorted(self.log)}
+        while outputs:  # the sources' outputs reach each shard interleaved at random, in order
+            source = self.rng.choice(list(outputs))
+            if not outputs[source]:
+                del outputs[source]
+                continue
+            partition, value = outputs[source].popleft()
+            self.partials[partition].append(value)
+        for partition in range(SHARD_PARTITIONS):
+            self._rollup(partition)
+        return self.rows
+
+    def _config(self, topic: str) -> PreaggregateConfig:
+        return PreaggregateConfig(
+            deployed=self.deployed,
+            sources=sum(1 for other, _ in self.log if other == topic),
+            shard_partitions=SHARD_PARTITIONS,
+            key=bytes(16),
+        )
+
+    def _preaggregate(self, topic: str, partition: int) -> deque[tuple[int, bytes]]:
+        records = [
+            InputRecord(r.offset, 0, None, r.value, tuple(r.headers.items()))
+            for r in self.log[topic, partition]
+        ]
+
+        def make() -> PreaggregateProcessor:
+            return PreaggregateProcessor(self._config(topic), topic, partition)
+
+        outputs, _ = drive(make, records, self.rng)
+        return deque((o.partition, o.value) for o in outputs if o.topic == "telemetry.partials")
+
+    def _rollup(self, partition: int) -> None:
+        values = self.partials[partition]
+        records = [InputRecord(i, 0, None, value) for i, value in enumerate(values)]
+        outputs, processor = drive(lambda: RollupProcessor(partition), records, self.rng)
+        self.rows.refused += processor.stats()["rows_refused"]
+        for output in outputs:
+            if output.topic == "telemetry.rollups":
+                self.rows.take(output.value)
+            elif output.topic == "metrics":
+                self.rows.finals.append(output.value)
+
+
+def labels_of(raw: bytes) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(json.loads(raw).items()))
+
+
+def drive(make, records, rng: random.Random):
+    """Run a processor over its whole input; sometimes it dies and comes back from a snapshot.
+
+    After a restart what it had put out is muted, as the framework does it.
+    """
+    processor, blocks, position = make(), {}, 0
+    processor.restore([])
+    by_offset = {record.offset: record for record in records}
+    restarts = rng.choice([0, 0, 1, 3]) * RESTARTS
+    outputs = []
+
+    def feed(part):
+        done = 0
+        while done < len(part):
+            done += processor.process(part[done:])
+            while (wanted := processor.needs()) is not None:
+                past = [by_offset[o] for o in range(wanted.start, wanted.end) if o in by_offset]
+                cut = rng.randrange(len(past) + 1)
+                processor.supply(past[:cut], False)
+                processor.supply(past[cut:], True)
+        return processor.outputs()
+
+    at = 0
+    while at < len(records):
+        size = rng.choice([1, 2, 5, 100])
+        outputs.extend(feed(records[at : at + size]))
+        at += size
+        if rng.random() < 0.3:
+            for key, block in processor.snapshot(min(at, len(records))).items():
+                if block is None:
+                    blocks.pop(key, None)
+                else:
+                    blocks[key] = block
+            position = min(at, len(records))
+        if restarts and rng.random() < 0.2:
+            restarts -= 1
+            committed = min(at, len(records))
+            processor = make()
+            processor.restore(list(blocks.items()))
+            first = processor.replay_from()
+            start = (
+                0
+                if first is None
+                else next((i for i, r in enumerate(records) if r.offset >= first), len(records))
+            )
+            assert start <= position
+            while start < committed:
+                size = rng.choice([1, 3, 100])
+                feed(records[start : min(start + size, committed)])  # muted
+                start += size
+    return outputs, processor
+
+
+def resolved(definition) -> ResolvedDefinition:
+    """The product's definition for one of the oracle's."""
+    where = definition.sources[0].where
+    return ResolvedDefinition(
+        name=definition.name,
+        version=definition.name.ljust(16, "0"),
+        sources=tuple(sorted({source.metric for source in definition.sources})),
+        where=tuple((a, tuple(str(v) for v in values)) for a, values in where),
+        source_unit="1",
+        unit="1",
+        keep=tuple(sorted(definition.keep)),
+        over_time=definition.over_time,
+        over_space=definition.over_space,
+        granularities=tuple(size // SECOND for size in definition.sizes),
+        grace_ns=definition.grace,
+        corrections_ns=definition.corrections,
+        series_limit=100_000,
+        beyond="other",
+        publish_final=True,
+        publish_upsert=False,
+        retention=tuple((size // SECOND, 86_400) for size in definition.sizes),
+    )
