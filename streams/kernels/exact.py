@@ -1,7 +1,7 @@
 """Exact sums: 192-bit fixed point with 96 fraction bits, in three 64-bit limbs, low limb first.
 
 A sum is an integer number of 2**-96 in two's complement, so adding is associative and commutative
-to the bit. Doubles that have bits below 2**-96 or reach 2**90 do not fit; the caller keeps those
+to the bit. Doubles that have bits below 2**-96 or reach 2**63 do not fit; the caller keeps those
 apart (`fits`). Sums of up to 2**32 values that fit cannot overflow. The NumPy these equal:
 ``math.fsum``, and ``Fraction`` for a mean.
 """
@@ -9,7 +9,6 @@ apart (`fits`). Sums of up to 2**32 values that fit cannot overflow. The NumPy t
 from __future__ import annotations
 
 import math
-import struct
 from fractions import Fraction
 
 import numpy as np
@@ -19,7 +18,7 @@ from streams.kernels.machine import leading_zeros, u64
 from streams.kernels.types import Column, Word
 
 FRACTION_BITS = 96
-LARGEST_EXPONENT = 90  # |value| < 2**90
+LARGEST_EXPONENT = 63  # |value| < 2**63, so that 2**32 of them stay below 2**95
 SPILL_BITS = 1074  # every finite double is an integer number of 2**-1074
 
 _MANTISSA = np.uint64((1 << 52) - 1)
@@ -28,13 +27,13 @@ _HIDDEN = np.uint64(1 << 52)
 
 @kernel("bool_(i64)", forceinline=True, allocates=False)
 def fits(bits: Word) -> Word:
-    """Whether the finite double with these bits is a multiple of 2**-96 below 2**90."""
+    """Whether the finite double with these bits is a multiple of 2**-96 below 2**63."""
     u = np.uint64(bits)
     field = np.int64((u >> np.uint64(52)) & np.uint64(0x7FF))
     mantissa = u & _MANTISSA
     if field == 0:
         return mantissa == np.uint64(0)
-    if field == 2047 or field - 1023 >= 90:
+    if field == 2047 or field - 1023 >= LARGEST_EXPONENT:
         return False
     shift = field - 1023 - 52 + 96
     if shift >= 0:
@@ -248,8 +247,10 @@ def total_of(low: int, mid: int, high: int) -> int:
 
 def spill_of(bits: int) -> int:
     """The finite double with these bits as an integer number of 2**-1074."""
-    (value,) = struct.unpack("<d", struct.pack("<q", bits))
-    return int(Fraction(value) * (1 << SPILL_BITS))
+    field = (bits >> 52) & 0x7FF
+    mantissa = bits & ((1 << 52) - 1)
+    magnitude = (mantissa | 1 << 52) << (field - 1) if field else mantissa
+    return -magnitude if bits < 0 else magnitude
 
 
 def exact_mean(low: int, mid: int, high: int, spill: int, count: int) -> float:

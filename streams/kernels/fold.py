@@ -40,7 +40,8 @@ POINT_RAW = 2
 POINT_WHOSE = 3
 POINT_WIDTH = 4
 
-# Base line of a stream, i64[BASE_WIDTH]: its last sample before the span. Time EARLIEST: none.
+# Base line of a stream, i64[BASE_WIDTH]: its last sample before the span, columns as a point's.
+# Time EARLIEST: none.
 BASE_TIME = 0
 BASE_START = 1
 BASE_RAW = 2
@@ -73,7 +74,11 @@ def _rest_below(raw: Word, meta: Word, other: Word, other_meta: Word) -> Word:
 
 @kernel("bool_(i64[:, ::1], i64, i64)", forceinline=True, allocates=False)
 def _comes_before(points: Column, a: Word, b: Word) -> Word:
-    """Whether point a sorts before point b of one stream: by time, value, start."""
+    """Whether point a sorts before point b of one stream: by time, value, start.
+
+    points i64[n, POINT_WIDTH]. Values by the total order of their doubles, NaN last, and those that
+    round to one double as exact numbers.
+    """
     if points[a, POINT_TIME] != points[b, POINT_TIME]:
         return points[a, POINT_TIME] < points[b, POINT_TIME]
     x = _bits(points[a, POINT_RAW], points[a, POINT_WHOSE])

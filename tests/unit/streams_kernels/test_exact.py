@@ -187,3 +187,30 @@ def test_special_values_follow_ieee():
     rows, _, spills, _, _ = fold([(0, 1, 0, math.inf, False), (0, 2, 0, 1.0, False)])
     assert rows[0][FLAGS] == 2
     assert not len(spills)
+
+
+def test_a_sum_of_many_of_the_largest_values_does_not_wrap_around():
+    for value in (2.0**89 * 1.5, math.nextafter(2.0**63, 0), -(2.0**63), 2**63 - 1, -(2**63)):
+        rows, _, spills, _, _ = fold([(0, i, 0, value, False) for i in range(1, 65)])
+        spilled = sum(spill_of(int(s[2])) for s in spills)
+        limbs = (int(x) for x in rows[0][SUM : SUM + 3])
+        assert exact_mean(*limbs, spilled, 1) == float(64 * Fraction(value))
+
+
+def test_between_samples_of_one_time_a_nan_of_either_sign_wins():
+    for nan in (math.nan, -math.nan):
+        for order in ((0, 1), (1, 0)):
+            twice = [(0, 1, 0, (nan, 5.0)[i], True) for i in order]
+            rows, _, _, _, _ = fold([*twice, (0, 2, 0, 7.0, True)])
+            assert rows[0][FLAGS] == 1 | 1 << 3  # the sum and the increase: 7 less NaN
+
+
+def test_integers_that_round_to_one_double_are_compared_exactly():
+    for lower, higher in ((2**63 - 1, 2.0**63), (-(2.0**63), -(2**63) + 1), (2**53, 2**53 + 1)):
+        for order in ((0, 1), (1, 0)):
+            twice = [(0, 1, 0, (lower, higher)[i], True) for i in order]
+            _, _, _, bases, resets = fold([*twice, (0, 2, 0, lower, True)])
+            assert resets[0] == 1, (lower, higher)
+            assert bases[0][BASE_TIME] == 2
+        _, _, _, _, resets = fold([(0, 1, 0, lower, True), (0, 2, 0, higher, True)])
+        assert resets[0] == 0, (lower, higher)
