@@ -1,7 +1,17 @@
 """Aggregates, one file each: exact, and the same to the bit in any order."""
 
+from streams.aggregates.all import All
+from streams.aggregates.any import Any
+from streams.aggregates.count import Count
 from streams.aggregates.encoding import UnreadableState
+from streams.aggregates.first import First
+from streams.aggregates.increase import Increase
+from streams.aggregates.last import Last
+from streams.aggregates.max import Max
+from streams.aggregates.mean import Mean
+from streams.aggregates.min import Min
 from streams.aggregates.port import Aggregate, Points
+from streams.aggregates.rate import Rate
 from streams.aggregates.registry import (
     DuplicateAggregate,
     UnknownAggregate,
@@ -9,6 +19,9 @@ from streams.aggregates.registry import (
     names,
     register,
 )
+from streams.aggregates.stddev import StandardDeviation
+from streams.aggregates.sum import Sum
+from streams.aggregates.variance import Variance
 
 __all__ = [
     "Aggregate",
@@ -20,3 +33,22 @@ __all__ = [
     "names",
     "register",
 ]
+
+for _each in (
+    Count(),
+    Sum(),
+    Mean(),
+    Min(),
+    Max(),
+    First(),
+    Last(),
+    Variance(),
+    Variance(sample=True),
+    StandardDeviation(),
+    StandardDeviation(sample=True),
+    Increase(),
+    Rate(),
+    Any(),
+    All(),
+):
+    register(_each)

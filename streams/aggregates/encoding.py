@@ -7,7 +7,11 @@ parts u8, then each part as its length u64 and its bytes.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
+import numpy as np
+
+from streams.aggregates.port import I64
 from streams.errors import Fatal
 
 MAGIC = b"TA"
@@ -75,6 +79,40 @@ def sized(name: str, part: bytes, size: int) -> bytes:
     if len(part) != size:
         raise _damaged(name, f"a part should be {size} bytes and is {len(part)}")
     return part
+
+
+def array(name: str, part: bytes, shape: tuple[int, ...]) -> I64:
+    """The part as an array i64[shape], of its own memory."""
+    size = 8
+    for length in shape:
+        size *= length
+    return np.frombuffer(sized(name, part, size), "<i8").astype(np.int64).reshape(shape)
+
+
+def pack_integers(amounts: Mapping[int, int]) -> bytes:
+    """Integers of any size by row, ascending: row u64, length u32, two's complement."""
+    parts: list[bytes] = []
+    for row in sorted(amounts):
+        amount = amounts[row]
+        size = amount.bit_length() // 8 + 1
+        parts += [struct.pack("<QI", row, size), amount.to_bytes(size, "little", signed=True)]
+    return b"".join(parts)
+
+
+def unpack_integers(name: str, part: bytes, rows: int) -> dict[int, int]:
+    """What `pack_integers` was given, of a state with so many rows."""
+    amounts: dict[int, int] = {}
+    at, last = 0, -1
+    while at < len(part):
+        if at + 12 > len(part):
+            raise _damaged(name, "they are cut short")
+        row, size = struct.unpack_from("<QI", part, at)
+        at += 12
+        if not last < row < rows or size == 0 or at + size > len(part):
+            raise _damaged(name, f"an integer of {size} bytes for row {row} of {rows}")
+        amounts[row] = int.from_bytes(part[at : at + size], "little", signed=True)
+        at, last = at + size, row
+    return amounts
 
 
 def _damaged(name: str, why: str) -> UnreadableState:

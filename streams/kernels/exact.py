@@ -133,7 +133,7 @@ def add_limbs(rows: Column, r: Word, c: Word, other: Column, o: Word, oc: Word) 
 
 
 @kernel("f64(u64, u64, u64, bool_, i64)", forceinline=True, allocates=False)
-def _round(high: Word, mid: Word, low: Word, sticky: Word, exponent: Word) -> Word:
+def nearest_double(high: Word, mid: Word, low: Word, sticky: Word, exponent: Word) -> Word:
     """The double nearest to (high, mid, low) * 2**exponent, ties to even.
 
     sticky: whether something below the last bit is set as well.
@@ -173,7 +173,7 @@ def round_mean(rows: Column, r: Word, c: Word, count: Word) -> Word:
         carry = u64(1) if carry == u64(1) and mid == u64(0) else u64(0)
         high = ~high + carry
     if count == 1:
-        value = _round(high, mid, low, False, -FRACTION_BITS)
+        value = nearest_double(high, mid, low, False, -FRACTION_BITS)
     else:
         value = _divided(high, mid, low, u64(count))
     return -value if negative else value
@@ -214,7 +214,7 @@ def _divided(high: Word, mid: Word, low: Word, divisor: Word) -> Word:
             upper = (upper << u64(32)) | each
         else:
             quotient = (quotient << u64(32)) | each
-    return _round(upper, quotient, u64(0), remainder != u64(0) or low != u64(0), exponent)
+    return nearest_double(upper, quotient, u64(0), remainder != u64(0) or low != u64(0), exponent)
 
 
 @kernel("void(i64[:, ::1], i64, i64[::1], f64[::1])", allocates=False)
@@ -257,7 +257,23 @@ def exact_mean(low: int, mid: int, high: int, spill: int, count: int) -> float:
     """The double nearest to (limbs + spilled values) / count; infinity past the largest double."""
     total = Fraction(total_of(low, mid, high), 1 << FRACTION_BITS)
     total += Fraction(spill, 1 << SPILL_BITS)
+    return nearest(total / count)
+
+
+def nearest(value: Fraction) -> float:
+    """The double nearest to the value; infinity past the largest double."""
     try:
-        return float(total / count)
+        return float(value)
     except OverflowError:
-        return math.inf if total > 0 else -math.inf
+        return math.inf if value > 0 else -math.inf
+
+
+def nearest_root(value: Fraction) -> float:
+    """The double nearest to the square root of a value that is not negative.
+
+    Values from 2**-2400 on: the root is cut at 2**-1200, and a bit below says what was cut off.
+    """
+    scaled, rest = divmod(value.numerator << 2400, value.denominator)
+    root = math.isqrt(scaled)
+    more = rest != 0 or root * root != scaled
+    return nearest(Fraction(2 * root + more, 1 << 1201))

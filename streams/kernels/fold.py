@@ -8,6 +8,8 @@ the set of points, whatever order they came in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from streams.kernels.compile import kernel
@@ -74,10 +76,10 @@ def _rest_below(raw: Word, meta: Word, other: Word, other_meta: Word) -> Word:
 
 @kernel("bool_(i64[:, ::1], i64, i64)", forceinline=True, allocates=False)
 def _comes_before(points: Column, a: Word, b: Word) -> Word:
-    """Whether point a sorts before point b of one stream: by time, value, start.
+    """Whether point a sorts before point b of one stream: by time, value, start, kind.
 
     points i64[n, POINT_WIDTH]. Values by the total order of their doubles, NaN last, and those that
-    round to one double as exact numbers.
+    round to one double as exact numbers. Only equal points (all NaNs are) have no order.
     """
     if points[a, POINT_TIME] != points[b, POINT_TIME]:
         return points[a, POINT_TIME] < points[b, POINT_TIME]
@@ -91,7 +93,9 @@ def _comes_before(points: Column, a: Word, b: Word) -> Word:
         return True
     if _rest_below(j, of_j, i, of_i):
         return False
-    return points[a, POINT_START] < points[b, POINT_START]
+    if points[a, POINT_START] != points[b, POINT_START]:
+        return points[a, POINT_START] < points[b, POINT_START]
+    return points[a, POINT_WHOSE] < points[b, POINT_WHOSE]
 
 
 @kernel("void(i64[:, ::1], i64[::1])", allocates=False)
@@ -141,6 +145,19 @@ def order_points(points: Column) -> None:
         if moves > 64:
             _heap_sort(points, low, high)
         low = high
+
+
+def in_order(parts: Sequence[Column], streams: int) -> Column:
+    """All points i64[n, POINT_WIDTH] of the parts by stream, and each stream's in event time."""
+    places = np.zeros(streams + 1, np.int64)
+    for part in parts:
+        count_points(part, places)
+    np.cumsum(places, out=places)
+    out = np.empty((int(places[-1]), POINT_WIDTH), np.int64)
+    for part in parts:
+        place_points(part, places, out)
+    order_points(out)
+    return out
 
 
 @kernel("void(i64[:, ::1], i64, i64)", forceinline=True, allocates=False)

@@ -154,6 +154,19 @@ def leading_zeros(typing_context: Any, word: Any) -> Any:
 
 
 @intrinsic
+def multiply_high(typing_context: Any, left: Any, right: Any) -> Any:
+    """``multiply_high(a, b)``: the upper 64 of the 128 bits of a product of two u64."""
+    types, ir = _types(), _ir()
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+@intrinsic
 def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     """``prefetch(array, row)``: ask for the cache line of a row; any row is allowed."""
     types, ir, cgutils = _types(), _ir(), _cgutils()

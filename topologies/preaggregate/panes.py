@@ -23,10 +23,8 @@ from streams.kernels.fold import (
     BASE_WIDTH,
     POINT_WIDTH,
     SPILL_WIDTH,
-    count_points,
     fold_points,
-    order_points,
-    place_points,
+    in_order,
 )
 from streams.kernels.keep import (
     BEYOND,
@@ -150,19 +148,6 @@ def packed(points: PointColumns) -> I64:
     out = np.empty((len(points), POINT_WIDTH), np.int64)
     out[:, 0], out[:, 1], out[:, 2] = points.times, points.starts, points.raws
     out[:, 3] = points.slots.astype(np.int64) << 8 | points.metas
-    return out
-
-
-def in_order(parts: Sequence[I64], streams: int) -> I64:
-    """All points i64[n, POINT_WIDTH] of the parts by stream, and each stream's in event time."""
-    places = np.zeros(streams + 1, np.int64)
-    for part in parts:
-        count_points(part, places)
-    np.cumsum(places, out=places)
-    out = np.empty((int(places[-1]), POINT_WIDTH), np.int64)
-    for part in parts:
-        place_points(part, places, out)
-    order_points(out)
     return out
 
 

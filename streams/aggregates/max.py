@@ -1,0 +1,12 @@
+"""The greatest value, as a double. NaN wins; -0.0 is below +0.0; NaN for no points."""
+
+from __future__ import annotations
+
+from streams.aggregates.extremes import Extreme
+
+
+class Max(Extreme):
+    """`max`."""
+
+    def __init__(self) -> None:
+        super().__init__("max", least=False)
