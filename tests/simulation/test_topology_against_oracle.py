@@ -2,12 +2,14 @@
 
 Random logs (late points, repeats, resets, gaps, idle marks, markers, clock faults, poison) go
 through the real processors, cut into batches and restarted from snapshots at random. First
-publications and latest revisions are compared with an oracle that shares no code.
+publications and latest revisions are compared with an oracle that shares no code, and what goes to
+the final topic is held against OpenTelemetry's data model.
 """
 
 import os
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from oracle.oracle import compute
 
 from metric_registry.compile import compile_plan
 from tests.simulation.topology_world import Pipeline, resolved
+from topologies.otlp_check import Checker
 from topologies.preaggregate.intake import Deployment
 
 SECOND = 1_000_000_000
@@ -123,6 +126,7 @@ def check(text: str, rng: random.Random) -> int:
         assert not set(want.latest) - set(got.latest)
     for certificate in got.certificates:
         certify(certificate, partitions)
+    conforms(text, got.finals)
     return len(got.first) + len(got.latest)
 
 
@@ -130,6 +134,23 @@ def settled(text: str) -> bool:
     """Whether idle marks at the end gave late points the time to become revisions."""
     ended = "history.x/0 end" in text and "history.x/1 end" in text
     return ended and text.endswith("raw/0 idle 300\nraw/1 idle 300")
+
+
+def conforms(text: str, finals: Sequence[bytes]) -> None:
+    """The final topic keeps OpenTelemetry's data model.
+
+    Allowed are gaps (no data in a window); points that are older than the last one where a history
+    has the same groups as live data; and an `increase` below zero, of counters that were sent so.
+    """
+    allowed = {"gap"}
+    if any(line.startswith("history") and "@" in line for line in text.splitlines()):
+        allowed.add("out-of-order-point")
+    if "over_time=increase" in text and "=-" in text:
+        allowed.add("negative-monotonic-sum")
+    checker = Checker()
+    found = [each for request in finals for each in checker.feed(request)]
+    wrong = [str(each) for each in found if each.code not in allowed]
+    assert not wrong, wrong[:3]
 
 
 def certify(certificate: dict, partitions) -> None:
@@ -191,6 +212,7 @@ def test_definitions_that_come_later_count_exactly_from_their_time(seed: int):
     }
     assert {key: value for key, (value, _) in got.latest.items()} == expected
     assert {key.definition for key in expected} == {"old", "new", "other"}
+    conforms("\n".join(lines), got.finals)
 
 
 WRITTEN = scenario.written()

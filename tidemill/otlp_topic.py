@@ -1,0 +1,84 @@
+"""OTLP metric requests from a topic of a Kafka broker, up to a bound."""
+
+# pyright: reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from tidemill.probe import Unreachable
+
+_POLL_MS = 500
+
+
+class NoSuchTopic(LookupError):
+    """The broker has no topic of that name."""
+
+
+class Stalled(TimeoutError):
+    """Nothing more came, before the bound."""
+
+
+async def read_topic(
+    bootstrap: str, topic: str, records: int | None, timeout: float = 30.0
+) -> AsyncIterator[tuple[str, bytes]]:
+    """Where each committed record is (`topic/partition@offset`), and its value.
+
+    Reads from the beginning, each partition in its order, to where the topic ends now, or to
+    `records` records, waiting for new ones. Control records (header `control`) are left out.
+
+    Raises:
+        Unreachable: No broker answers within `timeout` seconds.
+        NoSuchTopic: It has no such topic.
+        Stalled: No record came for `timeout` seconds though the bound is not reached.
+    """
+    consumer: Any = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+    )
+    try:
+        ends = await _assign(consumer, bootstrap, topic, timeout)
+        left, quiet = records, 0.0
+        while left is None or left > 0:
+            if records is None and not [
+                tp for tp in ends if await consumer.position(tp) < ends[tp]
+            ]:
+                return
+            got: dict[Any, list[Any]] = await consumer.getmany(timeout_ms=_POLL_MS)
+            quiet = 0.0 if got else quiet + _POLL_MS / 1000
+            if quiet > timeout:
+                raise Stalled(f"no record of {topic} came for {timeout:g} s")
+            for at, messages in got.items():
+                for message in messages:
+                    if (records is None and message.offset >= ends[at]) or left == 0:
+                        break
+                    left = None if left is None else left - 1
+                    if message.value and "control" not in dict(message.headers):
+                        yield f"{topic}/{at.partition}@{message.offset}", message.value
+    finally:
+        await consumer.stop()
+
+
+async def _assign(
+    consumer: Any, bootstrap: str, topic: str, timeout: float
+) -> dict[TopicPartition, int]:
+    """Read all partitions from their beginning; the offsets where they end now."""
+    try:
+        async with asyncio.timeout(timeout):
+            await consumer.start()
+            if topic not in await consumer.topics():
+                raise NoSuchTopic(topic)
+            parts: set[int] = consumer.partitions_for_topic(topic)
+            every = [TopicPartition(topic, part) for part in sorted(parts)]
+            consumer.assign(every)
+            await consumer.seek_to_beginning(*every)
+            return await consumer.end_offsets(every)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unreachable(f"no log answers at {bootstrap} ({type(error).__name__})") from error
