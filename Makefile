@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos bench bench-parts simulate fuzz
+.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz
 
 up: install
 	@$(BIN)/tidemill up
@@ -47,6 +47,10 @@ demo: install
 # The same while every process is killed in turn, with kill -9, at random moments.
 chaos: install
 	$(BIN)/python tests/chaos/run.py --kills 40
+
+# Random stories through the real processes, which are killed meanwhile, compared to the bit.
+real: install
+	$(BIN)/python tests/real/run.py --stories 50
 
 # CPU nanoseconds a point and points a second, each stage beside its ceiling; medians and ranges.
 bench: install

@@ -50,7 +50,8 @@ class Topology:
     """A named computation over the partitions of some topics; one task a topic partition.
 
     Give `topics` (names) or `pattern` (a regular expression that a whole topic name must match;
-    topics that appear later join at run time).
+    topics that appear later join at run time). `partitions`: how many every input topic must have,
+    where results depend on it; a worker that meets another number stops. None: any number.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Topology:
     topics: tuple[str, ...] = ()
     pattern: str | None = None
     settings: TaskSettings = field(default_factory=TaskSettings)
+    partitions: int | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

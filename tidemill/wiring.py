@@ -112,8 +112,18 @@ def topologies(settings: Settings, deployed: Deployment) -> list[Topology]:
     )
     return [
         Topology(
-            "preaggregate", preaggregate, pattern=rf"telemetry\.raw|{HISTORY}", settings=tasks
+            "preaggregate",
+            preaggregate,
+            pattern=rf"telemetry\.raw|{HISTORY}",
+            settings=tasks,
+            partitions=settings.raw_partitions,
         ),
-        Topology("rollup", rollup, topics=("telemetry.partials",), settings=tasks),
+        Topology(
+            "rollup",
+            rollup,
+            topics=("telemetry.partials",),
+            settings=tasks,
+            partitions=settings.shard_partitions,
+        ),
         Topology("manager", manager, topics=("telemetry.progress",), settings=tasks),
     ]

@@ -181,6 +181,8 @@ class TopologyRunner:
         self._seen.clear()
         for at in partitions:
             consumer.park(at)
+        for topic in {topic for topic, _ in partitions}:
+            self._spawn(self._check_partitions(topic))
         for at in list(self._tasks):
             runner = self._tasks[at]
             if at in partitions and runner.task.phase is Phase.SUSPENDED:
@@ -206,6 +208,7 @@ class TopologyRunner:
     async def _take_over(self, at: Partition, previous: TaskRunner | None) -> None:
         if previous is not None:
             await previous.ended.wait()
+        await self._check_partitions(at[0])
         changelog = await self._changelog_of(at)
         if self._stopping.is_set() or self._rejoin or at in self._tasks:
             return
@@ -220,6 +223,24 @@ class TopologyRunner:
         )
         self._tasks[at] = runner
         runner.feed(ev.Assigned())
+
+    async def _check_partitions(self, topic: str) -> None:
+        """Raises `Fatal` when an input topic has not as many partitions as it must have."""
+        wanted = self.topology.partitions
+        while wanted is not None and not self._stopping.is_set():
+            try:
+                found = await self._lookup.partition_count(topic)
+            except Retriable:
+                await self._pause(self.topology.settings.retry_backoff_ms / 1000)
+                continue
+            if found in (0, wanted):  # 0: it has just been deleted
+                return
+            raise Fatal(
+                f"topic {topic} has {found} partitions and {self.topology.name} was set up for "
+                f"{wanted}: records would move between tasks, and results would be wrong",
+                "A topic's partitions cannot be taken away again: delete it and make it anew, or "
+                "begin another deployment with as many",
+            )
 
     async def _changelog_of(self, at: Partition) -> Partition:
         """The changelog partition of a task; the topic is made with as many as the input has."""

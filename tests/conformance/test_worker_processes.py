@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 
 WORKER = Path(__file__).with_name("worker_counting.py")
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,15 @@ class Broker:
             await admin.close()
 
         self.run(create)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        async def grow(address: str) -> None:
+            admin = AIOKafkaAdminClient(bootstrap_servers=address)
+            await admin.start()
+            await admin.create_partitions({topic: NewPartitions(partitions)})
+            await admin.close()
+
+        self.run(grow)
 
     def produce(self, first: int, count: int, topic: str = "numbers") -> None:
         async def produce(address: str) -> None:
@@ -402,3 +411,20 @@ def workers_alone() -> Iterator[list[Worker]]:
         if worker.process is not None and worker.process.poll() is None:
             worker.process.kill()
             worker.process.wait(10)
+
+
+def test_workers_stop_when_somebody_adds_partitions_to_a_topic_whose_number_counts(broker, workers):
+    one = Worker(broker, "one", partitions=PARTITIONS)
+    two = Worker(broker, "two", partitions=PARTITIONS)
+    workers += [one, two]
+    one.start()
+    two.start()
+    wait_until("they share", lambda: one.running() | two.running() == all_tasks())
+    broker.produce(0, 300)
+    all_counted(broker, 300)
+    broker.grow("numbers", PARTITIONS + 1)
+    for worker in workers:
+        assert worker.wait(30) != 0
+        said = worker.log.read_text()
+        assert "topic numbers has 5 partitions and counting was set up for 4" in said
+    assert len(counted(broker)) == 300

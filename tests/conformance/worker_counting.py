@@ -94,6 +94,7 @@ def configure(path: str) -> tuple[WorkerConfig, list[Topology]]:
         topics=tuple(given.get("topics", ())),
         pattern=given.get("pattern"),
         settings=settings,
+        partitions=given.get("partitions"),
     )
     return config, [topology]
 

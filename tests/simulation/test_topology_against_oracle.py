@@ -22,7 +22,7 @@ from oracle.arithmetic import bits
 from oracle.oracle import compute
 
 from metric_registry.compile import compile_plan
-from tests.simulation.topology_world import Pipeline, resolved
+from tests.simulation.topology_world import Pipeline, certify, resolved
 from topologies.otlp_check import Checker
 from topologies.preaggregate.intake import Deployment
 
@@ -151,17 +151,6 @@ def conforms(text: str, finals: Sequence[bytes]) -> None:
     found = [each for request in finals for each in checker.feed(request)]
     wrong = [str(each) for each in found if each.code not in allowed]
     assert not wrong, wrong[:3]
-
-
-def certify(certificate: dict, partitions) -> None:
-    """A certificate is true: at that record, and not before, the window's time had passed."""
-    for source, offset in certificate["sources"].items():
-        topic, _, number = source.rpartition("/")
-        partition = next(p for p in partitions if (p.topic, p.number) == (topic, int(number)))
-        index = partition.offsets.index(offset)
-        end = certificate["window_end"]
-        assert partition.watermark[index] >= end
-        assert partition.before(index) < partition.watermark[index]
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + STORIES))

@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from oracle.definitions import Definition
-from oracle.log import Record
+from oracle.log import Partition, Record
 from oracle.oracle import Key
 
 from metric_registry.compile import compile_plan
@@ -228,3 +228,14 @@ def resolved(definition) -> ResolvedDefinition:
         publish_upsert=False,
         retention=tuple((size // SECOND, 86_400) for size in definition.sizes),
     )
+
+
+def certify(certificate: dict, partitions: Sequence[Partition]) -> None:
+    """A certificate is true: at that record, and not before, the window's time had passed."""
+    for source, offset in certificate["sources"].items():
+        topic, _, number = source.rpartition("/")
+        partition = next(p for p in partitions if (p.topic, p.number) == (topic, int(number)))
+        index = partition.offsets.index(offset)
+        end = certificate["window_end"]
+        assert partition.watermark[index] >= end
+        assert partition.before(index) < partition.watermark[index]
