@@ -58,6 +58,7 @@ bench: install
 
 bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_encodings.py
+	$(BIN)/python tests/benchmarks/bench_aggregates.py
 	$(BIN)/python tests/benchmarks/bench_broker.py
 	$(BIN)/python tests/benchmarks/bench_store.py
 
@@ -68,6 +69,7 @@ simulate: install
 	TIDEMILL_SINK_SEEDS=6000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/sink
 	TIDEMILL_STORIES=10000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_topology_against_oracle.py
 	TIDEMILL_ORDERS=20 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_same_points_any_way.py
+	TIDEMILL_AGGREGATE_VALUES=10000000 TIDEMILL_AGGREGATE_SEEDS=100 $(BIN)/python -m pytest -q -s --timeout 3600 tests/unit/streams_aggregates
 
 fuzz: install
 	TIDEMILL_MUTATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_otlp_encoding.py
