@@ -3,14 +3,19 @@
 from streams.aggregates.all import All
 from streams.aggregates.any import Any
 from streams.aggregates.count import Count
+from streams.aggregates.distinct import DistinctCount
 from streams.aggregates.encoding import UnreadableState
+from streams.aggregates.explicit import ExplicitHistogram
+from streams.aggregates.exponential import ExponentialHistogram
 from streams.aggregates.first import First
+from streams.aggregates.heaviest import TopK
 from streams.aggregates.increase import Increase
 from streams.aggregates.last import Last
 from streams.aggregates.max import Max
 from streams.aggregates.mean import Mean
 from streams.aggregates.min import Min
 from streams.aggregates.port import Aggregate, Points
+from streams.aggregates.quantile import Quantile
 from streams.aggregates.rate import Rate
 from streams.aggregates.registry import (
     DuplicateAggregate,
@@ -50,5 +55,12 @@ for _each in (
     Rate(),
     Any(),
     All(),
+    ExplicitHistogram(),
+    ExponentialHistogram(),
+    Quantile("p50", 0.5),
+    Quantile("p90", 0.9),
+    Quantile("p99", 0.99),
+    DistinctCount(),
+    TopK(),
 ):
     register(_each)

@@ -63,7 +63,7 @@ def unpack(name: str, version: int, data: bytes, parts: int) -> tuple[int, list[
             (size,) = struct.unpack_from("<Q", data, at)
             cut.append(data[at + 8 : at + 8 + size])
             at += 8 + size
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, OverflowError):
         raise _damaged(name, "they are cut short") from None
     if at != len(data):
         raise _damaged(name, f"they should be {at} bytes and are {len(data)}")

@@ -14,12 +14,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from aggregates.hard import MIXED, ROWS, columns, samples
-from aggregates.references import REFERENCES, bits
+from aggregates.references import REFERENCES as EXACT
+from aggregates.references import bits
+from aggregates.sketch_references import SKETCH_REFERENCES
 
 from streams.aggregates import Points, UnreadableState, aggregate, names
 
 SEEDS = int(os.environ.get("TIDEMILL_AGGREGATE_SEEDS", "1"))
 EACH = 40
+REFERENCES = EXACT | SKETCH_REFERENCES
 TREES = 100
 
 every = pytest.mark.parametrize("name", names())
