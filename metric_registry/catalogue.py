@@ -372,6 +372,32 @@ _CODES = (
         "service_level: {completeness: 99.9%}",
     ),
     Code(
+        "TM406",
+        "error",
+        "series outlive too many windows",
+        "Each series publishes a zero in every window until it expires: a thousand series that "
+        "survive a thousand windows are a million points that say nothing.",
+        "publish: {expire_after: 1d}\ntime: {granularities: [10s]}",
+        "publish: {expire_after: 10m}\ntime: {granularities: [10s]}",
+    ),
+    Code(
+        "TM407",
+        "error",
+        "a gauge is neither cumulative nor carried",
+        "Only what adds up can count from the start of a run, or carry what late points changed: "
+        "an increase, a count or a sum that is summed over space.",
+        "aggregate: {over_time: avg, over_space: max}\npublish: {temporality: cumulative}",
+        "aggregate: {over_time: avg, over_space: max}\npublish: {final: true}",
+    ),
+    Code(
+        "TM408",
+        "warning",
+        "nothing to carry",
+        "With `corrections: 0s` late points change nothing, so no later point can carry it.",
+        "time: {granularities: [1m], corrections: 0s}\npublish: {late: carry}",
+        "time: {granularities: [1m], corrections: 1h}\npublish: {late: carry}",
+    ),
+    Code(
         "TM501",
         "error",
         "name defined twice",

@@ -13,9 +13,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from metric_registry import durations
-from metric_registry.plan import OverSpace, OverTime
+from metric_registry.plan import Late, OverSpace, OverTime, Temporality
 
 MAX_LIST = 64
+EXPIRE_AFTER = 5
+"""Windows without data that a series of the final topic survives unless the definition says."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,254}")
 _PERCENTAGE = re.compile(r"([0-9]{1,3}(\.[0-9]{1,9})?)%")
 
@@ -137,12 +139,32 @@ def _completeness(value: object) -> float:
     return float(match.group(1)) / 100
 
 
+def _expiry(value: object) -> tuple[int, int | None]:
+    """(windows, None), or (0, a duration in ns)."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value, None
+    if isinstance(value, str):
+        return 0, _duration(value)
+    text = json.dumps(value, default=str)
+    raise failure(
+        "TM103",
+        f"must be a number of windows, or a duration, and not `{text}`",
+        "write a number such as `5`, or a duration such as `10m`",
+    )
+
+
 _DURATION_SCHEMA = {"type": "string", "pattern": durations.PATTERN, "examples": ["10s", "1h"]}
 Duration = Annotated[int, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 """Nanoseconds."""
 _GRANULARITY_SCHEMA = {"type": "string", "pattern": r"^[0-9]{1,8}(s|m|h|d)$", "examples": ["10s"]}
 Granularity = Annotated[int, BeforeValidator(_granularity), WithJsonSchema(_GRANULARITY_SCHEMA)]
 """Seconds."""
+Expiry = Annotated[
+    tuple[int, int | None],
+    BeforeValidator(_expiry),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, _DURATION_SCHEMA]}),
+]
+"""Windows; or nanoseconds, in the second place."""
 _KEEP_SCHEMA = {
     "type": "object",
     "propertyNames": _GRANULARITY_SCHEMA,
@@ -248,6 +270,21 @@ class Publish(Section):
 
     final: bool = Field(default=True, description="One OTLP point a series and window, ever.")
     upsert: bool = Field(default=False, description="Keyed records that later revisions replace.")
+    temporality: Temporality = Field(
+        default="delta",
+        description="Of a sum on the final topic: each point by itself, or since its run began.",
+    )
+    late: Late = Field(
+        default="drop",
+        description="On the final topic: drop what late points change, or carry it in the series' "
+        "next point.",
+    )
+    expire_after: Expiry = Field(
+        default=(EXPIRE_AFTER, None),
+        description="Windows without data, or how long without data, until a series of the final "
+        "topic ends; a sum publishes zeros meanwhile.",
+        json_schema_extra={"default": EXPIRE_AFTER},
+    )
     keep: Annotated[dict[Granularity, Duration], WithJsonSchema(_KEEP_SCHEMA)] = Field(
         default_factory=dict[int, int],
         description="How long rows of a granularity are kept: {10s: 2d, 1h: 400d}.",

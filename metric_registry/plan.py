@@ -16,13 +16,15 @@ import msgspec
 
 OverTime = Literal["sum", "count", "min", "max", "avg", "last", "increase"]
 OverSpace = Literal["sum", "count", "min", "max", "avg", "last"]
+Temporality = Literal["delta", "cumulative"]
+Late = Literal["drop", "carry"]
 AttributeLookup = Callable[[str], str | None]
 """Gives a data point's attribute as text (`tenant`, point, scope, then resource; `resource.NAME`
 asks the resource alone; what is not a string is rendered as JSON), or None where it is absent."""
 Where = tuple[tuple[str, tuple[str, ...]], ...]
 
 API_VERSION = "tidemill/v1"
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 SEMANTIC_FIELDS = (
     "name",
     "sources",
@@ -77,6 +79,13 @@ class ResolvedDefinition:
     beyond: Literal["other"]
     publish_final: bool
     publish_upsert: bool
+    publish_temporality: Temporality
+    """Of the final topic's points where they are a sum."""
+    publish_late: Late
+    """Whether the final topic's next point carries what late points have changed."""
+    publish_expire_after: tuple[tuple[int, int], ...]
+    """(granularity in seconds, windows without data that a series survives on the final topic),
+    ascending, one a granularity."""
     retention: tuple[tuple[int, int], ...]
     """(granularity, how long its rows are kept), both in seconds, ascending, one a granularity."""
 
@@ -92,12 +101,17 @@ class ResolvedDefinition:
 
     @property
     def publishes_a_sum(self) -> bool:
-        """Whether the published metric is a delta sum; else it is a gauge."""
-        return self.over_space == "sum" and self.over_time in ("increase", "sum", "count")
+        """Whether the published metric is a sum; else it is a gauge."""
+        return adds_up(self.over_time, self.over_space)
 
     def matches(self, lookup: AttributeLookup) -> bool:
         """Whether a point of one of the sources passes `where`."""
         return all(lookup(attribute) in values for attribute, values in self.where)
+
+
+def adds_up(over_time: OverTime, over_space: OverSpace) -> bool:
+    """Whether published numbers of neighbouring windows can be added; else they are a gauge's."""
+    return over_space == "sum" and over_time in ("increase", "sum", "count")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,12 @@ def retention(definition: MetricDefinition, granularity: int) -> int:
     return default_retention(granularity) if stated is None else stated // SECOND
 
 
+def expires_after(definition: MetricDefinition, granularity: int) -> int:
+    """Windows of a granularity (seconds) without data that a series survives."""
+    windows, duration = definition.publish.expire_after
+    return windows if duration is None else -(-duration // (granularity * SECOND))
+
+
 def published_unit(source_unit: str, over_time: OverTime, over_space: OverSpace) -> str:
     """The unit of the published value: counting changes it."""
     if over_space == "count":
@@ -72,6 +78,9 @@ def resolve(definition: MetricDefinition) -> ResolvedDefinition:
         version=version_of(fields),
         publish_final=definition.publish.final,
         publish_upsert=definition.publish.upsert,
+        publish_temporality=definition.publish.temporality,
+        publish_late=definition.publish.late,
+        publish_expire_after=tuple((g, expires_after(definition, g)) for g in granularities),
         retention=tuple((g, retention(definition, g)) for g in granularities),
         **fields,
     )

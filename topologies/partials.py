@@ -188,6 +188,9 @@ def describe(definition: ResolvedDefinition) -> dict[str, Any]:
         "instrument": "sum" if definition.publishes_a_sum else "gauge",
         "final": definition.publish_final,
         "upsert": definition.publish_upsert,
+        "temporality": definition.publish_temporality,
+        "late": definition.publish_late,
+        "expire_after": [list(pair) for pair in definition.publish_expire_after],
         "keep": [list(pair) for pair in definition.retention],
     }
 

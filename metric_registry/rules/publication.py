@@ -1,4 +1,4 @@
-"""Retention and limits."""
+"""Retention, limits, and what the final topic holds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from metric_registry.durations import SECOND, parse, render, render_seconds
 from metric_registry.fields import Problem
-from metric_registry.resolve import retention
+from metric_registry.plan import adds_up
+from metric_registry.resolve import expires_after, retention
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Mapping, Path, get
 
@@ -90,9 +91,60 @@ def series_limit(subject: Subject) -> Iterator[Problem]:
         )
 
 
+MOST_SILENT_WINDOWS = 1000
+
+
+def expiry(subject: Subject) -> Iterator[Problem]:
+    """TM406: a series that has no data ends before it has published too much of nothing."""
+    definition = subject.definition
+    finest = min(definition.time.granularities)
+    windows = expires_after(definition, finest)
+    if windows > MOST_SILENT_WINDOWS:
+        most = f"{render_seconds(finest * MOST_SILENT_WINDOWS)}"
+        yield Problem(
+            code="TM406",
+            message=f"a series would survive {windows:,} windows of {render_seconds(finest)} "
+            "without data",
+            path=("publish", "expire_after"),
+            help=f"at most {MOST_SILENT_WINDOWS:,} windows are allowed, here `{most}`",
+        )
+
+
+def only_sums_add_up(subject: Subject) -> Iterator[Problem]:
+    """TM407: a gauge has no temporality, and nothing to add a late amount to."""
+    aggregate, publish = subject.definition.aggregate, subject.definition.publish
+    over_space = aggregate.over_space or "sum"
+    if adds_up(aggregate.over_time, over_space):
+        return
+    for field, given in (("temporality", publish.temporality), ("late", publish.late)):
+        if given in ("cumulative", "carry"):
+            yield Problem(
+                code="TM407",
+                message=f"`publish.{field}` cannot be `{given}` for a gauge, which "
+                f"{aggregate.over_time} over time and {over_space} over space make",
+                path=("publish", field),
+                help=f"leave `{field}` out",
+            )
+
+
+def something_to_carry(subject: Subject) -> Iterator[Problem]:
+    """TM408: late amounts come from corrections."""
+    definition = subject.definition
+    if definition.publish.late == "carry" and definition.time.corrections == 0:
+        yield Problem(
+            code="TM408",
+            message="`publish.late` carries what corrections change, and there are none",
+            path=("publish", "late"),
+            help="give `time.corrections` a duration, such as `1h`",
+        )
+
+
 RULES: tuple[Rule, ...] = (
     retention_of_a_window,
     retention_outlives_corrections,
     coarse_outlives_fine,
     series_limit,
+    expiry,
+    only_sums_add_up,
+    something_to_carry,
 )

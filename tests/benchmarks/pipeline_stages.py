@@ -30,6 +30,7 @@ from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup import processor as rollup
 from topologies.rollup import windows
+from topologies.rollup.final import FinalSeries
 from topologies.rollup.processor import RollupProcessor
 from topologies.sink.rows import MessageReader, chunks
 
@@ -90,6 +91,7 @@ def watch_pipeline(stages: Stages) -> None:
         ("roll-up merge", windows, "merged"),
         ("roll-up finish", windows, "values"),
         ("roll-up revisions", windows.Published, "after"),
+        ("roll-up series", FinalSeries, "close"),
         ("encode rollups", rollup, "rollup_tables"),
         ("encode metrics", rollup, "final_requests"),
         ("snapshot (roll-up)", RollupProcessor, "snapshot"),

@@ -2,8 +2,9 @@
 
     python tests/demo/compare.py --bootstrap 127.0.0.1:9092 --clickhouse 127.0.0.1:8123
 
-Exit code 0: every first publication and every latest row is there, once, with the same bits, and
-none besides. 1: something differs (printed). 5: still missing something when time ran out.
+Exit code 0: every point of the final topic and every latest row is there, once, with the same
+bits, and none besides. 1: something differs (printed). 5: still missing something when time ran
+out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from demo.verdict import Verdict, judge, print_verdict
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
-from oracle import definitions, kafka_log, log
+from oracle import definitions, final, kafka_log, log
 from oracle.arithmetic import bits
 from oracle.oracle import Result, compute
 from rich.console import Console
@@ -79,6 +80,7 @@ class Comparison:
                 found = compute(self.partitions, [definition])
                 self._known[definition.name] = seen, found
             result.add(self._known[definition.name][1])
+        final.compute(self.partitions, self.definitions, result)
         return result
 
     def run(self) -> tuple[Verdict, Result]:

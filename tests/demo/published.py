@@ -12,21 +12,23 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from oracle.definitions import SECOND, duration
-from oracle.log import DELTA, Record, attributes, render
-from oracle.oracle import Key
+from oracle.log import CUMULATIVE, DELTA, LIVE, NO_VALUE, Record, attributes, render
+from oracle.oracle import FinalKey, Key
 
-COUNTERS = {("increase", "sum"), ("count", "sum")}  # published as delta sums that never fall
-DELTAS = {("sum", "sum")}  # published as delta sums; what is summed may be negative
+COUNTERS = {("increase", "sum"), ("count", "sum")}  # published as sums that never fall
+SUMS = {("sum", "sum")}  # published as sums; what is summed may be negative
+TEMPORALITY = {DELTA: "delta", CUMULATIVE: "cumulative"}
 
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """One data point of the final topic; `kind` is gauge, counter, delta or another shape's name.
+    """One data point of the final topic; no value: it says so, by the flag.
 
-    A counter is a monotonic delta sum, a delta one that may fall.
+    `kind` is gauge, or `delta` or `cumulative` and `counter` (monotonic) or `sum`, or another
+    shape's name.
     """
 
-    value: float
+    value: float | None
     kind: str
     version: str
     start: int
@@ -43,9 +45,9 @@ class Row(NamedTuple):
     version: str
 
 
-def finals(records: Iterable[tuple[tuple[str, int], Record]]) -> dict[Key, list[Final]]:
-    """Every data point of the final topic's records, by row."""
-    found: dict[Key, list[Final]] = {}
+def finals(records: Iterable[tuple[tuple[str, int], Record]]) -> dict[FinalKey, list[Final]]:
+    """Every data point of the final topic's records, by row and time domain."""
+    found: dict[FinalKey, list[Final]] = {}
     for (topic, partition), record in records:
         place = f"{topic}/{partition}/{record.offset}"
         if record.headers.get("encoding") != b"otlp":
@@ -60,24 +62,28 @@ def finals(records: Iterable[tuple[tuple[str, int], Record]]) -> dict[Key, list[
 
 
 def _add_metric(
-    found: dict[Key, list[Final]], metric: Any, scope: dict[str, Any], place: str
+    found: dict[FinalKey, list[Final]], metric: Any, scope: dict[str, Any], place: str
 ) -> None:
     shape = metric.WhichOneof("data")
     body = getattr(metric, shape)
     kind = shape
-    if shape == "sum" and body.aggregation_temporality == DELTA:
-        kind = "counter" if body.is_monotonic else "delta"
+    if shape == "sum":
+        temporality = TEMPORALITY.get(body.aggregation_temporality, "unspecified")
+        kind = f"{temporality} {'counter' if body.is_monotonic else 'sum'}"
     if metric.name != scope["tidemill.definition"]:
         raise ValueError(f"{place}: metric {metric.name} is not its scope's definition")
     size = duration(scope["tidemill.interval"])
     for point in body.data_points:
         labels = {key: render(value) for key, value in attributes(point.attributes).items()}
         key = Key(metric.name, size, point.time_unix_nano, tuple(sorted(labels.items())))
-        value = getattr(point, point.WhichOneof("value"))
+        held = point.WhichOneof("value")
+        if (held is None) != (point.flags == NO_VALUE):
+            raise ValueError(f"{place}: {key} has a value and a flag that denies it, or neither")
+        value = None if held is None else float(getattr(point, held))
         start = point.start_time_unix_nano
-        version = scope["tidemill.version"]
-        final = Final(float(value), kind, version, start, place)
-        found.setdefault(key, []).append(final)
+        final = Final(value, kind, scope["tidemill.version"], start, place)
+        domain = scope.get("tidemill.domain", LIVE)
+        found.setdefault(FinalKey(key, domain), []).append(final)
 
 
 ROWS = """

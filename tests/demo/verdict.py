@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from demo.published import COUNTERS, DELTAS, Final, Row
-from oracle.arithmetic import bits
+from demo.published import COUNTERS, SUMS, Final, Row
+from oracle.arithmetic import bits, of_bits
 from oracle.definitions import SECOND, Definition
-from oracle.oracle import Cell, Key, Result
+from oracle.oracle import Cell, FinalKey, Key, Result
 from rich.console import Console
 from rich.table import Table as Printed
 
@@ -58,7 +59,7 @@ def judge(
     definitions: list[Definition],
     before: Result,
     after: Result,
-    finals: dict[Key, list[Final]],
+    finals: dict[FinalKey, list[Final]],
     table: dict[Key, list[Row]],
 ) -> Verdict:
     """Compare what was published with what the log demanded just before and just after.
@@ -70,57 +71,64 @@ def judge(
     verdict = Verdict(lines, [], Counter())
     by_name = {definition.name: definition for definition in definitions}
     wanted = {name for name, definition in by_name.items() if definition.final}
-    for key in sorted((before.first.keys() | finals.keys()) & _of(wanted, before, finals)):
-        _judge_final(verdict, by_name[key.definition], key, before, after, finals.get(key, []))
-    for key in finals:
-        if key.definition not in wanted:
-            got = [final.value for final in finals[key]]
-            verdict.findings.append(Finding(key, "published, but nobody defined it", [], got))
+    for key in sorted(before.final.keys() | finals.keys()):
+        published = finals.get(key, [])
+        if key.row.definition in wanted:
+            definition = by_name[key.row.definition]
+            _judge_final(verdict, definition, key, before, after, published)
+        else:
+            got = _values(published)
+            verdict.findings.append(Finding(key.row, "published, but nobody defined it", [], got))
     for key in sorted(before.latest.keys() | table.keys()):
         _judge_row(verdict, key, before, after, table.get(key, []))
     return verdict
 
 
-def _of(names: set[str], result: Result, finals: dict[Key, list[Final]]) -> set[Key]:
-    return {key for key in result.first.keys() | finals.keys() if key.definition in names}
+def _values(published: list[Final]) -> list[float]:
+    return [math.nan if final.value is None else final.value for final in published]
 
 
 def _judge_final(
     verdict: Verdict,
     definition: Definition,
-    key: Key,
+    key: FinalKey,
     before: Result,
     after: Result,
     published: list[Final],
 ) -> None:
-    line = verdict.lines[key.definition, key.size]
-    cells = list((before.first.get(key) or after.first.get(key) or {}).values())
-    values = [cell.value for cell in cells]
-    got = [final.value for final in published]
+    line = verdict.lines[key.row.definition, key.row.size]
+    point = before.final.get(key) or after.final.get(key)
+    got = [None if final.value is None else bits(final.value) for final in published]
     line.first += 1
     what = ""
-    if not cells:
+    if point is None:
         what = "a final point that the log does not justify"
     elif not published:
         what = "a final point is missing"
     elif len(published) > 1:
         what = f"published {len(published)} times: {', '.join(f.place for f in published)}"
-    elif bits(got[0]) not in [bits(value) for value in values]:
-        what = "another first value"
-    elif published[0].start != key.window_end - key.size:
-        what = "another start than the window's"
+    elif got[0] != point.bits:
+        what = "another final value"
+    elif published[0].start != point.start:
+        what = "another start than its series demands"
     elif published[0].kind != _kind(definition):
         what = f"a {published[0].kind}, not a {_kind(definition)}"
     if what:
-        behind = cells[0] if cells else None
-        verdict.findings.append(Finding(key, what, values, got, behind))
+        cell = (before.first.get(key.row) or after.first.get(key.row) or {}).get(key.domain)
+        demanded = [] if point is None or point.bits is None else [of_bits(point.bits)]
+        finding = Finding(key.row, what, demanded, _values(published), cell)
+        verdict.findings.append(finding)
     else:
         line.first_equal += 1
 
 
 def _kind(definition: Definition) -> str:
     how = definition.over_time, definition.over_space
-    return "counter" if how in COUNTERS else "delta" if how in DELTAS else "gauge"
+    if how not in COUNTERS | SUMS:
+        return "gauge"
+    temporality = "cumulative" if definition.cumulative else "delta"
+    falls_not = how in COUNTERS and not definition.carry
+    return f"{temporality} {'counter' if falls_not else 'sum'}"
 
 
 def _judge_row(verdict: Verdict, key: Key, before: Result, after: Result, rows: list[Row]) -> None:
@@ -188,7 +196,7 @@ def print_verdict(verdict: Verdict, result: Result, console: Console) -> None:
             f"{tally.rejected:,}",
         )
     console.print(printed)
-    console.print("values: first publications on the final topic, and latest rows of the table.")
+    console.print("values: points of the final topic, and latest rows of the table.")
     for note, count in verdict.notes.items():
         console.print(f"[yellow]note[/yellow]: {count} {note}")
     for finding in verdict.findings[:SHOWN]:
@@ -199,7 +207,7 @@ def print_verdict(verdict: Verdict, result: Result, console: Console) -> None:
     latest = sum(line.values for line in verdict.lines.values())
     if verdict.equal:
         console.print(
-            f"[green]EQUAL[/green] to the bit: {first:,} first publications, {latest:,} latest rows"
+            f"[green]EQUAL[/green] to the bit: {first:,} final points, {latest:,} latest rows"
         )
     else:
         kinds = Counter(finding.what.split(":")[0] for finding in verdict.findings)

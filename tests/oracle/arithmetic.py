@@ -29,6 +29,11 @@ def bits(number: float) -> int:
     return struct.unpack(">Q", struct.pack(">d", to_double(number)))[0]
 
 
+def of_bits(pattern: int) -> float:
+    """The double with these 64 bits."""
+    return float(struct.unpack(">d", struct.pack(">Q", pattern))[0])
+
+
 def rank(number: Number) -> int:
     """Total order of doubles as an integer: -inf < ... < -0 < +0 < ... < inf < NaN."""
     pattern = bits(to_double(number))

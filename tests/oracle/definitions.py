@@ -28,7 +28,9 @@ class Source:
 class Definition:
     """What is counted, by which labels, in which windows. All times are nanoseconds.
 
-    final: whether it is published on the final topic; groups: the most it may have in a window.
+    final: whether it is published on the final topic, and how: cumulative or not, carrying what
+    late points change or not, and `expire`, for how many windows (or ns, if the second is True) a
+    series goes on without data. groups: the most it may have in a window.
     """
 
     name: str
@@ -40,12 +42,25 @@ class Definition:
     over_time: str
     over_space: str
     final: bool
+    cumulative: bool
+    carry: bool
+    expire: tuple[int, bool]
     groups: int
 
     @property
     def finest(self) -> int:
         """The smallest window, in nanoseconds."""
         return min(self.sizes)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether it is published as a sum, else as a gauge."""
+        return _adds_up(self.over_time, self.over_space)
+
+    def expires_after(self, size: int) -> int:
+        """Windows of this size without data after which a series is no more."""
+        amount, is_time = self.expire
+        return -(-amount // size) if is_time else amount
 
 
 def duration(text: str | int) -> int:
@@ -73,9 +88,14 @@ def parse(doc: dict[str, Any]) -> Definition:
     known = {"granularities", "grace", "corrections"}
     if set(time) - known or set(doc["space"]) - {"keep"} or "dedupe" in doc:
         raise ValueError(f"{name}: the oracle does not know every field of time, space or dedupe")
+    publish = doc.get("publish", {})
+    if set(publish) - {"final", "upsert", "keep", "temporality", "late", "expire_after"}:
+        raise ValueError(f"{name}: the oracle does not know every field of publish")
+    expire = publish.get("expire_after", 5)
     over_space = aggregate.get("over_space") or {"increase": "sum"}.get(aggregate["over_time"])
     if aggregate["over_time"] not in OVER_TIME or over_space not in OVER_SPACE:
         raise ValueError(f"{name}: unknown aggregate {aggregate}")
+    adds_up = _adds_up(aggregate["over_time"], over_space)
     return Definition(
         name=name,
         sources=tuple(_sources(name, doc["source"])),
@@ -85,9 +105,16 @@ def parse(doc: dict[str, Any]) -> Definition:
         corrections=duration(time.get("corrections", "1h")),
         over_time=aggregate["over_time"],
         over_space=over_space,
-        final=doc.get("publish", {}).get("final", True),
+        final=publish.get("final", True),
+        cumulative=adds_up and publish.get("temporality", "delta") == "cumulative",
+        carry=adds_up and publish.get("late", "drop") == "carry",
+        expire=(duration(expire), True) if isinstance(expire, str) else (expire, False),
         groups=doc.get("limits", {}).get("series", 100_000),
     )
+
+
+def _adds_up(over_time: str, over_space: str) -> bool:
+    return over_space == "sum" and over_time in ("sum", "count", "increase")
 
 
 def _sources(name: str, block: dict[str, Any]) -> list[Source]:

@@ -61,13 +61,19 @@ class Point:
 
 @dataclass(slots=True)
 class Partition:
-    """A partition, read. `watermark[k]` is the watermark after record k (never decreasing)."""
+    """A partition, read. `watermark[k]` is the watermark after record k (never decreasing).
+
+    received[k]: the edge's clock at record k, or the time of an idle mark, or 0; marked[k]: whether
+    it is a marker of a history.
+    """
 
     topic: str
     number: int
     points: list[Point] = field(default_factory=list[Point], repr=False)
     watermark: list[float] = field(default_factory=list[float], repr=False)
     offsets: list[int] = field(default_factory=list[int], repr=False)
+    received: list[int] = field(default_factory=list[int], repr=False)
+    marked: list[bool] = field(default_factory=list[bool], repr=False)
     malformed: int = 0
     repeated_records: int = 0
     wrong_digests: int = 0
@@ -100,8 +106,14 @@ def _read_partition(
         partition.offsets.append(record.offset)
         control = record.headers.get("control")
         if control is not None:
-            time = max(time, control_time(control, record.value, partition.live))
+            mark = control_time(control, record.value, partition.live)
+            time = max(time, mark)
+            idle = partition.live and mark > -math.inf
+            partition.received.append(int(mark) if idle else 0)
+            partition.marked.append(not partition.live and mark > -math.inf)
         else:
+            partition.received.append(_clock(record))
+            partition.marked.append(False)
             points = _points(partition, index, record, first_seen)
             partition.points.extend(points)
             if partition.live:
@@ -111,6 +123,13 @@ def _read_partition(
                     time = max(time, min(max(moving), received) - out_of_orderness)
         partition.watermark.append(time)
     return partition
+
+
+def _clock(record: Record) -> int:
+    try:
+        return int(record.headers.get("received", b"0"))
+    except ValueError:
+        return 0
 
 
 def control_time(control: bytes, body: bytes, live: bool) -> float:

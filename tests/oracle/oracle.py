@@ -35,11 +35,30 @@ class Key(NamedTuple):
     labels: tuple[tuple[str, str], ...]
 
 
+class FinalKey(NamedTuple):
+    """One point of the final topic: its row, and the topic whose time its series follows."""
+
+    row: Key
+    domain: str
+
+
+class FinalPoint(NamedTuple):
+    """Times in unix nanoseconds; the 64 bits of the value, or None: no recorded value."""
+
+    start: int
+    time: int
+    bits: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value, how many points it counts, how many of them came late, and which they are."""
+    """A value, how many points it counts, how many of them came late, and which they are.
+
+    exact: the value before it was rounded.
+    """
 
     value: float
+    exact: Number
     points: int
     late: int
     behind: tuple[tuple[Partition, Point], ...]
@@ -59,11 +78,12 @@ class Tally:
 
 @dataclass(slots=True)
 class Result:
-    """Everything that must be published."""
+    """Everything that must be published; `final` is filled by `oracle.final`."""
 
     first: dict[Key, dict[str, Cell]] = field(default_factory=dict[Key, dict[str, Cell]])
     latest: dict[Key, Cell] = field(default_factory=dict[Key, Cell])
     tallies: dict[str, Tally] = field(default_factory=dict[str, Tally])
+    final: dict[FinalKey, FinalPoint] = field(default_factory=dict[FinalKey, FinalPoint])
 
     def add(self, other: Result) -> None:
         """Take over the rows of other definitions."""
@@ -352,8 +372,8 @@ def _cell(
             numbers.append((newest, over_time(definition.over_time, taken)))
     if not numbers:
         return None
-    value = to_double(over_space(definition.over_space, numbers))
-    return Cell(value, len(behind), late, tuple(behind))
+    exact = over_space(definition.over_space, numbers)
+    return Cell(to_double(exact), exact, len(behind), late, tuple(behind))
 
 
 def contribution(sample: Point, previous: Point | None, finest: int) -> Number | None:

@@ -70,6 +70,14 @@ def _seal(partition: Partition, d: Definition, end: int) -> float:
 def _row(
     d: Definition, size: int, end: int, candidates: list[tuple[Partition, Point]]
 ) -> tuple[int, int, int] | None:
+    found = row(d, size, end, candidates)
+    return None if found is None else (_bits(_double(found[0])), *found[1:])
+
+
+def row(
+    d: Definition, size: int, end: int, candidates: list[tuple[Partition, Point]]
+) -> tuple[Any, int, int] | None:
+    """The exact number of a group's window over these points, how many count, how many late."""
     by_stream: dict[tuple[str, str], list[tuple[Partition, Point]]] = {}
     for partition, point in candidates:
         by_stream.setdefault((partition.topic, point.stream), []).append((partition, point))
@@ -96,7 +104,7 @@ def _row(
         value = max(numbers, key=lambda one: (one[0], _order(one[1])))[1]
     else:
         value = _fold(d.over_space, numbers)
-    return _bits(_double(value)), points, late
+    return value, points, late
 
 
 def _increase(d: Definition, sample: Point, stream: list[Point]) -> Any:

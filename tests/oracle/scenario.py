@@ -10,7 +10,12 @@
     history.x/0 end
     first  total 10s @10 host=a = 1.5          # every row that must be published first ...
     latest total 10s @10 host=a = 2.5 (3 points, 1 late)        # ... and latest; no others
+    final  total 10s @10 host=a = 1.5          # every point of the final topic, if any is listed
     tally  total accepted=3 repeated=1
+
+`define` also takes temporality=cumulative, late=carry and expire=2 (or expire=1m). A final point is
+written `= none` if it has no value, `since 0` if it does not start with its window, and
+`of history.x` if it follows the time of a history.
 
 Times are seconds after 2023-11-15 00:00 UTC. A point is `name{attributes}@time=value`: a gauge;
 `+=` makes it a delta sum, `=value^start` a cumulative monotonic sum (`^-`: no start time).
@@ -39,6 +44,10 @@ EPOCH = 1_700_006_400 * SECOND
 POINT = re.compile(
     r"(?P<name>[\w.]+)(\{(?P<own>[^}]*)\})?@(?P<time>-|[\d.]+)(?P<delta>\+)?="
     r"(?P<value>[^\s^]+)(\^(?P<start>-|[\d.]+))?"
+)
+FINAL = re.compile(
+    r"(?P<name>\S+) (?P<size>\w+) @(?P<end>[\d.]+) (?P<labels>.*?) ?= (?P<value>\S+)"
+    r"(?P<rest>( since [\d.]+)?( of \S+)?)$"
 )
 ROW = re.compile(
     r"(?P<name>\S+) (?P<size>\w+) @(?P<end>[\d.]+) (?P<labels>.*?) ?= (?P<value>\S+)"
@@ -101,6 +110,8 @@ def _read_line(scenario: Scenario, line: str) -> None:
     word, _, rest = line.partition(" ")
     if word == "define":
         scenario.definitions.append(_definition(rest))
+    elif word == "final":
+        scenario.expected.append(_final(rest))
     elif word in ("first", "latest", "tally"):
         scenario.expected.append(f"{word} {rest}" if word == "tally" else _row(word, rest))
     elif word == "topic":
@@ -136,8 +147,17 @@ def _definition(text: str) -> Definition:
                 "corrections": given.get("corrections", "1d"),
             },
             "aggregate": {"over_time": given["over_time"], "over_space": given["over_space"]},
+            "publish": {
+                "temporality": given.get("temporality", "delta"),
+                "late": given.get("late", "drop"),
+                "expire_after": _expire(given.get("expire", "5")),
+            },
         }
     )
+
+
+def _expire(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _row(word: str, text: str) -> str:
@@ -148,6 +168,16 @@ def _row(word: str, text: str) -> str:
     counts = f" ({found['points']} points, {found['late']} late)" if word == "latest" else ""
     labels = " ".join(sorted(found["labels"].split()))
     return f"{word} {found['name']} {found['size']} @{found['end']} {labels} = {value!r}{counts}"
+
+
+def _final(text: str) -> str:
+    found = FINAL.match(text)
+    if not found:
+        raise ValueError("not a point of the final topic")
+    value = found["value"] if found["value"] == "none" else repr(float(found["value"]))
+    labels = " ".join(sorted(found["labels"].split()))
+    where = f"{found['name']} {found['size']} @{found['end']} {labels}"
+    return f"final {where} = {value}{found['rest']}"
 
 
 def _record(records: list[Record], text: str) -> Record:

@@ -226,6 +226,11 @@ def resolved(definition) -> ResolvedDefinition:
         beyond="other",
         publish_final=True,
         publish_upsert=False,
+        publish_temporality="cumulative" if definition.cumulative else "delta",
+        publish_late="carry" if definition.carry else "drop",
+        publish_expire_after=tuple(
+            (size // SECOND, definition.expires_after(size)) for size in definition.sizes
+        ),
         retention=tuple((size // SECOND, 86_400) for size in definition.sizes),
     )
 

@@ -26,7 +26,9 @@ from topologies.encodings.labels import (
 
 Array = Any
 
-_FIXED_FIELDS = 27  # start, time, value: a tag and eight bytes each
+_TIMES = 18  # start and time: a tag and eight bytes each
+_FIXED_FIELDS = 27  # and the value likewise
+_NO_RECORDED_VALUE = 1  # of DataPointFlags
 _OVERHEAD = 48
 
 
@@ -76,24 +78,26 @@ def _put_fixed(out: Array, at: int, tag: int, value: int) -> None:
 
 
 @kernel(
-    "i64(u8[::1], i64[::1], i64[::1], i64[::1], i64[::1], i64, u8[::1], i64[::1])",
+    "i64(u8[::1], i64[::1], i64[::1], i64[::1], i64[::1], i64[::1], bool_, u8[::1], i64[::1])",
     allocates=False,
 )
 def _put_points(
     data: Array,
     offsets: Array,
     rows: Array,
+    starts: Array,
     ends: Array,
     values: Array,
-    level: int,
+    recorded: bool,
     out: Array,
     places: Array,
 ) -> int:
     """Number data points of a Gauge or Sum, one behind the other.
 
-    Point i has the labels data[offsets[rows[i]] : offsets[rows[i] + 1]], the time ends[rows[i]],
-    the start `level` ns before it, and the double with the bits values[rows[i]]. places i64[n + 1]:
-    where in out each begins. Returns the number of points written: less than n at malformed labels.
+    Point i has the labels data[offsets[rows[i]] : offsets[rows[i] + 1]], the times starts[rows[i]]
+    and ends[rows[i]], and the double with the bits values[rows[i]]; if not `recorded` no value, but
+    the flag that says so. places i64[n + 1]: where in out each begins. Returns the number of points
+    written: less than n at malformed labels.
     """
     at = i64(0)
     for i in range(rows.shape[0]):
@@ -101,10 +105,17 @@ def _put_points(
         places[i] = at
         # the attributes go where they stand if the length takes two bytes, and move if not
         begin = at + 3
-        _put_fixed(out, begin, 17, ends[row] - level)
+        _put_fixed(out, begin, 17, starts[row])
         _put_fixed(out, begin + 9, 25, ends[row])
-        _put_fixed(out, begin + 18, 33, values[row])
-        end = _put_attributes(data, offsets[row], offsets[row + 1], out, begin + _FIXED_FIELDS)
+        end = begin + _TIMES
+        if recorded:
+            _put_fixed(out, end, 33, values[row])
+            end = begin + _FIXED_FIELDS
+        else:
+            out[end] = np.uint8(64)  # flags
+            out[end + 1] = np.uint8(_NO_RECORDED_VALUE)
+            end += 2
+        end = _put_attributes(data, offsets[row], offsets[row + 1], out, end)
         if end < 0:
             return i
         size = end - begin
@@ -125,14 +136,16 @@ def number_points(
     labels: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
     ends: npt.NDArray[np.int64],
     values: npt.NDArray[np.float64],
-    level: int,
+    recorded: bool = True,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """Encoded data points (field 1 of a Gauge or Sum) of these rows, and where each begins.
 
-    labels u8, offsets i64[m + 1]: all rows' labels; rows i64[n] in 0..m-1; ends i64[m] unix ns;
-    values f64[m]; level ns. The places are i64[n + 1], the last one the length.
+    labels u8, offsets i64[m + 1]: all rows' labels; rows i64[n] in 0..m-1; starts and ends i64[m]
+    unix ns; values f64[m], left out with the NoRecordedValue flag if not `recorded`. The places are
+    i64[n + 1], the last one the length.
 
     Raises:
         MalformedLabels: The labels of a row are no compact JSON object of strings.
@@ -141,7 +154,7 @@ def number_points(
     out = np.empty(len(rows) * (_OVERHEAD + _FIXED_FIELDS) + 4 * text, np.uint8)
     places = np.zeros(len(rows) + 1, np.int64)
     bits = values.view(np.int64)
-    done = _put_points(labels, offsets, rows, ends, bits, level, out, places)
+    done = _put_points(labels, offsets, rows, starts, ends, bits, recorded, out, places)
     if done < len(rows):
         row = int(rows[done])
         raw = labels[int(offsets[row]) : int(offsets[row + 1])].tobytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +102,40 @@ def values(rows: PartialRows, over_space: Sequence[str]) -> F64:
             count = int(rows.rows[row, layout.STREAMS]) if how == "avg" else 1
             out[row] = exact_mean(low, mid, high, spilled, count)
     return out
+
+
+def difference(rows: PartialRows, before: PartialRows) -> PartialRows:
+    """Exactly how much the sum of each group in `rows` is above that `before`, where it is not 0.
+
+    Both in order, one row a group; a group that is not there before had nothing. What is, or was,
+    not finite has no difference.
+    """
+    had = before.take(np.flatnonzero(places(before, rows) >= 0))
+    flagged = rows.rows[:, layout.GROUP_FLAGS] != 0
+    if len(had):
+        found = places(rows, had)
+        flagged |= (found >= 0) & (had.rows[found, layout.GROUP_FLAGS] != 0)
+    out = merged([_signed(rows, False), _signed(had, True)])  # one row for each of `rows`
+    sums = out.rows[:, layout.GROUP_SUM : layout.GROUP_SUM + 3]
+    changed = np.asarray(np.any(sums != 0, axis=1))
+    changed[[row for row, amount in out.spills.items() if amount]] = True
+    return out.take(np.flatnonzero(changed & ~flagged))
+
+
+def _signed(rows: PartialRows, negative: bool) -> PartialRows:
+    """The sums of rows and nothing else of them, or their negatives."""
+    sums = np.zeros_like(rows.rows)
+    columns = slice(layout.GROUP_SUM, layout.GROUP_SUM + 3)
+    sums[:, columns] = rows.rows[:, columns]
+    if not negative:
+        return replace(rows, rows=sums)
+    low, middle, high = (~sums[:, columns]).T
+    carry = low == -1
+    sums[:, layout.GROUP_SUM] = low + 1
+    sums[:, layout.GROUP_SUM + 1] = middle + carry
+    sums[:, layout.GROUP_SUM + 2] = high + (carry & (middle == -1))
+    spills = {row: -amount for row, amount in rows.spills.items()}
+    return replace(rows, rows=sums, spills=spills)
 
 
 def _finish(rows: npt.NDArray[np.int64], how: str) -> F64:

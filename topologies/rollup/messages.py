@@ -14,11 +14,17 @@ from streams.batch import Column, Table, encode_table
 from streams.event_time.windows import SECOND
 from topologies.encodings.otlp_writer import field, number_points
 from topologies.partials import PartialRows
+from topologies.rollup.final import Points
 from topologies.rollup.windows import Publication, Window
 
 MAX_ROWS = 20_000
 MAX_POINTS = 1_000
 """Points of one OTLP request on the final topic."""
+
+_TEMPORALITY = {
+    "delta": metrics_pb2.AGGREGATION_TEMPORALITY_DELTA,
+    "cumulative": metrics_pb2.AGGREGATION_TEMPORALITY_CUMULATIVE,
+}
 
 _Part = tuple[Publication, npt.NDArray[np.int64]]
 """A publication, and which of its window's rows travel."""
@@ -105,63 +111,84 @@ def _certificate(publication: Publication) -> dict[str, Any]:
 
 
 def final_requests(
-    publications: Sequence[Publication], definitions: list[dict[str, Any]]
+    points: Sequence[Points], definitions: list[dict[str, Any]], live: str
 ) -> Iterator[bytes]:
-    """What is published for the first time, as OTLP requests of at most MAX_POINTS points."""
-    parts = [(p, p.rows[p.published.revisions[p.rows] == 1]) for p in publications]
-    batch = [(publication, fresh) for publication, fresh in parts if len(fresh)]
-    if not batch:
-        return
-    rows = _rows_of(batch)
-    values = np.concatenate([p.published.values[chosen] for p, chosen in batch])
+    """Points of the final topic as OTLP requests of at most MAX_POINTS points.
+
+    live: the time domain whose series do not name their domain.
+    """
+    encoded: dict[tuple[str, int, int], list[_Encoded]] = {}
+    for part in points:
+        for definition, data, places in _encoded(part):
+            key = (part.domain, definition, part.level)
+            encoded.setdefault(key, []).append((data, places))
+    for (domain, definition, level), parts in encoded.items():
+        head = _Head(definitions[definition], level, "" if domain == live else domain)
+        for request in _in_requests(parts):
+            yield head.request(request)
+
+
+_Encoded = tuple[memoryview, list[int]]
+"""Encoded points, and where each begins and the last one ends."""
+
+
+def _encoded(points: Points) -> Iterator[tuple[int, memoryview, list[int]]]:
+    """The points of each definition in turn."""
+    rows = points.rows
     labels = np.frombuffer(rows.labels.data, np.uint8).copy()
     offsets = np.array(rows.labels.offsets, np.int64)
-    ends = np.array(rows.end, np.int64)
-    for same in _of_one_metric(rows):
-        described, level = definitions[int(rows.definition[same[0]])], int(rows.level[same[0]])
-        if not described["final"]:
-            continue
-        points, places = number_points(labels, offsets, same, ends, values, level)
-        whole, cuts = points.data, places.tolist()
-        head = _Head(described, level)
-        for first in range(0, len(same), MAX_POINTS):
-            last = min(first + MAX_POINTS, len(same))
-            yield head.request(bytes(whole[cuts[first] : cuts[last]]))
+    ends = np.full(len(rows), points.end)
+    start = np.ascontiguousarray(points.start)
+    steps = np.flatnonzero(rows.definition[1:] != rows.definition[:-1]) + 1
+    for same in np.split(np.arange(len(rows)), steps):
+        data, places = number_points(
+            labels, offsets, same, start, ends, points.values, points.recorded
+        )
+        yield int(rows.definition[same[0]]), data.data, places.tolist()
 
 
-def _of_one_metric(rows: PartialRows) -> list[npt.NDArray[np.int64]]:
-    """The rows of each definition and window size, by window."""
-    definition, level = rows.definition, rows.level
-    order = np.arange(len(rows))
-    one_window = bool((level == level[0]).all() and (rows.end == rows.end[0]).all())
-    if not one_window or not bool((definition[1:] >= definition[:-1]).all()):
-        order = np.lexsort((rows.end, level, definition))
-        definition, level = definition[order], level[order]
-    steps = np.flatnonzero((definition[1:] != definition[:-1]) | (level[1:] != level[:-1])) + 1
-    return np.split(order, steps)
+def _in_requests(parts: list[_Encoded]) -> Iterator[bytes]:
+    """All points of one metric, cut into requests of at most MAX_POINTS."""
+    waiting: list[memoryview] = []
+    room = MAX_POINTS
+    for data, places in parts:
+        first, last = 0, len(places) - 1
+        while first < last:
+            upto = min(first + room, last)
+            waiting.append(data[places[first] : places[upto]])
+            room -= upto - first
+            first = upto
+            if not room:
+                yield b"".join(waiting)
+                waiting, room = [], MAX_POINTS
+    if waiting:
+        yield b"".join(waiting)
 
 
 class _Head:
-    """What all requests of one definition and window size share."""
+    """What all requests of one definition, window size and time domain share."""
 
-    def __init__(self, definition: dict[str, Any], level: int) -> None:
+    def __init__(self, definition: dict[str, Any], level: int, domain: str) -> None:
         scope = InstrumentationScope(name="tidemill")
         for key, text in (
             ("tidemill.definition", definition["name"]),
             ("tidemill.version", definition["version"]),
             ("tidemill.interval", _interval(level)),
+            ("tidemill.domain", domain),
         ):
-            scope.attributes.add(key=key).value.string_value = text
+            if text:
+                scope.attributes.add(key=key).value.string_value = text
         scope.attributes.add(key="tidemill.complete").value.bool_value = True
         self._scope = field(1, scope.SerializeToString(deterministic=True))
         named = metrics_pb2.Metric(name=definition["name"], unit=definition["unit"])
         self._metric = named.SerializeToString(deterministic=True)
-        counted = definition["over_time"] in ("increase", "count")
         self._sum: bytes | None = None
-        if definition["over_space"] == "sum" and (counted or definition["over_time"] == "sum"):
+        if definition["instrument"] == "sum":
             self._sum = metrics_pb2.Sum(
-                aggregation_temporality=metrics_pb2.AGGREGATION_TEMPORALITY_DELTA,
-                is_monotonic=counted,
+                aggregation_temporality=_TEMPORALITY[definition["temporality"]],
+                # what late points take away again is carried as well
+                is_monotonic=definition["over_time"] in ("increase", "count")
+                and definition["late"] == "drop",
             ).SerializeToString(deterministic=True)
 
     def request(self, points: bytes) -> bytes:

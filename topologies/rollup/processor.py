@@ -9,10 +9,21 @@ from typing import Any
 import numpy as np
 
 from streams.batch import decode_table
+from streams.event_time.windows import EARLIEST, SECOND
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.partials import PartialRows, from_table
+from topologies.rollup.final import Closing, Contract, Correction, FinalSeries
+from topologies.rollup.groups import difference
 from topologies.rollup.messages import final_requests, rollup_tables
-from topologies.rollup.state import META, block_of, encode_meta, encode_window, restore
+from topologies.rollup.state import (
+    META,
+    block_of,
+    block_of_series,
+    encode_meta,
+    encode_series,
+    encode_window,
+    restore,
+)
 from topologies.rollup.windows import Publication, Windows
 
 ROLLUPS = "telemetry.rollups"
@@ -35,13 +46,14 @@ class RollupProcessor:
         self._ids: dict[tuple[str, str], int] = {}
         self._over_space: list[str] = []
         self._windows = Windows(self._over_space)
+        self._series = FinalSeries()
         self._outputs: list[OutputRecord] = []
         self._dropped: set[bytes] = set()
         self._replay_from: int | None = None
         self._published = 0
 
     def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> None:
-        definitions, self._replay_from = restore(blocks, self._windows)
+        definitions, self._replay_from = restore(blocks, self._windows, self._series)
         for definition in definitions:
             self._define(definition)
 
@@ -53,6 +65,10 @@ class RollupProcessor:
             self._ids[key] = index
             self._definitions.append(definition)
             self._over_space.append(definition["over_space"])
+        elif self._definitions[index] == definition:
+            return index
+        self._definitions[index] = definition  # how it is published is no part of its version
+        self._series.define(index, _contract(definition))
         return index
 
     def replay_from(self) -> int | None:
@@ -70,7 +86,9 @@ class RollupProcessor:
         rows = self._with_our_indexes(from_table(table), meta["definitions"])
         pane, source = meta["pane"], meta["source"]
         if len(rows):
-            self._emit(self._windows.take(pane, source, rows, meta["kind"] == "revision"))
+            replaces = meta["kind"] == "revision"
+            self._emit(self._windows.take(pane, source, rows, replaces, meta["offset"]))
+            self._correct(meta["domain"])
         if meta["kind"] == "seal" and meta["last"]:
             before = self._windows.closed(meta["domain"], pane)
             published = self._windows.sealed(
@@ -78,9 +96,36 @@ class RollupProcessor:
                 meta["until"], meta["offset"], meta["idle"], meta["revisable"],
             )  # fmt: skip
             self._emit(published)
+            self._series.sealed(meta["domain"], pane, source, meta["offset"], meta["until"])
+            self._correct(meta["domain"])
+            self._close(meta["domain"], pane, before)
             self._tell(meta["domain"], pane, before, published)
             for window in self._windows.forget(self._live):
                 self._dropped.add(block_of(window))
+
+    def _correct(self, domain: str) -> None:
+        """Let what sources replaced travel with later points, where definitions ask for it."""
+        replaced, self._windows.replacements = self._windows.replacements, []
+        for one in replaced:
+            chosen = np.flatnonzero(self._series.carries(one.rows.definition))
+            if not len(chosen):
+                continue
+            amounts = difference(one.rows.take(chosen), one.before)
+            correction = Correction(one.source, one.offset, one.reached, amounts)
+            self._series.correct(domain, one.window[0], one.window[1], correction)
+
+    def _close(self, domain: str, pane: str, before: int) -> None:
+        """Publish on the final topic what has closed."""
+        firsts, self._windows.firsts = self._windows.firsts, []
+        until = self._windows.closed(domain, pane)
+        if until == before:
+            return
+        closings = [Closing(f.window[1], f.window[2], f.rows, f.values) for f in firsts]
+        told = self._windows.domains[domain].told.get(pane, EARLIEST)
+        points = self._series.close(domain, pane, until, told, closings)
+        for value in final_requests(points, self._definitions, self._live):
+            headers = (("encoding", b"otlp"),)
+            self._outputs.append(OutputRecord(FINAL, self._partition, None, value, headers))
 
     def _tell(self, domain: str, pane: str, before: int, published: list[Publication]) -> None:
         """Report to the manager what has closed."""
@@ -109,9 +154,6 @@ class RollupProcessor:
         self._published += sum(len(publication.rows) for publication in publications)
         for value in rollup_tables(publications, self._definitions):
             self._outputs.append(OutputRecord(ROLLUPS, self._partition, None, value))
-        for value in final_requests(publications, self._definitions):
-            headers = (("encoding", b"otlp"),)
-            self._outputs.append(OutputRecord(FINAL, self._partition, None, value, headers))
 
     def needs(self) -> InputRange | None:
         return None
@@ -140,6 +182,10 @@ class RollupProcessor:
             if state is not None:
                 blocks[block_of(window)] = encode_window(state)
         self._windows.changed.clear()
+        for key in self._series.changed:
+            table = self._series.tables.get(key)
+            blocks[block_of_series(key)] = None if table is None else encode_series(table)
+        self._series.changed.clear()
         blocks[META] = encode_meta(self._windows, self._definitions, position)
         return blocks
 
@@ -159,4 +205,17 @@ class RollupProcessor:
             "sources": waiting,
             "rows_published": self._published,
             "rows_refused": self._windows.rows_refused,
+            "final_series": sum(table.series for table in self._series.tables.values()),
         }
+
+
+def _contract(definition: dict[str, Any]) -> Contract:
+    adds_up = definition["instrument"] == "sum"
+    return Contract(
+        final=definition["final"],
+        adds_up=adds_up,
+        cumulative=adds_up and definition["temporality"] == "cumulative",
+        carry=adds_up and definition["late"] == "carry",
+        expire_after={size * SECOND: windows for size, windows in definition["expire_after"]},
+        over_space=definition["over_space"],
+    )

@@ -1,4 +1,8 @@
-"""The state of a roll-up task as blocks: one a window, and one for all the rest."""
+"""The state of a roll-up task as blocks.
+
+One a window; one a domain, pane key and window size for the series of the final topic; one for all
+the rest.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,17 @@ import msgspec
 import numpy as np
 
 from streams.batch import Table, decode_table, encode_table
+from streams.errors import Fatal
 from topologies.partials import PartialRows, columns_of, from_table
+from topologies.rollup.final import Correction, FinalSeries, TableKey
+from topologies.rollup.final import Table as SeriesTable
 from topologies.rollup.groups import Published
 from topologies.rollup.windows import Domain, Seals, Window, Windows, WindowState
 
-FORMAT = 1
+FORMAT = 2
 META = b"meta"
 _PREFIX = b"window/"
+_SERIES = b"series/"
 
 
 def block_of(window: Window) -> bytes:
@@ -31,6 +39,71 @@ def _window_of(block: bytes) -> Window:
     return pane, int(level), int(end)
 
 
+def block_of_series(key: TableKey) -> bytes:
+    """The key of the block of a table of series."""
+    domain, pane, level = key
+    return _SERIES + f"{domain}|{pane}|{level}".encode()
+
+
+def encode_series(table: SeriesTable) -> bytes:
+    """The block of a table of series."""
+    raw = msgspec.msgpack.encode(
+        {
+            "end": table.end,
+            "present": _encode_groups(table.present),
+            "silent": _encode_groups(table.silent),
+            "totals": encode_table(Table({**columns_of(table.totals), "start": table.starts})),
+            "waiting": [
+                [one.source, one.offset, one.after, encode_table(Table(columns_of(one.rows)))]
+                for one in table.waiting
+            ],
+        }
+    )
+    return bytes(cramjam.zstd.compress(raw, 1))
+
+
+def _encode_groups(rows: PartialRows) -> bytes:
+    columns = {
+        "definition": rows.definition,
+        "level": rows.level,
+        "end": rows.end,
+        "high": rows.high,
+        "low": rows.low,
+        "labels": rows.labels,
+    }
+    return encode_table(Table(columns))
+
+
+def _decode_groups(raw: bytes) -> PartialRows:
+    table = decode_table(raw)
+    return PartialRows(
+        table.array("definition").astype(np.uint16),
+        table.array("level").astype(np.int64),
+        table.array("end").astype(np.int64),
+        table.array("high").astype(np.uint64),
+        table.array("low").astype(np.uint64),
+        table.strings("labels"),
+        np.empty((table.rows, 0), np.int64),
+        {},
+    )
+
+
+def _decode_series(block: bytes) -> SeriesTable:
+    stored: dict[str, Any] = msgspec.msgpack.decode(bytes(cramjam.zstd.decompress(block)))
+    totals = decode_table(stored["totals"])
+    return SeriesTable(
+        end=stored["end"],
+        present=_decode_groups(stored["present"]),
+        silent=_decode_groups(stored["silent"]),
+        totals=from_table(totals),
+        starts=totals.array("start").astype(np.int64),
+        waiting=[
+            Correction(source, offset, after, from_table(decode_table(raw)))
+            for source, offset, after, raw in stored["waiting"]
+        ],
+    )
+
+
 def encode_window(state: WindowState) -> bytes:
     """A window's block."""
     published = state.published
@@ -41,7 +114,8 @@ def encode_window(state: WindowState) -> bytes:
                 for source, parts in state.sealed.items()
             },
             "waiting": [
-                [source, encode_table(Table(columns_of(rows)))] for source, rows in state.waiting
+                [source, offset, encode_table(Table(columns_of(rows)))]
+                for source, offset, rows in state.waiting
             ],
             "unmerged": sorted(state.unmerged),
             "domain": state.domain,
@@ -64,7 +138,7 @@ def decode_window(block: bytes) -> WindowState:
     stored: dict[str, Any] = msgspec.msgpack.decode(bytes(cramjam.zstd.decompress(block)))
     state = WindowState(
         sealed={s: [from_table(decode_table(raw))] for s, raw in stored["sealed"].items()},
-        waiting=[(s, from_table(decode_table(raw))) for s, raw in stored["waiting"]],
+        waiting=[(s, at, from_table(decode_table(raw))) for s, at, raw in stored["waiting"]],
         unmerged=set(stored["unmerged"]),
         domain=stored["domain"],
     )
@@ -85,6 +159,7 @@ def encode_meta(windows: Windows, definitions: list[dict[str, Any]], position: i
         name: {
             "sources": domain.sources,
             "closed": domain.closed,
+            "told": domain.told,
             "seals": [
                 [source, pane, s.frontier, s.revisable, s.untils, s.offsets, s.idle]
                 for (source, pane), s in domain.seals.items()
@@ -106,23 +181,38 @@ def encode_meta(windows: Windows, definitions: list[dict[str, Any]], position: i
 
 
 def restore(
-    blocks: Iterable[tuple[bytes, bytes]], windows: Windows
+    blocks: Iterable[tuple[bytes, bytes]], windows: Windows, series: FinalSeries
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """Load blocks into `windows`; returns the definitions and the position (None: no state)."""
+    """Load blocks into `windows` and `series`.
+
+    Returns the definitions and the position (None: no state).
+
+    Raises:
+        Fatal: The state is of a format that this program does not read.
+    """
     definitions: list[dict[str, Any]] = []
     position: int | None = None
     for key, value in blocks:
         if key == META:
             meta = cast("dict[str, Any]", json.loads(value))
+            if meta["format"] != FORMAT:
+                raise Fatal(
+                    f"the state of this task is of format {meta['format']}, this program reads "
+                    f"format {FORMAT}",
+                    "Run the release that wrote it, or a newer one",
+                )
             definitions, position = meta["definitions"], int(meta["position"])
             windows.rows_refused = meta["rows_refused"]
             windows.swept = meta["swept"]
             windows.forgotten = {pane: (a, b) for pane, (a, b) in meta["forgotten"].items()}
             for name, stored in meta["domains"].items():
-                domain = Domain(stored["sources"], closed=stored["closed"])
+                domain = Domain(stored["sources"], closed=stored["closed"], told=stored["told"])
                 for source, pane, *seals in stored["seals"]:
                     domain.seals[source, pane] = Seals(*seals)
                 windows.domains[name] = domain
         elif key.startswith(_PREFIX):
             windows.states[_window_of(key)] = decode_window(value)
+        elif key.startswith(_SERIES):
+            domain, pane, level = key[len(_SERIES) :].decode().split("|")
+            series.tables[domain, pane, int(level)] = _decode_series(value)
     return definitions, position

@@ -9,7 +9,7 @@ window) is merged into the next revision.
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,6 +42,30 @@ class Publication:
     idle: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first publication of one domain's groups in a window: rows in order, values f64[n]."""
+
+    window: Window
+    rows: PartialRows
+    values: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What a source's record (`offset`) changed in a closed window: its rows then, and before.
+
+    reached: How far the source had sealed by that record. Both in order, one row a group.
+    """
+
+    window: Window
+    source: str
+    offset: int
+    reached: int
+    rows: PartialRows
+    before: PartialRows
+
+
 @dataclass(slots=True)
 class Seals:
     """How far one source has sealed one pane key, and the record that sealed each step."""
@@ -65,6 +89,11 @@ class Seals:
         at = bisect_left(self.untils, end)
         return (self.offsets[at], self.idle[at]) if at < len(self.untils) else None
 
+    def reached(self, offset: int) -> int:
+        """How far the source had sealed by the record at `offset`, as far as that is known."""
+        at = bisect_right(self.offsets, offset)
+        return self.untils[at - 1] if at else EARLIEST
+
     def forget(self, before: int) -> None:
         """Drop steps that ended before; the newest stays."""
         drop = min(bisect_left(self.untils, before), len(self.untils) - 1)
@@ -81,6 +110,8 @@ class Domain:
     """(source, pane key) -> its seals"""
     closed: dict[str, int] = field(default_factory=dict[str, int])
     """Pane key -> every window ending by then is closed."""
+    told: dict[str, int] = field(default_factory=dict[str, int])
+    """Pane key -> the greatest time, short of its end, that a source has sealed up to."""
 
     def frontier(self, pane: str) -> int:
         """Up to where every source has sealed; EARLIEST until all have been heard of."""
@@ -94,8 +125,10 @@ class WindowState:
 
     sealed: dict[str, list[PartialRows]] = field(default_factory=dict[str, list[PartialRows]])
     """Source -> its rows, those that replaced others included."""
-    waiting: list[tuple[str, PartialRows]] = field(default_factory=list[tuple[str, PartialRows]])
-    """Replacements that came before the first publication."""
+    waiting: list[tuple[str, int, PartialRows]] = field(
+        default_factory=list[tuple[str, int, PartialRows]]
+    )
+    """Replacements that came before the first publication: source, its record's offset, rows."""
     unmerged: set[str] = field(default_factory=set[str])
     """Domains whose sources sent rows that no publication has counted."""
     published: Published | None = None
@@ -120,11 +153,19 @@ class Windows:
         self.forgotten: dict[str, tuple[int, int]] = {}
         """Pane key -> window ends (first, last) whose state was dropped."""
         self.rows_refused = 0
+        self.firsts: list[First] = []
+        self.replacements: list[Replacement] = []
+        """What happened since the caller last took them away."""
         self.swept: dict[str, int] = {}
         """Pane key -> horizon of the last sweep; restarts must not change what is dropped."""
 
-    def take(self, pane: str, source: str, rows: PartialRows, replaces: bool) -> list[Publication]:
-        """Take rows of one source; publishes a revision where they change a closed window."""
+    def take(
+        self, pane: str, source: str, rows: PartialRows, replaces: bool, offset: int = -1
+    ) -> list[Publication]:
+        """Take rows of one source; publishes a revision where they change a closed window.
+
+        offset: Of the source's record that made them.
+        """
         publications: list[Publication] = []
         domain = _domain_of(source)
         for (level, end), part in _by_window(rows):
@@ -138,10 +179,10 @@ class Windows:
                 state.sealed.setdefault(source, []).append(part)
                 state.unmerged.add(domain)
             elif self._is_closed(domain, pane, end):
-                self._replace(state, source, part)
+                self._replace(window, state, source, offset, part)
                 publications.extend(self._publish(window, state, domain))
             else:
-                state.waiting.append((source, part))
+                state.waiting.append((source, offset, part))
         return publications
 
     def _is_forgotten(self, pane: str, end: int) -> bool:
@@ -152,17 +193,22 @@ class Windows:
         known = self.domains.get(domain)
         return known is not None and end <= known.closed.get(pane, EARLIEST)
 
-    @staticmethod
-    def _replace(state: WindowState, source: str, rows: PartialRows) -> None:
+    def _replace(
+        self, window: Window, state: WindowState, source: str, offset: int, rows: PartialRows
+    ) -> None:
         """The source's rows of these groups become these."""
         fresh = in_order(rows)
         kept: list[PartialRows] = []
+        gone: list[PartialRows] = []
         for part in state.sealed.get(source, []):
             ordered = in_order(part)
-            stays = np.flatnonzero(places(ordered, fresh) < 0)
-            if len(stays):
-                kept.append(ordered.take(stays))
-        state.sealed[source] = [*kept, rows]
+            stays = places(ordered, fresh) < 0
+            kept.append(ordered.take(np.flatnonzero(stays)))
+            gone.append(ordered.take(np.flatnonzero(~stays)))
+        state.sealed[source] = [*(part for part in kept if len(part)), rows]
+        seals = self.domains[_domain_of(source)].seals.get((source, window[0]), Seals())
+        reached = seals.reached(offset)
+        self.replacements.append(Replacement(window, source, offset, reached, fresh, merged(gone)))
 
     def sealed(
         self,
@@ -184,6 +230,8 @@ class Windows:
         seals = state.seals.setdefault((source, pane), Seals())
         seals.add(until, offset, idle)
         seals.revisable = max(seals.revisable, revisable)
+        if until != LATEST:
+            state.told[pane] = max(until, state.told.get(pane, EARLIEST))
         before = state.closed.get(pane, EARLIEST)
         frontier = state.frontier(pane)
         if frontier <= before:
@@ -214,8 +262,8 @@ class Windows:
         waiting = [item for item in state.waiting if _domain_of(item[0]) == domain]
         if waiting:
             state.waiting = [item for item in state.waiting if _domain_of(item[0]) != domain]
-            for source, rows in waiting:
-                self._replace(state, source, rows)
+            for source, offset, rows in waiting:
+                self._replace(window, state, source, offset, rows)
             publications.extend(self._publish(window, state, domain))
         return publications
 
@@ -227,6 +275,8 @@ class Windows:
         rows = merged([part for source in sources for part in state.sealed[source]])
         none = np.zeros(len(rows), np.int64)
         now = Published(rows, values(rows, self.over_space), none, none)
+        if only is not None:
+            self.firsts.append(self._first(window, state, now, only))
         now, changed = now.after(state.published, only is not None)
         state.unmerged.discard(domain)
         self.changed.add(window)
@@ -235,6 +285,13 @@ class Windows:
         state.published, state.domain = now, domain
         certificate, idle = self._certificate(domain, window[0], window[2])
         return [Publication(window, domain, now, changed, certificate, idle)]
+
+    def _first(self, window: Window, state: WindowState, now: Published, only: list[str]) -> First:
+        """What the closing domain says of the window by itself."""
+        if state.published is None:
+            return First(window, now.rows, now.values)
+        rows = merged([part for source in only for part in state.sealed[source]])
+        return First(window, rows, values(rows, self.over_space))
 
     def _counts(self, source: str, window: Window, only: list[str]) -> bool:
         """Whether a source's rows count: it closes now, or its domain has closed the window."""

@@ -20,11 +20,12 @@ def as_json(labels: dict[str, str]) -> bytes:
     return json.dumps(labels, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def write(column: BytesColumn, rows, ends, values, level: int):
+def write(column: BytesColumn, rows, ends, values, level: int, recorded: bool = True):
     data = np.frombuffer(column.data, np.uint8).copy()
+    end = np.array(ends, np.int64)
     return number_points(
-        data, np.array(column.offsets), np.array(rows, np.int64), np.array(ends, np.int64),
-        np.array(values, np.float64), level,
+        data, np.array(column.offsets), np.array(rows, np.int64), end - level, end,
+        np.array(values, np.float64), recorded,
     )  # fmt: skip
 
 
@@ -48,6 +49,19 @@ def test_the_reference_parser_reads_what_was_written(points, random):
         )
         alone = encoded[int(places[at]) : int(places[at + 1])].tobytes()
         assert metrics_pb2.Gauge.FromString(alone).data_points[0] == found
+
+
+@pytest.mark.parametrize("labels", [{}, {"a": "b"}, {"a": "x" * 120}, {"a": "x" * 20_000}])
+def test_a_point_that_is_not_recorded_has_the_flag_and_no_value(labels: dict[str, str]):
+    column = BytesColumn.of([as_json(labels), as_json(labels)])
+    encoded, _ = write(column, [0, 1], [20, 30], [1.5, 2.5], 10, recorded=False)
+    for end, point in zip(
+        (20, 30), metrics_pb2.Gauge.FromString(encoded.tobytes()).data_points, strict=True
+    ):
+        assert point.flags == metrics_pb2.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
+        assert point.WhichOneof("value") is None
+        assert (point.start_time_unix_nano, point.time_unix_nano) == (end - 10, end)
+        assert {each.key: each.value.string_value for each in point.attributes} == labels
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,9 @@ def test_everything_is_explicit_in_the_resolved_form() -> None:
         beyond="other",
         publish_final=True,
         publish_upsert=False,
+        publish_temporality="delta",
+        publish_late="drop",
+        publish_expire_after=((10, 5), (60, 5), (3600, 5), (day, 5)),
         retention=((10, 2 * day), (60, 14 * day), (3600, 400 * day), (day, 5 * 365 * day)),
     )
     assert resolved().group_by == ("cluster_id", "region", "tenant")
@@ -71,6 +74,7 @@ def test_everything_is_explicit_in_the_resolved_form() -> None:
 
 def test_every_field_is_semantic_or_known_not_to_be() -> None:
     not_semantic = {"version", "publish_final", "publish_upsert", "retention"}
+    not_semantic |= {"publish_temporality", "publish_late", "publish_expire_after"}
     names = {field.name for field in fields(ResolvedDefinition)}
     assert names == set(SEMANTIC_FIELDS) | not_semantic
 
@@ -162,13 +166,34 @@ def test_a_damaged_plan_is_refused() -> None:
         Plan.from_json(data.replace(b'"grace_ns":15', b'"grace_ns":16'))
     with pytest.raises(PlanError, match="not a plan"):
         Plan.from_json(data[:-1])
-    with pytest.raises(PlanError, match="format 2"):
-        Plan.from_json(data.replace(b'"format":1', b'"format":2'))
+    with pytest.raises(PlanError, match="format 3"):
+        Plan.from_json(data.replace(b'"format":2', b'"format":3'))
 
 
 def test_two_definitions_of_one_name_are_not_compiled() -> None:
     with pytest.raises(CompileError, match=r"kafka\.fetch\.requests"):
         compile_plan([resolved(), other(unit="By")])
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("0", (0, 0, 0, 0)), ("7", (7, 7, 7, 7)), ("90s", (9, 2, 1, 1)), ("0s", (0, 0, 0, 0))],
+)
+def test_expiry_is_a_number_of_windows_or_a_time_rounded_up_to_windows(
+    written: str, expected: tuple[int, ...]
+) -> None:
+    one = resolved(EXAMPLE.replace(b"upsert: false", f"expire_after: {written}".encode()))
+    assert tuple(windows for _, windows in one.publish_expire_after) == expected
+
+
+@pytest.mark.parametrize(
+    "field", ["temporality: cumulative", "late: carry", "expire_after: 2", "expire_after: 1m"]
+)
+def test_how_the_final_topic_is_written_changes_the_plan_and_not_the_version(field: str) -> None:
+    one = resolved(EXAMPLE.replace(b"upsert: false", field.encode()))
+    assert one.version == resolved().version
+    assert compile_plan([one]).hash != compile_plan([resolved()]).hash
+    assert Plan.from_json(compile_plan([one]).to_json()).definitions == (one,)
 
 
 def test_publication_changes_the_plan_and_not_the_version() -> None:

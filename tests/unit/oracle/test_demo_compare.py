@@ -16,10 +16,11 @@ from demo.verdict import Verdict, judge, print_verdict
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
-from oracle import kafka_log, log, scenario
+from oracle import final, kafka_log, log, scenario
+from oracle.arithmetic import of_bits
 from oracle.definitions import SECOND, Definition
-from oracle.log import DELTA, Record
-from oracle.oracle import Key, Result, compute
+from oracle.log import DELTA, NO_VALUE, Record
+from oracle.oracle import FinalKey, Key, Result, compute
 from rich.console import Console
 
 STORY = """
@@ -30,25 +31,32 @@ raw/0 at 15 [host=a] requests@15=2^1 load@15=3
 raw/0 at 16 [host=a] load@9=4
 raw/0 idle 60
 """
-Published = tuple[dict[Key, list[Final]], dict[Key, list[Row]]]
+Published = tuple[dict[FinalKey, list[Final]], dict[Key, list[Row]]]
+
+
+def expected(told: scenario.Scenario) -> Result:
+    partitions = log.read(told.log)
+    result = compute(partitions, told.definitions)
+    final.compute(partitions, told.definitions, result)
+    return result
 
 
 def world() -> tuple[list[Definition], Result, Published]:
     told = scenario.loads(STORY)
-    result = compute(log.read(told.log), told.definitions)
+    result = expected(told)
     by_name = {definition.name: definition for definition in told.definitions}
-    final = finals([(("metrics", 0), Record(7, {"encoding": b"otlp"}, encoded(by_name, result)))])
+    points = finals([(("metrics", 0), Record(7, {"encoding": b"otlp"}, encoded(by_name, result)))])
     rows = {
         key: [Row(cell.value, cell.points, cell.late, 1 + (cell.late > 0), "0" * 16)]
         for key, cell in result.latest.items()
     }
-    return told.definitions, result, (final, rows)
+    return told.definitions, result, (points, rows)
 
 
 def encoded(definitions: dict[str, Definition], result: Result) -> bytes:
-    """All first publications as the final contract has them: OTLP, gauges and delta sums."""
+    """All points of the final topic: OTLP, gauges and sums."""
     request = ExportMetricsServiceRequest()
-    for key, cells in result.first.items():
+    for (key, _), expected_point in result.final.items():
         definition = definitions[key.definition]
         block = request.resource_metrics.add().scope_metrics.add()
         block.scope.name = "tidemill"
@@ -61,8 +69,11 @@ def encoded(definitions: dict[str, Definition], result: Result) -> bytes:
             metric.sum.aggregation_temporality, metric.sum.is_monotonic = DELTA, True
         data = metric.sum if metric.WhichOneof("data") else metric.gauge
         point = data.data_points.add(time_unix_nano=key.window_end)
-        point.start_time_unix_nano = key.window_end - key.size
-        point.as_double = next(iter(cells.values())).value
+        point.start_time_unix_nano = expected_point.start
+        if expected_point.bits is None:
+            point.flags = NO_VALUE
+        else:
+            point.as_double = of_bits(expected_point.bits)
         for name, text in key.labels:
             point.attributes.add(key=name).value.string_value = text
     return request.SerializeToString()
@@ -80,9 +91,13 @@ def next_up(value: float) -> float:
     )[0]
 
 
-def first_final(seen: Published) -> tuple[Key, Final]:
+def first_final(seen: Published) -> tuple[FinalKey, Final]:
     key = min(seen[0])
     return key, seen[0][key][0]
+
+
+def other_row(key: FinalKey, **change: object) -> FinalKey:
+    return key._replace(row=key.row._replace(**change))
 
 
 def altered(final: Final, **change: object) -> Final:
@@ -99,24 +114,24 @@ def test_what_is_right_is_equal_and_printed_so() -> None:
     verdict = verdict_after(lambda seen: None)
     assert verdict.equal
     assert verdict.notes.total() == 0
-    assert sum(line.first for line in verdict.lines.values()) == 5
+    assert sum(line.first for line in verdict.lines.values()) == 9
     assert sum(line.late for line in verdict.lines.values()) == 1
     text = StringIO()
     print_verdict(verdict, world()[1], Console(file=text, width=120))
-    assert "EQUAL to the bit: 5 first publications, 5 latest rows" in text.getvalue()
+    assert "EQUAL to the bit: 9 final points, 5 latest rows" in text.getvalue()
 
 
 FAULTS: dict[str, Callable[[Published], None]] = {
-    "another first value": lambda seen: set_final(seen, value=next_up(first_final(seen)[1].value)),
+    "another final value": lambda seen: set_final(seen, value=next_up(first_final(seen)[1].value)),
     "a final point is missing": lambda seen: seen[0].pop(min(seen[0])) and None,
     "published 2 times": lambda seen: seen[0][min(seen[0])].append(first_final(seen)[1]),
-    "another start than the window's": lambda seen: set_final(seen, start=0),
-    "a counter, not a gauge": lambda seen: set_final(seen, kind="counter"),
+    "another start than its series demands": lambda seen: set_final(seen, start=0),
+    "a delta counter, not a gauge": lambda seen: set_final(seen, kind="delta counter"),
     "a final point that the log does not justify": lambda seen: seen[0].update(
-        {min(seen[0])._replace(window_end=scenario.EPOCH): [first_final(seen)[1]]}
+        {other_row(min(seen[0]), window_end=scenario.EPOCH): [first_final(seen)[1]]}
     ),
     "published, but nobody defined it": lambda seen: seen[0].update(
-        {min(seen[0])._replace(definition="other"): [first_final(seen)[1]]}
+        {other_row(min(seen[0]), definition="other"): [first_final(seen)[1]]}
     ),
     "another latest value": lambda seen: seen[1].update(
         {min(seen[1]): [seen[1][min(seen[1])][0]._replace(value=-math.nan)]}
@@ -145,7 +160,7 @@ def test_a_planted_fault_is_found_alone_and_shown_with_its_points(what: str) -> 
 def test_windows_that_close_while_being_read_may_be_published_already_or_not_yet() -> None:
     definitions, after, seen = world()
     told = scenario.loads(STORY.replace("raw/0 idle 60", ""))
-    before = compute(log.read(told.log), definitions)
+    before = expected(told)
     assert len(before.latest) < len(after.latest)
     assert judge(definitions, before, after, *seen).equal
     assert judge(definitions, before, before, *seen).findings

@@ -1,11 +1,14 @@
 """The oracle says what a person computed by hand: tests/oracle/scenarios, and the page of rules."""
 
+import math
 from dataclasses import asdict
 
 import pytest
-from oracle import log, scenario
+from oracle import final, log, scenario
+from oracle.arithmetic import of_bits
 from oracle.definitions import SECOND
-from oracle.oracle import Key, Result, compute
+from oracle.final import Series
+from oracle.oracle import FinalPoint, Key, Result, compute
 
 WRITTEN = scenario.written()
 
@@ -26,12 +29,31 @@ def published(result: Result) -> list[str]:
     return sorted(lines)
 
 
+def final_points(points: dict[Series, list[FinalPoint]]) -> list[str]:
+    lines: list[str] = []
+    for series, of_series in points.items():
+        for point in of_series:
+            key = Key(series.definition, series.size, point.time, series.labels)
+            since = (point.start - scenario.EPOCH) // SECOND
+            rest = "" if point.start == point.time - series.size else f" since {since}"
+            if series.domain != log.LIVE:
+                rest += f" of {series.domain.removeprefix('telemetry.')}"
+            value = math.nan if point.bits is None else of_bits(point.bits)
+            line = row("final", key, value, rest)
+            lines.append(line.replace("= nan", "= none") if point.bits is None else line)
+    return sorted(lines)
+
+
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_oracle_publishes_exactly_what_the_scenario_says(name: str) -> None:
     told = scenario.loads(WRITTEN[name], name)
-    result = compute(log.read(told.log), told.definitions)
-    rows = [line for line in told.expected if not line.startswith("tally")]
+    partitions = log.read(told.log)
+    result = compute(partitions, told.definitions)
+    rows = [line for line in told.expected if line.startswith(("first", "latest"))]
     assert published(result) == sorted(rows)
+    points = [line for line in told.expected if line.startswith("final")]
+    if points:
+        assert final_points(final.compute(partitions, told.definitions, result)) == sorted(points)
     for line in (line for line in told.expected if line.startswith("tally")):
         _, name, *counts = line.split()
         found = asdict(result.tallies[name])

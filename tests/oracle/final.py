@@ -1,0 +1,216 @@
+"""What the final topic must hold, point by point, from the first publications.
+
+Walks every series through its windows, one after the other, and says of each what a reader must
+find: a value, or that there is none (`bits` is None then), and since when it counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from oracle import plain
+from oracle.arithmetic import Number, bits, is_finite, to_double, total
+from oracle.definitions import SECOND, Definition
+from oracle.log import Partition, Point
+from oracle.oracle import (
+    Cell,
+    FinalKey,
+    FinalPoint,
+    Key,
+    Result,
+    Tally,
+    _counts,
+    group_of,
+    window_end,
+)
+
+SETTLE = 2 * SECOND
+Labels = tuple[tuple[str, str], ...]
+Amounts = dict[int, list[Number]]  # window end -> what it carries of earlier windows
+
+
+class Series(NamedTuple):
+    """One stream of the final topic; `domain` is the topic whose time it follows."""
+
+    definition: str
+    size: int
+    domain: str
+    labels: Labels
+
+
+def compute(
+    partitions: Sequence[Partition], definitions: Iterable[Definition], result: Result
+) -> dict[Series, list[FinalPoint]]:
+    """Every point of the final topic, in order of time, by series; also put in `result.final`."""
+    every = list(definitions)
+    found: dict[Series, dict[int, Cell]] = defaultdict(dict)
+    for key, cells in result.first.items():
+        for domain, cell in cells.items():
+            series = Series(key.definition, key.size, domain, key.labels)
+            found[series][key.window_end] = cell
+    points: dict[Series, list[FinalPoint]] = {}
+    for definition in every:
+        if not definition.final:
+            continue
+        late = carried(partitions, every, definition) if definition.carry else {}
+        mine = {series for series in found if series.definition == definition.name}
+        for series in mine | late.keys():
+            in_domain = [p for p in partitions if p.topic == series.domain]
+            closed, told = _known(in_domain, definition)
+            walked = _walk(
+                definition, series.size, found[series], late.get(series, {}), closed, told
+            )
+            if walked:
+                points[series] = walked
+    for series, of_series in points.items():
+        for point in of_series:
+            row = Key(series.definition, series.size, point.time, series.labels)
+            result.final[FinalKey(row, series.domain)] = point
+    return points
+
+
+def _known(partitions: Sequence[Partition], definition: Definition) -> tuple[float, float]:
+    """Up to where all of a domain has sealed, and the last time short of its end that was told."""
+    marks = [[mark - definition.grace for mark in p.watermark] for p in partitions]
+    closed = min(max(each, default=-math.inf) for each in marks)
+    told = max((mark for each in marks for mark in each if mark < math.inf), default=-math.inf)
+    return closed, told
+
+
+def _walk(
+    definition: Definition,
+    size: int,
+    cells: dict[int, Cell],
+    amounts: Amounts,
+    closed: float,
+    told: float,
+) -> list[FinalPoint]:
+    """One series, window by window. Past the end of a load a series ends with its own data."""
+    limit = closed if closed < math.inf else max(told, *cells, -math.inf)
+    eventful = sorted({*cells, *amounts})
+    points: list[FinalPoint] = []
+    silent = since = 0
+    run: Number = 0
+    alive = False
+    end = eventful[0] if eventful else math.inf
+    while end <= limit:
+        end = int(end)
+        number: Number = 0
+        if end in cells or end in amounts:
+            if not alive:
+                alive, since, run = True, end - size, 0
+            silent = 0
+            number = cells[end].exact if end in cells else 0
+            if end in amounts:
+                number = total([number, *amounts[end]])
+        else:
+            silent += 1
+        start = since if definition.cumulative else end - size
+        if silent > definition.expires_after(size):
+            points.append(FinalPoint(start, end, None))
+            alive = False
+        elif definition.adds_up:
+            run = total([run, number])
+            shown = run if definition.cumulative else number
+            points.append(FinalPoint(start, end, bits(to_double(shown))))
+        elif not silent:
+            points.append(FinalPoint(start, end, bits(to_double(number))))
+        later = (one for one in eventful if one > end)
+        end = end + size if alive else next(later, math.inf)
+    return points
+
+
+# ---------------------------------------------------------------- what late points changed
+
+
+def carried(
+    partitions: Sequence[Partition], definitions: Sequence[Definition], definition: Definition
+) -> dict[Series, Amounts]:
+    """By series and window: what was changed in windows that its partitions had sealed before.
+
+    A change shows when late points have settled; it travels with the first window that the
+    partition seals by a later record. From or to what is not finite there is no difference.
+    """
+    found: dict[Series, Amounts] = {}
+    same_pane = [other for other in definitions if _pane(other) == _pane(definition)]
+    for partition in partitions:
+        counted = [
+            (point, group_of(definition, point))
+            for point in partition.points
+            if _counts(definition, partition, point, Tally())
+        ]
+        settled = _settled(partition, same_pane)
+        rows = {
+            (size, window_end(point.time, size), labels)
+            for point, labels in counted
+            for size in definition.sizes
+        }
+        for size, end, labels in sorted(rows):
+            mine = [point for point, of in counted if of == labels]
+            sealing = plain._seal(partition, definition, end)
+            before = _number(definition, size, end, partition, mine, sealing)
+            for record in settled:
+                if record <= sealing:
+                    continue
+                now = _number(definition, size, end, partition, mine, record)
+                due = _first_open(partition, definition, size, record)
+                finite = is_finite(now) and is_finite(before)
+                if due is not None and finite and now != before:
+                    series = Series(definition.name, size, partition.topic, labels)
+                    amount = total([now, -before])
+                    found.setdefault(series, {}).setdefault(due, []).append(amount)
+                before = now
+    return found
+
+
+def _pane(definition: Definition) -> tuple[int, int, int]:
+    return definition.finest, definition.grace, definition.corrections
+
+
+def _settled(partition: Partition, definitions: Sequence[Definition]) -> list[int]:
+    """The records at which late points of these definitions had settled."""
+    late = {
+        point.record
+        for definition in definitions
+        for point in partition.points
+        if _is_late(partition, definition, point) and _counts(definition, partition, point, Tally())
+    }
+    since: int | None = None
+    newest = 0
+    found: list[int] = []
+    for record, received in enumerate(partition.received):
+        newest = max(newest, received)
+        if record in late and since is None:
+            since = received
+        if since is not None and (partition.marked[record] or newest >= since + SETTLE):
+            found.append(record)
+            since = None
+    return found
+
+
+def _is_late(partition: Partition, definition: Definition, point: Point) -> bool:
+    end = window_end(point.time, definition.finest)
+    return partition.before(point.record) >= end + definition.grace
+
+
+def _number(
+    definition: Definition,
+    size: int,
+    end: int,
+    partition: Partition,
+    points: Sequence[Point],
+    record: float,
+) -> Number:
+    """The window's number over the points that had come by this record; 0 if there were none."""
+    known = [(partition, point) for point in points if point.record <= record]
+    row = plain.row(definition, size, end, known)
+    return 0 if row is None else row[0]
+
+
+def _first_open(partition: Partition, definition: Definition, size: int, record: int) -> int | None:
+    """The end of the first window of this size that is open after the record; None: never one."""
+    mark = partition.watermark[record] - definition.grace
+    return None if mark == math.inf else (int(mark) // size + 1) * size

@@ -1,0 +1,377 @@
+"""The series of the final topic: one point a series and window, ever. A pure core.
+
+A series is a group of a definition, at one window size, of one time domain. What its next point
+must say follows from what it has said: a sum has no gaps (zeros, until it has been silent for too
+long, then one point without a value), a cumulative one counts from the start of its run, and one
+that carries adds what late points have changed since. Windows close in ascending order a domain
+and pane key; nothing here depends on how they are cut into calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.event_time.windows import EARLIEST, LATEST, last_complete
+from streams.kernels.rows import merge_groups
+from topologies.partials import PartialRows
+from topologies.rollup.groups import in_order, merged, places, values
+
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+TableKey = tuple[str, str, int]
+"""(domain, pane key, window size in ns)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """How a definition appears on the final topic.
+
+    Attributes:
+        final: Whether it does at all.
+        adds_up: A sum, else a gauge.
+        cumulative: Each point counts from the start of its run, not of its window.
+        carry: What late points change is added to the next point.
+        expire_after: Window size in ns -> windows without data that a series survives.
+        over_space: How streams are combined.
+    """
+
+    final: bool
+    adds_up: bool
+    cumulative: bool
+    carry: bool
+    expire_after: dict[int, int]
+    over_space: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A window that closes, with the first publication of its groups (in order).
+
+    complete: False where data is known to be missing, so that nothing may be said of it.
+    """
+
+    level: int
+    end: int
+    rows: PartialRows
+    values: F64
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Points of one window: n groups in order; not `recorded`: they say that there is no value."""
+
+    domain: str
+    level: int
+    end: int
+    rows: PartialRows
+    start: I64
+    values: F64
+    recorded: bool = True
+
+
+@dataclass(slots=True)
+class Correction:
+    """What a source's record (`offset`) changed in sealed windows: the exact differences.
+
+    They travel with the first window that the source sealed by a later record, so one that ends
+    after `after`: how far it had sealed by then.
+    """
+
+    source: str
+    offset: int
+    after: int
+    rows: PartialRows
+
+
+def bare(rows: PartialRows) -> PartialRows:
+    """The groups alone, without their numbers."""
+    return replace(rows, rows=np.empty((len(rows), 0), np.int64), spills={})
+
+
+_NONE = PartialRows.join([])
+
+
+@dataclass(slots=True)
+class Table:
+    """The series of one domain, pane key and window size. `rows.end`: their last data.
+
+    Attributes:
+        end: The last window that closed.
+        present: Series (not cumulative) with data in that window.
+        silent: Series (not cumulative) without.
+        totals: Cumulative series, their exact sums since `starts` i64[n].
+        waiting: Corrections that no point has carried.
+    """
+
+    end: int = EARLIEST
+    present: PartialRows = field(default_factory=lambda: bare(_NONE))
+    silent: PartialRows = field(default_factory=lambda: bare(_NONE))
+    totals: PartialRows = _NONE
+    starts: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    waiting: list[Correction] = field(default_factory=list[Correction])
+
+    @property
+    def series(self) -> int:
+        """How many series go on."""
+        return len(self.present) + len(self.silent) + len(self.totals)
+
+    def select(self, keep: _Selection) -> None:
+        """Keep the series that `keep` chooses, and what waits for them."""
+        self.present = keep(self.present)[0]
+        self.silent = keep(self.silent)[0]
+        self.totals, chosen = keep(self.totals)
+        self.starts = self.starts[chosen]
+        for correction in self.waiting:
+            correction.rows = keep(correction.rows)[0]
+        self.waiting = [correction for correction in self.waiting if len(correction.rows)]
+
+
+class _Selection:
+    """Chooses rows of a table."""
+
+    def __call__(self, rows: PartialRows) -> tuple[PartialRows, I64]:
+        """The chosen rows, and their indexes i64[k]."""
+        chosen = np.flatnonzero(self.mask(rows))
+        return rows.take(chosen), chosen
+
+    def mask(self, rows: PartialRows) -> npt.NDArray[np.bool_]:
+        raise NotImplementedError
+
+
+class _Later(_Selection):
+    """Groups with data in a window of these that ends at `end` or later."""
+
+    def __init__(self, closings: Sequence[Closing]) -> None:
+        rows = in_order(PartialRows.join([bare(closing.rows) for closing in closings]))
+        last = np.ones(len(rows), np.bool_)
+        if len(rows):
+            last[:-1] = _differ(rows.slice(0, len(rows) - 1), rows.slice(1, len(rows)))
+        self._last = rows.take(np.flatnonzero(last))
+        self.end = EARLIEST
+
+    def mask(self, rows: PartialRows) -> npt.NDArray[np.bool_]:
+        found = places(rows, self._last)
+        return np.append(self._last.end, EARLIEST)[found] >= self.end  # -1: the last
+
+
+class _Others(_Selection):
+    """Groups of all definitions but one."""
+
+    def __init__(self, definition: int) -> None:
+        self._definition = definition
+
+    def mask(self, rows: PartialRows) -> npt.NDArray[np.bool_]:
+        return rows.definition != self._definition
+
+
+def _differ(rows: PartialRows, others: PartialRows) -> npt.NDArray[np.bool_]:
+    return (
+        (rows.low != others.low) | (rows.high != others.high)
+        | (rows.definition != others.definition)
+    )  # fmt: skip
+
+
+def _same_groups(rows: PartialRows, others: PartialRows) -> bool:
+    return len(rows) == len(others) and not bool(_differ(rows, others).any())
+
+
+class FinalSeries:
+    """All series of one shard partition."""
+
+    def __init__(self) -> None:
+        self.tables: dict[TableKey, Table] = {}
+        self.changed: set[TableKey] = set()
+        """Tables that are not as they were at the last snapshot; also some that are gone."""
+        self._contracts: list[Contract] = []
+        self._limits: dict[int, I64] = {}
+        self._final, self._adds_up, self._cumulative = np.zeros((3, 0), np.bool_)
+
+    def define(self, definition: int, contract: Contract) -> None:
+        """From now on the definition of this index (at most the next one) has this contract.
+
+        If it was another, its series end here without a word, and what comes begins anew.
+        """
+        if definition == len(self._contracts):
+            self._contracts.append(contract)
+        elif self._contracts[definition] != contract:
+            self._contracts[definition] = contract
+            for key, table in self.tables.items():
+                table.select(_Others(definition))
+                self.changed.add(key)
+        self._limits.clear()
+        flags = [(c.final, c.adds_up, c.cumulative) for c in self._contracts]
+        self._final, self._adds_up, self._cumulative = np.array(flags, np.bool_).T.copy()
+
+    def carries(self, definitions: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
+        """Whether these definitions carry corrections: bool[n]."""
+        flags = np.array([c.final and c.carry for c in self._contracts], np.bool_)
+        return flags[definitions]
+
+    def correct(self, domain: str, pane: str, level: int, correction: Correction) -> None:
+        """Let a correction travel with the next window of its source, if there will be one."""
+        if correction.after == LATEST or not len(correction.rows):
+            return
+        key = (domain, pane, level)
+        self.tables.setdefault(key, Table()).waiting.append(correction)
+        self.changed.add(key)
+
+    def sealed(self, domain: str, pane: str, source: str, offset: int, until: int) -> None:
+        """The source's record at `offset` sealed up to `until`: its own corrections come later."""
+        for (of_domain, of_pane, level), table in self.tables.items():
+            if (of_domain, of_pane) != (domain, pane):
+                continue
+            for correction in table.waiting:
+                if (correction.source, correction.offset) == (source, offset):
+                    correction.after = max(correction.after, until)
+                    self.changed.add((domain, pane, level))
+
+    def close(
+        self, domain: str, pane: str, until: int, horizon: int, closings: Sequence[Closing]
+    ) -> list[Points]:
+        """Close every window up to `until`; `closings` are those that have data (or lack it).
+
+        until: LATEST where the domain has ended. Of windows past `horizon` (the greatest time
+        that a source told before it ended) nothing is known then but their data: a series ends
+        with its own last window.
+        """
+        levels: dict[int, list[Closing]] = {
+            key[2]: [] for key in self.tables if key[:2] == (domain, pane)
+        }
+        for closing in closings:
+            levels.setdefault(closing.level, []).append(closing)
+        points: list[Points] = []
+        for level, mine in sorted(levels.items()):
+            mine.sort(key=lambda closing: closing.end)
+            points.extend(self._close_level((domain, pane, level), until, horizon, mine))
+        return points
+
+    def _close_level(
+        self, key: TableKey, until: int, horizon: int, closings: list[Closing]
+    ) -> Iterator[Points]:
+        table = self.tables.setdefault(key, Table())
+        self.changed.add(key)
+        later = _Later(closings) if until == LATEST else None
+        limit = horizon if later else until
+        steps = [*closings, None]
+        for closing in steps:
+            last = limit if closing is None else closing.end - key[2]
+            for empty in self._without_data(table, key[2], last):
+                yield from self._step(table, key, empty, later if empty.end > limit else None)
+            if closing is not None:
+                past = later if closing.end > limit else None
+                yield from self._step(table, key, closing, past)
+        if later or not (table.series or table.waiting):
+            del self.tables[key]
+
+    @staticmethod
+    def _without_data(table: Table, level: int, last: int) -> Iterator[Closing]:
+        """The windows after the last one that closed, up to `last`, as long as they matter."""
+        while table.series or table.waiting:
+            if not table.series:  # straight to the window that carries what waits
+                first = min(correction.after for correction in table.waiting)
+                table.end = max(table.end, last_complete(first, level))
+            if table.end + level > last:
+                return
+            yield Closing(level, table.end + level, _NONE, np.zeros(0))
+
+    def _step(
+        self, table: Table, key: TableKey, closing: Closing, later: _Later | None
+    ) -> Iterator[Points]:
+        """One window; of one that lies past its domain's horizon only `later` data is known."""
+        domain, _, level = key
+        end, rows, numbers = table.end, closing.rows, closing.values
+        table.end = end = closing.end
+        if later is not None:
+            later.end = end
+            table.select(later)
+        if not closing.complete:
+            table.starts = np.full(len(table.starts), end)
+            table.totals = replace(table.totals, rows=np.zeros_like(table.totals.rows), spills={})
+            return
+        if not bool(self._final[rows.definition].all()):
+            chosen = np.flatnonzero(self._final[rows.definition])
+            rows, numbers = rows.take(chosen), numbers[chosen]
+        due = [correction for correction in table.waiting if correction.after < end]
+        if due:
+            table.waiting = [one for one in table.waiting if one.after >= end]
+            amounts = [replace(c.rows, end=np.full(len(c.rows), end)) for c in due]
+            rows = merged([rows, *amounts])
+            numbers = values(rows, [contract.over_space for contract in self._contracts])
+        cumulative = self._cumulative[rows.definition]
+        if len(table.totals) or bool(cumulative.any()):
+            yield from self._add(table, domain, level, end, rows.take(np.flatnonzero(cumulative)))
+            chosen = np.flatnonzero(~cumulative)
+            rows, numbers = rows.take(chosen), numbers[chosen]
+        if len(rows):
+            yield Points(domain, level, end, rows, rows.end - level, numbers)
+        yield from self._silence(table, domain, level, end, rows)
+
+    def _silence(
+        self, table: Table, domain: str, level: int, end: int, rows: PartialRows
+    ) -> Iterator[Points]:
+        """The series that go on from window to window, without those that have `rows` in this."""
+        before, table.present = table.present, bare(rows)
+        same = _same_groups(before, rows)
+        if same and not len(table.silent):
+            return
+        silent = [table.silent] if same else [table.silent, before]
+        silent = [one.take(np.flatnonzero(places(one, rows) < 0)) for one in silent if len(one)]
+        table.silent = rest = in_order(PartialRows.join([bare(_NONE), *silent]))
+        if not len(rest):
+            return
+        gone = (end - rest.end) // level > self._limit(level)[rest.definition]
+        zeros = rest.take(np.flatnonzero(~gone & self._adds_up[rest.definition]))
+        if len(zeros):
+            start = np.full(len(zeros), end - level)
+            yield Points(domain, level, end, zeros, start, np.zeros(len(zeros)))
+        if gone.any():
+            table.silent = rest.take(np.flatnonzero(~gone))
+            rest = rest.take(np.flatnonzero(gone))
+            start = np.full(len(rest), end - level)
+            yield Points(domain, level, end, rest, start, np.zeros(len(rest)), False)
+
+    def _add(
+        self, table: Table, domain: str, level: int, end: int, rows: PartialRows
+    ) -> Iterator[Points]:
+        """Cumulative series: the sum of each run so far, which a silent window leaves as it is."""
+        totals, starts = _added(table.totals, table.starts, rows, end - level)
+        gone = (end - totals.end) // level > self._limit(level)[totals.definition]
+        if gone.any():
+            rest, start = totals.take(np.flatnonzero(gone)), starts[gone]
+            totals, starts = totals.take(np.flatnonzero(~gone)), starts[~gone]
+            yield Points(domain, level, end, rest, start, np.zeros(len(rest)), False)
+        table.totals, table.starts = totals, starts
+        if len(totals):
+            numbers = values(totals, [contract.over_space for contract in self._contracts])
+            yield Points(domain, level, end, totals, starts, numbers)
+
+    def _limit(self, level: int) -> I64:
+        """i64[definitions]: how many windows of this size without data a series survives."""
+        found = self._limits.get(level)
+        if found is None:
+            found = np.array([c.expire_after.get(level, 0) for c in self._contracts], np.int64)
+            self._limits[level] = found
+        return found
+
+
+def _added(
+    totals: PartialRows, starts: I64, rows: PartialRows, start: int
+) -> tuple[PartialRows, I64]:
+    """Each run's sum with the rows of one more window; runs that begin do so at `start`."""
+    n = len(rows)
+    if _same_groups(totals, rows) and not totals.spills and not rows.spills:
+        each = np.arange(n)
+        out = np.empty_like(totals.rows)
+        both = np.concatenate([totals.rows, rows.rows])
+        merge_groups(both, np.arange(2 * n), np.concatenate([each, each]), out)
+        return replace(totals, rows=out, end=rows.end), starts
+    both = merged([totals, rows])
+    was, now = places(both, totals), places(both, rows)
+    starts = np.append(starts, start)[was]  # -1: the last
+    end = np.where(now >= 0, np.append(rows.end, 0)[now], both.end)
+    return replace(both, end=end), starts
