@@ -1,11 +1,12 @@
 # Two set-up commands: `make up` and `make test`. Each makes ./.venv by itself from python3 (3.11+).
 SHELL := /bin/sh
 PYTHON ?= python3
+GO ?= go
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz
+.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz conformance-otel
 
 up: install
 	@$(BIN)/tidemill up
@@ -73,6 +74,13 @@ simulate: install
 
 fuzz: install
 	TIDEMILL_MUTATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_otlp_encoding.py
+
+# What the OpenTelemetry Collector's own processors emit, held against tidemill check-otlp.
+conformance-otel: install
+	@command -v $(GO) >/dev/null || \
+	  { echo "needs Go 1.26 or newer to build two processors of the OpenTelemetry Collector, and their modules (about 300 MB, once). Try: make GO=/usr/local/go/bin/go conformance-otel"; exit 1; }
+	cd tests/conformance/otel_collector && $(GO) build -o $(CURDIR)/$(BIN)/otel-processors .
+	$(BIN)/python -m pytest -q tests/conformance/otel_collector/collector_processors.py
 
 lock:
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \

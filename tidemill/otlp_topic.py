@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from tidemill.probe import Unreachable
@@ -70,15 +71,20 @@ async def _assign(
     consumer: Any, bootstrap: str, topic: str, timeout: float
 ) -> dict[TopicPartition, int]:
     """Read all partitions from their beginning; the offsets where they end now."""
+    admin: Any = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         async with asyncio.timeout(timeout):
-            await consumer.start()
-            if topic not in await consumer.topics():
+            await admin.start()
+            described: list[dict[str, Any]] = await admin.describe_topics()
+            parts = {each["topic"]: each["partitions"] for each in described}
+            if topic not in parts:
                 raise NoSuchTopic(topic)
-            parts: set[int] = consumer.partitions_for_topic(topic)
-            every = [TopicPartition(topic, part) for part in sorted(parts)]
+            await consumer.start()
+            every = [TopicPartition(topic, part["partition"]) for part in parts[topic]]
             consumer.assign(every)
             await consumer.seek_to_beginning(*every)
             return await consumer.end_offsets(every)
     except (KafkaError, OSError, TimeoutError) as error:
         raise Unreachable(f"no log answers at {bootstrap} ({type(error).__name__})") from error
+    finally:
+        await admin.close()

@@ -46,6 +46,12 @@ def test_the_topic_and_the_table_hold_the_same_bits(up: Up):
     assert {"host.cpu.processors"} <= {name for name, _, _ in shared}
 
 
+def test_the_final_topic_keeps_opentelemetrys_data_model(up: Up):
+    up.wait(lambda: first_rollup(up), "sealed rollup in the table")
+    up.wait(lambda: up.published(), "point on the final topic")
+    assert up.tidemill("check-otlp", "--topic", "metrics", "--until-end", "--strict") == ""
+
+
 def test_query_shows_what_the_table_holds(up: Up):
     up.wait(lambda: first_rollup(up), "sealed rollup in the table")
     rows = up.wait(lambda: up.json("query", "host.cpu.processors"), "row of query")
@@ -84,4 +90,5 @@ def test_ctrl_c_ends_everything_and_a_second_start_counts_nothing_twice(own_up: 
     assert before.keys() < after.keys()
     windows = Counter(entry[:4] for entry in up.published())
     assert max(windows.values()) == 1
+    assert up.tidemill("check-otlp", "--topic", "metrics", "--until-end", "--strict") == ""
     assert up.interrupt() < 10

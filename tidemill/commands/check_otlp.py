@@ -12,6 +12,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import (
     FAILED,
     FINE,
@@ -87,13 +88,14 @@ class _Report:
 def check_otlp(
     *files: Path,
     topic: str | None = None,
-    bootstrap_servers: str = "127.0.0.1:9092",
+    bootstrap_servers: str | None = None,
     until_end: Annotated[bool, Parameter(negative=())] = False,
     records: int | None = None,
     format: FileForm = "auto",  # noqa: A002
     notes: Annotated[bool, Parameter(negative=())] = False,
     strict: Annotated[bool, Parameter(negative=())] = False,
     limit: int = 20,
+    settings: SettingsFile = None,
     output: Output = "table",
 ) -> int:
     """Say where a stream of OTLP metrics breaks OpenTelemetry's data model.
@@ -109,7 +111,7 @@ def check_otlp(
     topic:
         A topic instead of files, from its beginning.
     bootstrap_servers:
-        The broker of the topic, as HOST:PORT.
+        The broker of the topic, as HOST:PORT; else what the settings say.
     until_end:
         Stop where the topic ends now.
     records:
@@ -132,7 +134,8 @@ def check_otlp(
         raise CommandError("--limit is 0 or more, --records 1 or more", USAGE)
     report = _Report(notes, limit)
     if topic:
-        _check_topic(report, bootstrap_servers, topic, records)
+        where = bootstrap_servers or settings_of(settings).bootstrap
+        _check_topic(report, where, topic, records)
     else:
         _check_files(report, files, format)
     report.show(output)

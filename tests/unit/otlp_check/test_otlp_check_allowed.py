@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from good_streams import DELTA, EPOCH, SECOND, Story, good
-
+from tests.unit.otlp_check.good_streams import DELTA, EPOCH, SECOND, Story, good
 from topologies.otlp_check import Checker
 from topologies.otlp_check.bounded import Recent
 

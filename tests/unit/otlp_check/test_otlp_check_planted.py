@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from good_streams import CUMULATIVE, DELTA, EPOCH, NAMES, SECOND, Story, good
 
+from tests.unit.otlp_check.good_streams import CUMULATIVE, DELTA, EPOCH, NAMES, SECOND, Story, good
 from topologies.otlp_check import RULES, Checker, Finding
 
 Edit = Callable[[Story], object]
