@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz conformance-otel
+.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz conformance-otel conformance-datasketches
 
 up: install
 	@$(BIN)/tidemill up
@@ -60,6 +60,8 @@ bench: install
 bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_encodings.py
 	$(BIN)/python tests/benchmarks/bench_aggregates.py
+	$(BIN)/python tests/benchmarks/bench_sketches.py
+	$(BIN)/python tests/benchmarks/bench_sketches.py --errors
 	$(BIN)/python tests/benchmarks/bench_broker.py
 	$(BIN)/python tests/benchmarks/bench_store.py
 
@@ -71,6 +73,11 @@ simulate: install
 	TIDEMILL_STORIES=10000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_topology_against_oracle.py
 	TIDEMILL_ORDERS=20 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_same_points_any_way.py
 	TIDEMILL_AGGREGATE_VALUES=10000000 TIDEMILL_AGGREGATE_SEEDS=100 $(BIN)/python -m pytest -q -s --timeout 3600 tests/unit/streams_aggregates
+
+# Distinct counts against Apache DataSketches, which is installed beside the environment.
+conformance-datasketches: install
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target /tmp/tidemill-datasketches 'datasketches==5.2.0'
+	PYTHONPATH=/tmp/tidemill-datasketches:. $(BIN)/python tests/conformance/check_datasketches.py
 
 fuzz: install
 	TIDEMILL_MUTATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_otlp_encoding.py

@@ -25,7 +25,7 @@ PRECISION = 200
 WORD = (1 << 64) - 1
 
 
-@functools.cache
+@functools.lru_cache(1 << 16)
 def finest_bucket(value: float) -> int:
     """The bucket of a positive double at scale 20: the logarithm's bits, by squaring an interval.
 
@@ -52,7 +52,7 @@ def _root(depth: int) -> int:
     return 2 << PRECISION if depth == 0 else math.isqrt(_root(depth - 1) << PRECISION)
 
 
-@functools.cache
+@functools.lru_cache(1 << 16)
 def bound(step: int) -> float:
     """The greatest double up to 2**(step / 2**20)."""
     octave, within = step >> FINEST, step & ((1 << FINEST) - 1)

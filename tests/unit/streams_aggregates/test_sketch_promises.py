@@ -1,14 +1,21 @@
 """Histograms, sketches and top-k are functions of the set of values: the same bytes in any order.
 
-TIDEMILL_SKETCH_VALUES=10000000 makes the merge trees as large (`make simulate`).
+Longer: TIDEMILL_AGGREGATE_VALUES (24,000 over all distributions if not given), such as 10000000.
 """
 
 import hashlib
 import os
 import random
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from aggregates.references import Sample
+from aggregates.sketch_references import distinct, explicit, exponential, frequent
 
 from streams.aggregates import Points, UnreadableState
 from streams.aggregates.distinct import DistinctCount
@@ -18,7 +25,7 @@ from streams.aggregates.heaviest import TopK
 from streams.aggregates.quantile import Quantile
 from streams.kernels.rows import IS_INTEGER
 
-VALUES = int(os.environ.get("TIDEMILL_SKETCH_VALUES", "6000"))
+VALUES = int(os.environ.get("TIDEMILL_AGGREGATE_VALUES", "24000")) // 10  # a distribution
 ROWS = 5
 
 AGGREGATES = [
@@ -156,6 +163,26 @@ def test_a_state_merged_into_itself_counts_twice(aggregate):
     aggregate.merge(other, np.arange(ROWS), once, np.arange(ROWS))
     aggregate.merge(once, np.arange(ROWS), once, np.arange(ROWS))
     assert aggregate.encode(once) == aggregate.encode(other)
+
+
+@pytest.mark.parametrize("name", names())
+def test_they_finish_as_their_references(name):
+    values = distributions(np.random.default_rng(11), VALUES)[name]
+    points, rows = points_of(np.random.default_rng(12), values), np.zeros(len(values), np.int64)
+    given = [
+        Sample(0, 0, int(raw) if meta else value, False)
+        for raw, meta, value in zip(
+            points.raws.tolist(), points.metas.tolist(), values.tolist(), strict=True
+        )
+    ]
+    for aggregate, reference in (
+        (ExponentialHistogram(), exponential),
+        (ExponentialHistogram(max_size=4000), lambda of: exponential(of, 4000)),
+        (ExplicitHistogram(), explicit),
+        (DistinctCount(), distinct),
+        (TopK(), frequent),
+    ):
+        assert aggregate.finish(whole(aggregate, rows, points))[0] == reference(given)
 
 
 WRITTEN = {
