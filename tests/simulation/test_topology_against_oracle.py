@@ -194,12 +194,12 @@ def settled(text: str) -> bool:
 def conforms(text: str, finals: Sequence[bytes]) -> None:
     """The final topic keeps OpenTelemetry's data model.
 
-    Allowed are gaps and resets where a series had expired; and an `increase` below zero, of
-    counters that were sent so.
+    Allowed are gaps and resets where a series had expired; and an `increase` that is below zero, or
+    a cumulative one that falls, of counters that were sent so.
     """
     allowed = {"gap", "reset"}
     if "over_time=increase" in text and "=-" in text:
-        allowed.add("negative-monotonic-sum")
+        allowed |= {"negative-monotonic-sum", "decrease-without-reset"}
     checker = Checker()
     found = [each for request in finals for each in checker.feed(request)]
     wrong = [str(each) for each in found if each.code not in allowed]
