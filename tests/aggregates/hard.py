@@ -43,6 +43,7 @@ DISTRIBUTIONS = {
     "counter": lambda c: c.choice((c.randrange(10**6), c.randrange(10**6) / 8)),
     "measured": lambda c: c.gauss(20, 5),
     "out of limbs": lambda c: c.choice((1, -1)) * 2.0 ** c.randrange(55, 70) * c.random(),
+    "carries": lambda c: c.choice((1 - 2.0**-53, 2.0**-14, 2.0**-18, 2.0**-50, -(2.0**-14))),
     "small": lambda c: c.choice((1, -1)) * 2.0 ** c.randrange(-110, -40) * c.random(),
 }
 """Each a function of a `random.Random` that gives an `int` of 64 bits or a `float`."""

@@ -134,9 +134,19 @@ def test_the_root_in_128_bits_is_the_integer_root(square):
             assert (int(rest) == 0) == (int(root) ** 2 == near)
 
 
+def moments(name, count, total, squares):
+    """What a state with this count, sum (of 2**-96) and sum of squares (of 2**-192) finishes as."""
+    each = aggregate(name)
+    state = each.empty(1)
+    state.rows[0, LIMBS : LIMBS + 3] = exact.limbs_of(total)
+    state.rows[0, SQUARES : SQUARES + 6] = np.frombuffer(squares.to_bytes(48, "little"), np.int64)
+    state.rows[0, COUNT] = count
+    return float(each.finish(state)[0])
+
+
 @pytest.mark.parametrize("count", [2, 3, 2**31, LARGEST_COUNT, LARGEST_COUNT + 1, 2**40])
 def test_moments_of_billions_of_values_are_rounded_once(count):
-    """States as so many values would leave them: half are low, half are high."""
+    """States as so many values would leave them: some are low, the others high."""
     chance = random.Random(count)
     for _ in range(50):
         low, high = (chance.randrange(-(2**158), 2**158) for _ in "12")
@@ -146,11 +156,41 @@ def test_moments_of_billions_of_values_are_rounded_once(count):
         total = lows * low + (count - lows) * high
         squares = lows * low**2 + (count - lows) * high**2
         variance = Fraction(count * squares - total**2, count**2 << 192)
-        for name, want in (("variance", float(variance)), ("stddev", nearest_root(variance))):
-            each = aggregate(name)
-            state = each.empty(1)
-            state.rows[0, LIMBS : LIMBS + 3] = exact.limbs_of(total)
-            limbs = squares.to_bytes(48, "little")
-            state.rows[0, SQUARES : SQUARES + 6] = np.frombuffer(limbs, np.int64)
-            state.rows[0, COUNT] = count
-            assert each.finish(state)[0] == want
+        assert moments("variance", count, total, squares) == float(variance)
+        assert moments("stddev", count, total, squares) == nearest_root(variance)
+
+
+TIES = [(2**53 | j << 1 | 1) for j in (0, 1, 2, 3, 2**51, 2**52 - 2, 2**52 - 1)]
+"""Numbers of 54 bits, half-way between two doubles."""
+
+
+@pytest.mark.parametrize("tie", TIES)
+def test_a_root_next_to_a_tie_goes_to_its_side(tie):
+    for root in (tie, tie << 10):
+        for shift in (*range(4), 31, 62, 63):
+            for more in (-2, -1, 0, 1, 2):
+                square = (root**2 << shift) + more
+                assert moments("stddev", 1, 0, square) == nearest_root(Fraction(square, 1 << 192))
+
+
+@pytest.mark.parametrize("tie", TIES)
+def test_a_variance_above_a_tie_by_less_than_all_its_bits_goes_up(tie):
+    """Quotients of 320 bits whose lower ones are zero: only the remainders say it is no tie."""
+    n = LARGEST_COUNT
+    for total, squares in (
+        (1, (tie << 266) * n + 1),
+        (0, (tie << 266) * n),
+        (n, (tie << 266) * n + n),
+    ):
+        variance = Fraction(n * squares - total**2, n**2 << 192)
+        assert moments("variance", n, total, squares) == float(variance)
+    squares = (tie << 266) * n + 7  # divided by n once without a rest
+    assert moments("variance", n, 0, squares) == float(Fraction(squares, n << 192))
+
+
+@pytest.mark.parametrize("tie", TIES)
+def test_a_root_in_rationals_next_to_a_tie_goes_to_its_side(tie):
+    for scale in (0, -53, -1074, 900):
+        for more in (Fraction(-1, 1 << 2148), Fraction(0), Fraction(1, 1 << 2148)):
+            square = Fraction(tie) ** 2 * Fraction(4) ** scale + more
+            assert exact.nearest_root(square) == nearest_root(square)

@@ -1,6 +1,8 @@
 """Increases and rates beyond what all aggregates promise: base lines, parameters, the engine."""
 
+import math
 import random
+import struct
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -100,6 +102,30 @@ def test_base_lines_merge_as_they_are_added():
     last = max(lines, key=lambda line: (line.time, line.value))
     later = [sample(11, 1000, 1), sample(15, 1200, 1)]
     assert finished(aggregate, later, lines) == increase(later, base=last)
+
+
+def encoded(points):
+    aggregate = Increase()
+    state = aggregate.empty(1)
+    for point in points:  # one at a time: bytes must not depend on how points came
+        aggregate.add(state, *columns([[point]]))
+    return aggregate.encode(state)
+
+
+def test_of_samples_of_one_time_the_same_one_is_kept_in_any_order():
+    quiet, signalling = (
+        struct.unpack("<d", bits.to_bytes(8, "little"))[0]
+        for bits in (0x7FF8 << 48, 0xFFF0 << 48 | 77)
+    )
+    for lower, higher in (
+        (sample(12, 5.0), sample(12, 5)),
+        (sample(12, 5), sample(12, 6.5)),
+        (sample(12, 5, 3), sample(12, 5, 4)),
+        (sample(12, -0.0), sample(12, 0)),
+        (sample(12, math.inf), sample(12, quiet)),
+        (sample(12, quiet), sample(12, signalling)),
+    ):
+        assert encoded([lower, higher]) == encoded([higher, lower]) == encoded([higher])
 
 
 def test_pane_and_gap_are_what_was_asked_for():
