@@ -137,12 +137,12 @@ def carried(
     found: dict[Series, Amounts] = {}
     same_pane = [other for other in definitions if _pane(other) == _pane(definition)]
     for partition in partitions:
+        settled = _settled(partition, same_pane)
         counted = [
             (point, group_of(definition, point))
             for point in partition.points
             if _counts(definition, partition, point, Tally())
         ]
-        settled = _settled(partition, same_pane)
         rows = {
             (size, window_end(point.time, size), labels)
             for point, labels in counted
@@ -152,9 +152,7 @@ def carried(
             mine = [point for point, of in counted if of == labels]
             sealing = plain._seal(partition, definition, end)
             before = _number(definition, size, end, partition, mine, sealing)
-            for record in settled:
-                if record <= sealing:
-                    continue
+            for record in _changing(mine, [one for one in settled if one > sealing], sealing):
                 now = _number(definition, size, end, partition, mine, record)
                 due = _first_open(partition, definition, size, record)
                 finite = is_finite(now) and is_finite(before)
@@ -163,6 +161,17 @@ def carried(
                     amount = total([now, -before])
                     found.setdefault(series, {}).setdefault(due, []).append(amount)
                 before = now
+    return found
+
+
+def _changing(points: Sequence[Point], settled: list[int], sealing: float) -> list[int]:
+    """Of these records those before which a point came since the last of them."""
+    found: list[int] = []
+    before = sealing
+    for record in settled:
+        if any(before < point.record <= record for point in points):
+            found.append(record)
+        before = record
     return found
 
 

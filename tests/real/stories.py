@@ -77,6 +77,11 @@ def _definition(
     over_time = rng.choice(OVER_TIME)
     corrections = "1d" if with_history else rng.choice(["20s", "1m", "1h", "1d"])
     sizes = rng.choice([["10s"], ["10s", "30s"], ["5s", "10s"], ["5s", "20s", "1m"], ["10s", "1h"]])
+    over_space = rng.choice(OVER_SPACE)
+    publish: dict[str, object] = {"expire_after": rng.choice([0, 1, 3, "30s"])}
+    if over_space == "sum" and over_time in ("sum", "count", "increase"):
+        publish["temporality"] = rng.choice(["delta", "cumulative"])
+        publish["late"] = rng.choice(["drop", "carry"])
     return {
         "apiVersion": "tidemill/v1",
         "kind": "Metric",
@@ -90,7 +95,8 @@ def _definition(
             "grace": rng.choice(["0s", "2s", "2s", "5s"]),
             "corrections": corrections,
         },
-        "aggregate": {"over_time": over_time, "over_space": rng.choice(OVER_SPACE)},
+        "aggregate": {"over_time": over_time, "over_space": over_space},
+        "publish": publish,
     }
 
 

@@ -94,6 +94,7 @@ def bare(rows: PartialRows) -> PartialRows:
 
 
 _NONE = PartialRows.join([])
+_NO_VALUES = np.zeros(0)
 
 
 @dataclass(slots=True)
@@ -268,16 +269,29 @@ class FinalSeries:
         if later or not (table.series or table.waiting):
             del self.tables[key]
 
-    @staticmethod
-    def _without_data(table: Table, level: int, last: int) -> Iterator[Closing]:
-        """The windows after the last one that closed, up to `last`, as long as they matter."""
-        while table.series or table.waiting:
-            if not table.series:  # straight to the window that carries what waits
-                first = min(correction.after for correction in table.waiting)
-                table.end = max(table.end, last_complete(first, level))
-            if table.end + level > last:
-                return
-            yield Closing(level, table.end + level, _NONE, np.zeros(0))
+    def _without_data(self, table: Table, level: int, last: int) -> Iterator[Closing]:
+        """The windows after the last one that closed, up to `last`, that have something to say."""
+        while (end := self._next(table, level)) <= last:
+            yield Closing(level, end, _NONE, _NO_VALUES)
+
+    def _next(self, table: Table, level: int) -> int:
+        """The next window about which a series has something to say without data."""
+        if not table.series:
+            if not table.waiting:
+                return LATEST
+            first = min(correction.after for correction in table.waiting)
+            return max(table.end, last_complete(first, level)) + level
+        if table.waiting or len(table.totals):
+            return table.end + level
+        limit = self._limit(level)
+        expiry = LATEST
+        for rows in (table.present, table.silent):
+            if bool(self._adds_up[rows.definition].any()):
+                return table.end + level
+            if len(rows):
+                ends = rows.end + (limit[rows.definition] + 1) * level
+                expiry = min(expiry, int(ends.min()))
+        return expiry
 
     def _step(
         self, table: Table, key: TableKey, closing: Closing, later: _Later | None
