@@ -7,8 +7,9 @@ find: a value, or that there is none (`bits` is None then), and since when it co
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from oracle import plain
@@ -56,10 +57,13 @@ def compute(
         if not definition.final:
             continue
         late = carried(partitions, every, definition) if definition.carry else {}
-        mine = {series for series in found if series.definition == definition.name}
-        for series in mine | late.keys():
-            in_domain = [p for p in partitions if p.topic == series.domain]
-            closed, told = _known(in_domain, definition)
+        mine = {series for series in found if series.definition == definition.name} | late.keys()
+        known = {
+            domain: _known([p for p in partitions if p.topic == domain], definition)
+            for domain in {series.domain for series in mine}
+        }
+        for series in mine:
+            closed, told = known[series.domain]
             walked = _walk(
                 definition, series.size, found[series], late.get(series, {}), closed, told
             )
@@ -118,9 +122,13 @@ def _walk(
             points.append(FinalPoint(start, end, bits(to_double(shown))))
         elif not silent:
             points.append(FinalPoint(start, end, bits(to_double(number))))
-        later = (one for one in eventful if one > end)
-        end = end + size if alive else next(later, math.inf)
+        end = end + size if alive else next(_from(eventful, end + 1), math.inf)
     return points
+
+
+def _from(ends: list[int], first: int) -> Iterator[int]:
+    at = bisect_left(ends, first)
+    return iter(ends[at : at + 1])
 
 
 # ---------------------------------------------------------------- what late points changed
