@@ -64,6 +64,7 @@ bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_sketches.py --errors
 	$(BIN)/python tests/benchmarks/bench_broker.py
 	$(BIN)/python tests/benchmarks/bench_store.py
+	$(BIN)/python tests/benchmarks/bench_otlp_check.py
 
 # Longer work, with the same rigour, run by hand.
 simulate: install

@@ -96,7 +96,7 @@ class Checker:
     """Checks OTLP metric requests of one stream of requests, in order.
 
     Memory is bounded: of `max_streams` streams at least, and twice as many at most, the last
-    points are remembered (about 400 bytes each and their attributes; histograms their buckets).
+    points are remembered (1.1 KB each with four attributes, more for histograms).
     A stream that was forgotten begins anew unseen: that can hide a broken rule, and makes none up.
     """
 
