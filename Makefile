@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz conformance-otel conformance-datasketches
+.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz conformance-otel conformance-datasketches planted
 
 up: install
 	@$(BIN)/tidemill up
@@ -79,6 +79,10 @@ simulate: install
 conformance-datasketches: install
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target /tmp/tidemill-datasketches 'datasketches==5.2.0'
 	PYTHONPATH=/tmp/tidemill-datasketches:. $(BIN)/python tests/conformance/check_datasketches.py
+
+# Every planted fault, and the test that catches it.
+planted: install
+	$(BIN)/python tests/planted/run.py
 
 fuzz: install
 	TIDEMILL_MUTATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_otlp_encoding.py

@@ -19,7 +19,8 @@ written `= none` if it has no value, `since 0` if it does not start with its win
 
 Times are seconds after 2023-11-15 00:00 UTC. A point is `name{attributes}@time=value`: a gauge;
 `+=` makes it a delta sum, `=value^start` a cumulative monotonic sum (`^-`: no start time).
-Values: `1.5` double, `3i` integer, `nan`, `inf`, `none` (no recorded value). `@-`: no timestamp.
+Values: `1.5` double, `3i` integer, `nan`, `inf`, `none` (no recorded value, or
+`none/7`: the same beside a value). `@-`: no timestamp.
 `at 4 tenant=x` names a tenant (else `t`), and `tenant` is left out of rows of tenant `t`.
 """
 
@@ -231,11 +232,12 @@ def _add_point(metric: Metric, found: re.Match[str]) -> None:
     if found["start"] not in (None, "-"):
         point.start_time_unix_nano = nanoseconds(found["start"])
     value = found["value"]
-    if value == "none":
+    if value.startswith("none"):
         point.flags = NO_VALUE
-    elif re.fullmatch(r"-?\d+i", value):
+        value = value.removeprefix("none").removeprefix("/")
+    if re.fullmatch(r"-?\d+i", value):
         point.as_int = int(value[:-1])
-    else:
+    elif value:
         point.as_double = float(value)
     if found["delta"] or found["start"]:
         metric.sum.aggregation_temporality = DELTA if found["delta"] else CUMULATIVE

@@ -88,9 +88,10 @@ def slots(table: SeriesTable, *messages: bytes, tenant: str = "acme") -> list[in
     return found.tolist()
 
 
-def test_order_and_encoding_of_attributes_do_not_make_another_stream():
+@pytest.mark.parametrize("third", ["yes", "list"])  # lists go by way of the plain form
+def test_order_and_encoding_of_attributes_do_not_make_another_stream(third: str):
     table = SeriesTable()
-    names = ["text", "int", "list", "empty"]
+    names = ["text", "int", third, "empty"]
     orders = [pairs(order) for order in itertools.permutations(names)]
     assert set(slots(table, request(*orders))) == {0}
     resources = [request(orders[0], resource=order) for order in orders]

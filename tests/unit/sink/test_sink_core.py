@@ -99,6 +99,12 @@ def test_the_bounds_of_a_predecessor_are_read_again_and_inserted_under_the_same_
     assert insert == Insert(0, 1, Bounds(3, 5), f"{TOPIC}/0/old/3-5")
 
 
+def test_what_is_in_the_table_is_not_taken_in_again() -> None:
+    core = started(Committed(3, "old"))
+    core.step(records((1, 4), (2, 4), (3, 4)), 0)
+    assert core.step(Tick(), 100) == [Commit(0, 1, Committed(3, "old", Bounds(3, 3)))]
+
+
 def test_a_failed_insert_is_tried_again_as_it_was_and_ever_less_often() -> None:
     core = started()
     core.step(records((0, 10)), 0)

@@ -214,3 +214,12 @@ def test_integers_that_round_to_one_double_are_compared_exactly():
             assert bases[0][BASE_TIME] == 2
         _, _, _, _, resets = fold([(0, 1, 0, lower, True), (0, 2, 0, higher, True)])
         assert resets[0] == 0, (lower, higher)
+
+
+def test_a_carry_goes_through_a_limb_that_is_full():
+    """-2**-40 fills the two upper limbs with ones; what crosses zero carries through both."""
+    values = [-(2.0**-40), 2.0**-33]
+    rows, _, _, _, _ = fold([(0, i + 1, 0, value, False) for i, value in enumerate(values)])
+    assert Fraction(row_sum(rows[0]), 1 << 96) == sum(map(Fraction, values))
+    back, _, _, _, _ = fold([(0, i + 1, 0, -value, False) for i, value in enumerate(values)])
+    assert row_sum(back[0]) == -row_sum(rows[0])

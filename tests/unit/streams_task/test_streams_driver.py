@@ -7,6 +7,7 @@ import pytest
 
 from streams.config import TaskSettings, Topology
 from streams.errors import Rejected
+from streams.task import events as ev
 from streams.task.phase import Phase
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from streams.testing import MemoryLog, TaskDriver
@@ -199,6 +200,28 @@ def test_an_empty_partition_is_idle_at_once_a_read_one_after_a_while():
     assert processor.idle_calls == 2
     driver.advance(1_000)
     assert processor.idle_calls == 3
+
+
+def test_a_partition_that_lags_is_never_idle():
+    """Nothing comes for long, but the log goes on behind what was read: somebody is slow."""
+    log, driver = make(idle_after_ms=1_000)
+    log.append("numbers", 0, b"1")
+    driver.settle()
+    driver.advance(1_000)
+    processor = driver.host._processor
+    calls = processor.idle_calls
+    number, at = driver.fetch
+    driver.step(ev.Fetched(number, (), at, at + 1))  # one more is there, and does not come
+    for _ in range(5):
+        driver.now_ms += 10_000
+        driver.step(ev.Tick())
+        assert [e for e in driver.pending if isinstance(e, ev.CallIdle)] == []
+    driver.step(ev.Fetched(number, (), at, at))
+    driver.step(ev.Tick())
+    driver.now_ms += 1_000
+    driver.step(ev.Tick())
+    assert [e for e in driver.pending if isinstance(e, ev.CallIdle)] == [ev.CallIdle()]
+    assert processor.idle_calls == calls
 
 
 def test_a_task_in_order_closes_with_everything_committed_and_a_snapshot():
