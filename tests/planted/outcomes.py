@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("broker", "metric_registry", "streams", "tidemill", "topologies")
+PACKAGES = ("broker", "metric_registry", "oracle", "streams", "tests", "tidemill", "topologies")
 TESTS = Path(__file__).resolve().parents[1]
 
 _outcomes: dict[str, list[str]] = {"passed": [], "failed": [], "broken": []}

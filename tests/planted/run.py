@@ -1,6 +1,6 @@
 """Plants each fault in a copy of the packages and runs the tests that must catch it there.
 
-    tests/planted/run.py [NAME ...] [--jobs 2] [--write-page]
+    tests/planted/run.py [NAME ...] [--jobs 2] [--faults-only] [--write-page]
 
 Prints a table; exits with 1 if a fault is not caught, is broken, or a test fails without it.
 """
@@ -8,15 +8,18 @@ Prints a table; exits with 1 if a fault is not caught, is broken, or a test fail
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,18 +27,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from planted.faults import HERE, PACKAGES, ROOT, BrokenPlantError, Fault, complaint, load, table
 
-from streams.kernels import compile as kernels
-
-COPIED = (*PACKAGES, "tests/oracle", "tests/planted", "tests/property", "tests/simulation",
-          "tests/unit")  # fmt: skip
+COPIED = (*PACKAGES, "docs", "tests/oracle", "tests/planted", "tests/property",
+          "tests/simulation", "tests/unit")  # fmt: skip
 SINGLE = ("pyproject.toml", "tests/conftest.py")
-TIMEOUT = 600
+HEAVY = ("duckdb", "hypothesis", "numba.core.compiler", "numba.core.registry", "pytest",
+         "opentelemetry.proto.collector.metrics.v1.metrics_service_pb2")  # fmt: skip
+"""Loaded once and shared by every run: of others, none of it is planted in."""
+TIMEOUT = 900
 MARKS = ("<!-- the list, from here -->\n", "<!-- to here -->\n")
+Work = tuple[str, Fault | None]
+"""A node id, and the fault to run it with (None: with none)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of one fault, or (fault None) of one node id without any."""
+    """What came of a run."""
 
     fault: Fault | None
     node: str
@@ -46,8 +52,7 @@ class Verdict:
 def plant(folder: Path, fault: Fault | None) -> Path:
     """A copy of the packages and their tests under the folder, with the fault in it.
 
-    Compiled bytecode comes along, so that only what is changed is compiled again; likewise the
-    cache of kernels, whose entries are named by what they were made from.
+    Compiled bytecode comes along, so that only what is changed is compiled again.
     """
     copy = folder / "copy"
     for name in COPIED:
@@ -62,68 +67,117 @@ def plant(folder: Path, fault: Fault | None) -> Path:
     return copy
 
 
-def seed_kernels(folder: Path) -> None:
-    """Make the folder a home whose cache of kernels holds what this user's does."""
+def warm_kernels() -> Path:
+    """Where this user's compiled kernels are; asked of another process, to load nothing here."""
+    asked = "from streams.kernels.compile import cache_directory; print(cache_directory())"
+    return Path(subprocess.check_output([sys.executable, "-c", asked], text=True).strip())
+
+
+def seed_kernels(folder: Path, warm: Path) -> None:
+    """Make the folder a home whose cache of kernels holds what this user's does.
+
+    Entries are named by what they were made from, so only kernels that the fault changes are
+    compiled again; they are replaced whole and never written to, so a link is a copy.
+    """
     home = folder / ".cache" / "tidemill" / "kernels"
     home.mkdir(mode=0o700, parents=True)
-    warm = kernels.cache_directory()
     for entry in warm.glob("*.kernel") if warm.is_dir() else ():
         try:
-            os.link(entry, home / entry.name)  # entries are replaced whole, never written to
+            os.link(entry, home / entry.name)
         except OSError:
             shutil.copy2(entry, home / entry.name)
 
 
-def run(node: str, fault: Fault | None = None) -> Verdict:
-    """Run one node id over a copy with the fault, in a process of its own."""
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="tidemill-planted-") as name:
-        folder = Path(name).resolve()
+class Run:
+    """One node id over a copy with a fault, in a process of its own."""
+
+    def __init__(self, work: Work, warm: Path) -> None:
+        self.node, self.fault = work
+        self._started = time.monotonic()
+        self._held = tempfile.TemporaryDirectory(prefix="tidemill-planted-")
+        self._folder = Path(self._held.name).resolve()
+        self._broken: str | None = None
+        self.pid = 0
         try:
-            copy = plant(folder, fault)
+            self._copy = plant(self._folder, self.fault)
         except BrokenPlantError as error:
-            return Verdict(fault, node, str(error), 0.0)
-        seed_kernels(folder)
-        found = _pytest(folder, copy, node, fault)
-    return Verdict(fault, node, found, time.monotonic() - started)
+            self._broken = str(error)
+            return
+        seed_kernels(self._folder, warm)
+        self.pid = os.fork()
+        if self.pid == 0:
+            _become_pytest(self._folder, self._copy, self.node)
+
+    def ended(self) -> bool:
+        """Whether there is a verdict; one that takes too long is killed."""
+        if self.pid == 0:
+            return True
+        if time.monotonic() - self._started > TIMEOUT:
+            os.kill(self.pid, signal.SIGKILL)
+            self._broken = f"hangs: nothing after {TIMEOUT} s"
+        return os.waitpid(self.pid, os.WNOHANG)[0] != 0
+
+    def verdict(self) -> Verdict:
+        """What came of it; call when it has ended."""
+        found = self._broken or self._judged()
+        self._held.cleanup()
+        return Verdict(self.fault, self.node, found, time.monotonic() - self._started)
+
+    def _judged(self) -> str | None:
+        report = self._folder / "report.json"
+        if report.exists():
+            return complaint(json.loads(report.read_text()), self._copy, self.fault)
+        said = (self._folder / "output").read_text(errors="replace")
+        return f"pytest ended without a report: {said[-500:]}"
 
 
-def _pytest(folder: Path, copy: Path, node: str, fault: Fault | None) -> str | None:
-    report = folder / "report.json"
-    environment = {
-        **os.environ,
-        "HOME": str(folder),
-        "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'tests'}",
-        "PLANTED_REPORT": str(report),
-    }
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "planted.outcomes"]
-    command += ["-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0", node]
+def _become_pytest(folder: Path, copy: Path, node: str) -> None:
+    """Run the node id and exit; nothing of the packages is loaded so far."""
     try:
-        done = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, timeout=TIMEOUT, text=True
-        )
-    except subprocess.TimeoutExpired:
-        return f"hangs: nothing after {TIMEOUT} s"
-    if not report.exists():
-        return f"pytest ended with {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}"
-    return complaint(json.loads(report.read_text()), copy, fault)
+        output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.chdir(copy)
+        os.environ["HOME"] = str(folder)
+        os.environ["PLANTED_REPORT"] = str(folder / "report.json")
+        os.environ["PYTHONPATH"] = str(copy)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "planted"]:
+            del sys.modules[name]
+        kept = [each for each in sys.path if not Path(each).is_relative_to(ROOT / "tests")]
+        sys.path[:] = [str(copy), str(copy / "tests"), *kept]
+        importlib.invalidate_caches()
+        options = ["-q", "-x", "-p", "planted.outcomes", "-p", "no:cacheprovider"]
+        importlib.import_module("pytest").main([*options, "--hypothesis-seed=0", node])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
 
 
-def run_all(faults: Iterable[Fault], jobs: int) -> list[Verdict]:
-    """Every node id with each of its faults, and once without; prints as it goes."""
-    chosen = list(faults)
-    nodes = dict.fromkeys(node for fault in chosen for node in fault.caught_by)
-    work: list[tuple[str, Fault | None]] = [(node, None) for node in nodes]
-    work += [(node, fault) for fault in chosen for node in fault.caught_by]
-    verdicts: list[Verdict] = []
-    with ThreadPoolExecutor(jobs) as pool:
-        for verdict in pool.map(lambda each: run(*each), work):
-            verdicts.append(verdict)
-            print(_line(verdict), flush=True)
-    return verdicts
+def run_all(work: list[Work], jobs: int) -> Iterator[Verdict]:
+    """Do the work, so many at a time; verdicts as they come."""
+    for name in HEAVY:
+        importlib.import_module(name)
+    warm = warm_kernels()
+    waiting, running = deque(work), list[Run]()
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            running.append(Run(waiting.popleft(), warm))
+        for each in [run for run in running if run.ended()]:
+            running.remove(each)
+            yield each.verdict()
+        time.sleep(0.05)
 
 
-def _line(verdict: Verdict) -> str:
+def work_of(faults: list[Fault], *, faults_only: bool) -> list[Work]:
+    """Every node id of these faults with its fault, and before that once without any."""
+    nodes = dict.fromkeys(node for fault in faults for node in fault.caught_by)
+    clean: list[Work] = [] if faults_only else [(node, None) for node in nodes]
+    return [*clean, *((node, fault) for fault in faults for node in fault.caught_by)]
+
+
+def line(verdict: Verdict) -> str:
+    """A verdict as a row for people."""
     name = verdict.fault.name if verdict.fault else "(no fault)"
     where = ", ".join(verdict.fault.files) if verdict.fault else ""
     said = verdict.complaint or ("caught" if verdict.fault else "passes")
@@ -143,6 +197,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", help="faults to plant; none: all")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--faults-only", action="store_true", help="no runs without a fault")
     parser.add_argument("--write-page", action="store_true", help="write the table of README.md")
     given = parser.parse_args()
     if given.write_page:
@@ -153,13 +208,14 @@ def main() -> int:
     if unknown:
         parser.error(f"no fault is named {', '.join(sorted(unknown))}")
     chosen = [fault for fault in known if not given.names or fault.name in given.names]
-    verdicts = run_all(chosen, given.jobs)
-    wrong = [verdict for verdict in verdicts if verdict.complaint]
-    caught = {verdict.fault.name for verdict in verdicts if verdict.fault}
-    caught -= {verdict.fault.name for verdict in wrong if verdict.fault}
-    print(f"\n{len(caught)} of {len(chosen)} faults are caught; {len(wrong)} complaints")
+    wrong: list[Verdict] = []
+    for verdict in run_all(work_of(chosen, faults_only=given.faults_only), given.jobs):
+        print(line(verdict), flush=True)
+        wrong += [verdict] if verdict.complaint else []
+    missed = {verdict.fault.name for verdict in wrong if verdict.fault}
+    print(f"\n{len(chosen) - len(missed)} of {len(chosen)} faults are caught")
     for verdict in wrong:
-        print(_line(verdict))
+        print(line(verdict))
     return 1 if wrong else 0
 
 
