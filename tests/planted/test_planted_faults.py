@@ -56,6 +56,7 @@ def test_the_page_shows_the_list():
     assert shown.strip() == table_of(FAULTS).strip(), "tests/planted/run.py --write-page"
 
 
+@pytest.mark.timeout(1200)  # 13 s of processor time, in processes of their own
 def test_the_quick_ones_are_caught():
     names = [fault.name for fault in FAULTS if fault.quick]
     assert 4 <= len(names) <= 6
