@@ -216,7 +216,7 @@ def test_random_logs_give_what_the_oracle_says(seed: int):
     check(text, random.Random(seed), settles=settled(text))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_the_same_messages_leave_a_partition_whatever_the_batches_and_restarts(seed: int):
     """Not the numbers alone: also when corrections go out, and in which message a row travels."""
     told = scenario.loads(story(random.Random(seed)))

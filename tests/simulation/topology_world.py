@@ -87,7 +87,8 @@ class Rows:
 class Pipeline:
     """The real processors over an in-memory log, driven step by step.
 
-    deployed: the definitions that are in force at first, if not those given. restless: see `drive`.
+    deployed: the definitions that are in force at first, if not those given. restless: see `drive`;
+    and what the first source says reaches the roll-up before the second one speaks.
     """
 
     def __init__(
@@ -109,8 +110,8 @@ class Pipeline:
     def run(self) -> Rows:
         """Feed everything through; each row's history is checked on the way."""
         outputs = {source: self.preaggregate(*source) for source in sorted(self.log)}
-        while outputs:  # the sources' outputs reach each shard interleaved at random, in order
-            source = self.rng.choice(list(outputs))
+        while outputs:  # reach each shard in order; interleaved at random, or source by source
+            source = next(iter(outputs)) if self.restless else self.rng.choice(list(outputs))
             if not outputs[source]:
                 del outputs[source]
                 continue
