@@ -76,10 +76,8 @@ class ExponentialHistograms:
     """Finished rows: `self[r]` is the histogram of row r, `quantile` a column over all rows."""
 
     def __init__(self, state: Pooled, threshold: float) -> None:
-        self._state = state
-        if bool((state.rows[:, THRESHOLD] > _bits(threshold)).any()):
-            self._state = state.copy()
-            fold_into_zero(self._state.rows, self._state.pool, _bits(threshold), tables())
+        self._state = state.copy()
+        fold_into_zero(self._state.rows, self._state.pool, _bits(threshold), tables())
         self.counts: I64 = state.rows[:, COUNT].copy()
         self.sums = sums_of(state)
         self.lowest = lowest_of(state)

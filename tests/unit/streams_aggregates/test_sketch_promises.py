@@ -165,6 +165,16 @@ def test_a_state_merged_into_itself_counts_twice(aggregate):
     assert aggregate.encode(once) == aggregate.encode(other)
 
 
+@pytest.mark.parametrize("aggregate", AGGREGATES, ids=lambda a: a.name)
+def test_what_is_finished_stays_as_it_is_when_the_state_goes_on(aggregate):
+    rng = np.random.default_rng(13)
+    state = whole(aggregate, np.zeros(50, np.int64), Points.of_doubles(rng.lognormal(0, 1, 50)))
+    found = aggregate.finish(state)
+    before = [str(found[r]) for r in range(ROWS)]
+    aggregate.add(state, np.zeros(50, np.int64), Points.of_doubles(rng.lognormal(9, 3, 50)))
+    assert [str(found[r]) for r in range(ROWS)] == before
+
+
 @pytest.mark.parametrize("name", names())
 def test_they_finish_as_their_references(name):
     values = distributions(np.random.default_rng(11), VALUES)[name]
