@@ -23,6 +23,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, D
 MINUTE = 60_000_000_000
 AHEAD = 2 * MINUTE  # a live point further ahead of `received` than this is rejected
 REPEAT = 10 * MINUTE  # for so long after its first sight a digest marks a repeat
+FORGOTTEN = 12 * MINUTE  # and not when the newest receipt before it is so long after that
 NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
@@ -102,6 +103,7 @@ def _read_partition(
     partition = Partition(topic, number)
     first_seen: dict[tuple[bytes, bytes], int] = {}
     time = -math.inf
+    newest = 0
     for index, record in enumerate(records):
         partition.offsets.append(record.offset)
         control = record.headers.get("control")
@@ -112,12 +114,13 @@ def _read_partition(
             partition.received.append(int(mark) if idle else 0)
             partition.marked.append(not partition.live and mark > -math.inf)
         else:
-            partition.received.append(_clock(record))
+            received = _clock(record)
+            newest = max(newest, received)
+            partition.received.append(received)
             partition.marked.append(False)
-            points = _points(partition, index, record, first_seen)
+            points = _points(partition, index, record, first_seen, newest)
             partition.points.extend(points)
             if partition.live:
-                received = int(record.headers.get("received", b"0"))
                 moving = [p.time for p in points if p.fate in ("accepted", "no value")]
                 if moving:
                     time = max(time, min(max(moving), received) - out_of_orderness)
@@ -145,6 +148,7 @@ def _points(
     index: int,
     record: Record,
     first_seen: dict[tuple[bytes, bytes], int],
+    newest: int,
 ) -> list[Point]:
     headers = record.headers
     request = ExportMetricsServiceRequest()
@@ -162,7 +166,7 @@ def _points(
         if digest != hashlib.blake2b(tenant + b"\0" + record.value, digest_size=16).digest():
             partition.wrong_digests += 1
         seen = first_seen.get((tenant, digest))
-        repeat = seen is not None and received - seen < REPEAT
+        repeat = seen is not None and received - seen < REPEAT and newest - seen < FORGOTTEN
         if not repeat:
             first_seen[tenant, digest] = received
         partition.repeated_records += repeat

@@ -38,7 +38,7 @@ from oracle.log import LIVE, Record
 from oracle.log import read as read_log
 from oracle.oracle import compute
 
-from tests.simulation.topology_world import Pipeline, Rows
+from tests.simulation.topology_world import Pipeline, Rows, again
 from topologies.edge.cut import partition_of
 from topologies.identity.split import canonical_resource_key, split_by_resource
 
@@ -270,6 +270,15 @@ def certificates(rows: Rows) -> set[str]:
 def test_the_bytes_of_the_latest_rows_do_not_tell_how_the_points_came(
     seed: int, partitions: int, order: int
 ):
+    name = (
+        f"the_bytes_of_the_latest_rows_do_not_tell_how_the_points_came[{seed}-{partitions}-{order}]"
+    )
+    with again(__file__, name, SEED=seed, ORDERS=order + 1):
+        every_way(seed, partitions, order)
+
+
+def every_way(seed: int, partitions: int, order: int) -> None:
+    """Streamed, replayed, loaded, and half and half."""
     rng = random.Random(f"{seed}/{partitions}/{order}")
     points = ordered(the_set(seed), order + PARTITIONS.index(partitions), rng)
     streamed = laid_down(points, topics_of("streamed", rng), partitions, rng)

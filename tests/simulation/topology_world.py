@@ -9,13 +9,14 @@ reach the roll-up interleaved.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import struct
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,6 +83,19 @@ class Rows:
             row = struct.pack(">QQB", values[at], points, deleted)
             self.raw[key] = group + labels[at] + row
             self.late[key] = late
+
+
+@contextlib.contextmanager
+def again(file: str, test: str, **setting: object) -> Iterator[None]:
+    """A failure within says which one command repeats it; `setting` is TIDEMILL_... of it."""
+    try:
+        yield
+    except AssertionError as error:
+        given = {"RESTARTS": RESTARTS} | setting
+        words = " ".join(f"TIDEMILL_{name}={value}" for name, value in given.items())
+        name = f"{Path(file).relative_to(Path(__file__).parents[2])}::test_{test}"
+        error.add_note(f"again: {words} .venv/bin/python -m pytest '{name}'")
+        raise
 
 
 class Pipeline:

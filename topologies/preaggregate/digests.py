@@ -1,5 +1,8 @@
 """Repeats of a request, recognised by the digest of its bytes for ten minutes.
 
+Clocks of edges may be two minutes apart: what was first seen more than twelve minutes before the
+newest receipt is forgotten, even should an edge's clock be so far behind that ten have not passed.
+
 An agent that never saw the answer sends the same bytes again. What counts is the time at which the
 edge received them, so that a replay of the log decides the same.
 """
@@ -13,7 +16,7 @@ from streams.event_time.windows import SECOND
 
 REMEMBERED = 600 * SECOND
 SPREAD = 120 * SECOND
-"""How far behind the newest receipt another edge's clock may be: for so long more they are kept."""
+"""How far behind the newest receipt another edge's clock may be."""
 _BUCKET = 60 * SECOND
 _SPAN = 65_536  # offsets
 _ENTRY = struct.Struct(">16sqq")
@@ -30,15 +33,17 @@ class Digests:
     def __len__(self) -> int:
         return len(self._bucket_of)
 
-    def is_repeat(self, digest: bytes, offset: int, received: int) -> bool:
+    def is_repeat(self, digest: bytes, offset: int, received: int, newest: int) -> bool:
         """Whether an earlier record had these bytes; if not, remember that this one has them.
 
+        newest: the newest receipt among this record and those before it in the log.
         Asked again about a record that was none, it says so again; those that were, `Repeats` know.
         """
         bucket = self._bucket_of.get(digest)
         if bucket is not None:
             first, when = self._buckets[bucket][digest]
-            if first != offset and received - when < REMEMBERED:
+            known = received - when < REMEMBERED and newest - when < REMEMBERED + SPREAD
+            if first != offset and known:
                 return offset > first
             if first == offset:
                 return False

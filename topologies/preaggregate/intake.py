@@ -125,6 +125,8 @@ class Intake:
         self.series = SeriesTable()
         self.digests = Digests()
         self.repeats = Repeats()
+        self.newest = 0
+        """The newest receipt among the records that were read."""
         self._slots = self._records = np.zeros(0, np.int32)
         self._metas = np.zeros(0, np.uint8)
         self._columns = np.zeros((3, 0), np.int64)
@@ -160,6 +162,7 @@ class Intake:
             self._control(batch, index, control, record.value or b"")
             return None
         batch.received[index] = _received(headers)
+        self.newest = max(self.newest, batch.received[index])
         encoding = headers.get("encoding", b"")
         if encoding != b"otlp":
             raise _Unusable("unknown-encoding", f"encoding {encoding!r}, which no decoder reads")
@@ -167,7 +170,7 @@ class Intake:
         if not (again or repeat):
             digest = headers.get("digest")
             repeat = digest is not None and self.digests.is_repeat(
-                digest, record.offset, batch.received[index]
+                digest, record.offset, batch.received[index], self.newest
             )
             if repeat:
                 self.repeats.add(record.offset)

@@ -95,7 +95,7 @@ class PreaggregateProcessor:
         self.aggregations = self._aggregations()
         self.watermark = EARLIEST
         self.received = 0
-        self._receipt = 0  # the newest of data, by edges' clocks
+        self._receipt = 0  # of data, by edges' clocks
         self.newest = EARLIEST
         self.counts = Counts()
         self._told = Counts()
@@ -130,6 +130,7 @@ class PreaggregateProcessor:
         meta = restored.meta
         self.watermark = meta["watermark"]
         self.received = meta["received"]
+        self._receipt = self._intake.newest = meta["receipt"]
         self.newest = meta["newest"]
         self.counts = Counts(**meta["counts"])
         self._told = Counts(**meta["counts"])
@@ -466,6 +467,7 @@ class PreaggregateProcessor:
             "refill_from": refill_from,
             "watermark": self.watermark,
             "received": self.received,
+            "receipt": self._receipt,
             "newest": self.newest,
             "counts": state.counts_of(self.counts),
         }

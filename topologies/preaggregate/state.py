@@ -24,7 +24,7 @@ from topologies.preaggregate.panes import I64, StreamRows, empty_bases
 if TYPE_CHECKING:
     from topologies.preaggregate.processor import Counts
 
-FORMAT = 1
+FORMAT = 2
 BASES_A_BLOCK = 4096
 INDEX_SPAN = 64  # panes a block
 
