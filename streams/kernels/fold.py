@@ -19,13 +19,10 @@ from streams.kernels.rows import (
     EARLIEST,
     FLAGS,
     INCREASE,
-    INCREASE_SHIFT,
     IS_CUMULATIVE,
     IS_INTEGER,
-    MINUS_INFINITY,
-    NAN,
-    PLUS_INFINITY,
     SPILLED_INCREASE,
+    STEP_SPECIALS,
     STEPS,
     add_point,
     clear_stream_row,
@@ -228,12 +225,12 @@ def _add_step(
         value = double_of(bits)
         if not reset:
             value = value - double_of(base)
-        flag = NAN
+        which = 0
         if value == np.inf:
-            flag = PLUS_INFINITY
+            which = 1
         elif value == -np.inf:
-            flag = MINUS_INFINITY
-        rows[r, FLAGS] |= flag << INCREASE_SHIFT
+            which = 2
+        rows[r, STEP_SPECIALS + which] += 1
         return at
     if (meta & IS_INTEGER) != 0:
         add_integer(rows, r, INCREASE, raw, False)

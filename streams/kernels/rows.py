@@ -25,6 +25,7 @@ LAST = 7
 INCREASE = 8  # three limbs
 STEPS = 11  # contributions to the increase
 FLAGS = 12
+STEP_SPECIALS = 13  # contributions that are NaN, +infinity, -infinity
 STREAM_WIDTH = 16
 
 # Group row
@@ -38,11 +39,10 @@ GROUP_LAST = 8
 GROUP_FLAGS = 9
 GROUP_WIDTH = 10
 
-# Flags of a sum; those of the increase stand three bits higher
+# Flags of a sum. Those of an increase are counted, since a late sample takes contributions back
 NAN = 1
 PLUS_INFINITY = 2
 MINUS_INFINITY = 4
-INCREASE_SHIFT = 3
 SPILLED_SUM = 64
 SPILLED_INCREASE = 128
 
@@ -134,6 +134,21 @@ def merge_stream_row(into: Column, i: Word, rows: Column, r: Word) -> None:
     add_limbs(into, i, SUM, rows, r, SUM)
     add_limbs(into, i, INCREASE, rows, r, INCREASE)
     into[i, FLAGS] |= rows[r, FLAGS]
+    for c in range(STEP_SPECIALS, STEP_SPECIALS + 3):
+        into[i, c] += rows[r, c]
+
+
+@kernel("i64(i64[:, ::1], i64)", forceinline=True, allocates=False)
+def increase_flags(rows: Column, r: Word) -> Word:
+    """Which special values are among the contributions to the increase."""
+    flags = i64(0)
+    if rows[r, STEP_SPECIALS] > 0:
+        flags |= NAN
+    if rows[r, STEP_SPECIALS + 1] > 0:
+        flags |= PLUS_INFINITY
+    if rows[r, STEP_SPECIALS + 2] > 0:
+        flags |= MINUS_INFINITY
+    return flags
 
 
 @kernel("void(i64[:, ::1], i64, i64[:, ::1], i64)", forceinline=True, allocates=False)
@@ -183,6 +198,13 @@ def special_sum(flags: Word) -> Word:
     if (flags & NAN) != 0 or (flags & 6) == 6:
         return np.nan
     return np.inf if (flags & PLUS_INFINITY) != 0 else -np.inf
+
+
+@kernel("void(i64[:, ::1], i64[::1], i64[:, ::1])", allocates=False)
+def merge_at(rows: Column, places: Column, other: Column) -> None:
+    """Stream row rows[places[k]] becomes itself and other[k] together; places i64[len(other)]."""
+    for k in range(places.shape[0]):
+        merge_stream_row(rows, places[k], other, k)
 
 
 @kernel(
@@ -240,7 +262,7 @@ def _fold_one(rows: Column, r: Word, how: Word, groups: Column, cell: Word) -> W
         column = INCREASE
         points = rows[r, STEPS]
         spilled = (flags & SPILLED_INCREASE) != 0
-        flags = flags >> INCREASE_SHIFT
+        flags = increase_flags(rows, r)
     flags &= 7
     if points == 0:
         return True

@@ -105,7 +105,8 @@ def story(rng: random.Random) -> str:
         f"over_space={rng.choice(['sum', 'sum', 'count', 'min', 'max', 'avg', 'last'])} metric=m "
         f"keep={rng.choice(['', 'g', 'g,host', 's'])} "
         f"sizes={rng.choice(['5s', '5s,20s', '10s', '10s,30s', '20s,1m', '5s,10s,20s'])} "
-        f"grace={rng.choice(['0s', '2s', '15s'])} corrections={rng.choice(['15s', '30s', '1d'])} "
+        f"grace={rng.choice(['0s', '2s', '15s'])} "
+        f"corrections={rng.choice(['15s', '30s', '1m', '1d'])} "
         f"temporality={rng.choice(['delta', 'cumulative'])} late={rng.choice(['drop', late])} "
         f"expire={rng.choice(['0', '1', '2', '5', '25s', '1m'])}"
         for i in range(rng.choice([1, 2, 3]))

@@ -1,8 +1,9 @@
 """One pane key's definitions over one partition: what is open, what sealed, what has to be redone.
 
-Late points change nothing in place. They mark windows, and a marked window's rows are computed
-anew from the log, by the same fold as the first time: at the seal of a coarser window that was
-still open, or after a short settling time as a revision of what has sealed.
+Late points join the rows of windows that are open, or kept, as they come. What else they change is
+found after a short settling time, or before the next seal, in the log: the increases of a
+cumulative stream around a late sample, and the rows of windows that are not kept. Then what has
+sealed is published again as a revision.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from topologies.preaggregate.panes import (
     PointColumns,
     Sorted,
     StreamRows,
+    Window,
     empty_bases,
     fold,
     packed,
@@ -34,8 +36,6 @@ from topologies.preaggregate.panes import (
 
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
-Window = tuple[int, int]
-"""(size in ns, end in unix ns)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +55,61 @@ class PaneIndex:
     watermark: int  # of the partition, just before the record at `first`
 
 
+class Late(NamedTuple):
+    """A late point that has not settled: its stream, time, record, and kind."""
+
+    slot: int
+    time: int
+    offset: int
+    cumulative: bool
+
+
 @dataclass(slots=True)
 class Recomputation:
-    """Windows to compute anew from past records [first, last] of the partition.
+    """What late points change, and the past records [first, last] of the partition it takes.
 
-    `windows` maps each window to the streams that changed in it; `slots` are all streams needed.
+    Attributes:
+        windows: Sealed windows that change, each with the streams that do.
+        slots: For each slot, whether its points are needed.
+        late: The points.
+        increases: Whether increases change.
+        after, until: The times of points that are needed; none if equal.
+        watermark: Of the partition before the record at `first`.
     """
 
-    seal: bool
     windows: dict[Window, set[int]]
     slots: npt.NDArray[np.bool_]
-    late: list[tuple[int, int]]
+    late: list[Late]
+    increases: bool
     after: int
     until: int
     first: int
     last: int
     watermark: int
     points: list[PointColumns] = field(default_factory=list[PointColumns])
+    offsets: list[I64] = field(default_factory=list[I64])
 
-    def keep(self, points: PointColumns) -> None:
-        """Take the points that matter from records of the range."""
+    @property
+    def reads(self) -> bool:
+        """Whether it takes past records at all."""
+        return self.after < self.until
+
+    def keep(self, points: PointColumns, offsets: I64) -> None:
+        """Take the points that matter from records of the range; offsets i64[n]: their records."""
         known = points.slots < len(self.slots)
         mask = (points.times > self.after) & (points.times <= self.until) & known
         mask[mask] = self.slots[points.slots[mask]]
         if mask.any():
             self.points.append(points.where(mask))
+            self.offsets.append(offsets[mask])
+
+    def gathered(self) -> tuple[PointColumns, npt.NDArray[np.bool_]]:
+        """The points taken, and for each whether it is one of `late`."""
+        points = PointColumns.join(self.points)
+        offsets = np.concatenate([np.zeros(0, np.int64), *self.offsets])
+        late = {(item.slot, item.time, item.offset) for item in self.late}
+        seen = zip(points.slots.tolist(), points.times.tolist(), offsets.tolist(), strict=True)
+        return points, np.fromiter((key in late for key in seen), np.bool_, len(points))
 
 
 class Aggregation:
@@ -108,8 +138,7 @@ class Aggregation:
         self.cells = Cells(partitions)
         self.index: dict[int, PaneIndex] = {}
         self.changed_index: set[int] = set()
-        self.dirty: dict[Window, set[int]] = {}
-        self.pending: list[tuple[int, int]] = []
+        self.pending: list[Late] = []
         self.pending_since = 0
         self.definitions = definitions
         self.joined = np.zeros(0, np.int64)
@@ -133,7 +162,9 @@ class Aggregation:
         self._remember_where(found, records, offsets, watermarks)
         if found.late:
             late = found.state == LATE
-            self._mark_late(points.where(late), int(received[records[int(np.argmax(late))]]))
+            if not self.pending:
+                self.pending_since = int(received[records[int(np.argmax(late))]])
+            self._take_late(points.where(late), offsets[records[late]])
         self.panes.keep(points, found)
         return found.late, found.beyond
 
@@ -156,45 +187,14 @@ class Aggregation:
                 entry.last = max(entry.last, int(offsets[last]))
             self.changed_index.add(end)
 
-    def _mark_late(self, points: PointColumns, received: int) -> None:
-        if not self.pending:
-            self.pending_since = received
-        slots: list[int] = points.slots.tolist()
-        self.pending.extend(zip(slots, points.times.tolist(), strict=True))
+    def _take_late(self, points: PointColumns, offsets: I64) -> None:
+        self.panes.join(points)
         cumulative = (points.metas & IS_CUMULATIVE) != 0
-        if not cumulative.all():
-            self._add_to_open_windows(points.where(~cumulative))
-        if cumulative.any():
-            self._mark_open_windows(points.where(cumulative))
-
-    def _add_to_open_windows(self, points: PointColumns) -> None:
-        """Points that stand for themselves join the rows of coarser windows that are open still."""
-        frontier = self.panes.frontier
-        for level, finer in self.panes.fed_by.items():
-            ends = window_end(points.times, level)
-            missed = (ends > frontier) & (window_end(points.times, finer) <= frontier)
-            for end in np.unique(ends[missed]).tolist():
-                self.panes.add_late(level, end, points.where(missed & (ends == end)))
-
-    def _mark_open_windows(self, points: PointColumns) -> None:
-        """A sample of a cumulative stream changes its window and that of the sample after it."""
-        frontier = self.panes.frontier
-        for slot, time, start, raw, meta in zip(
-            points.slots.tolist(),
-            points.times.tolist(),
-            points.starts.tolist(),
-            points.raws.tolist(),
-            points.metas.tolist(),
-            strict=True,
-        ):
-            newest = max(time, min(int(self.panes.bases[slot, BASE_TIME]), time + self.gap))
-            self._move_base(slot, time, start, raw, meta)
-            for level in self.panes.levels[1:]:
-                end = window_end(time, level)
-                while end <= window_end(newest, level):
-                    if end > frontier:
-                        self.dirty.setdefault((level, end), set()).add(slot)
-                    end += level
+        slots, times = points.slots.tolist(), points.times.tolist()
+        self.pending.extend(map(Late, slots, times, offsets.tolist(), cumulative.tolist()))
+        for row in np.flatnonzero(cumulative).tolist():
+            start, raw, meta = points.starts[row], points.raws[row], points.metas[row]
+            self._move_base(slots[row], times[row], int(start), int(raw), int(meta))
 
     def _move_base(self, slot: int, time: int, start: int, raw: int, meta: int) -> None:
         """A late sample may still be the last one before the open panes."""
@@ -215,32 +215,13 @@ class Aggregation:
         boundary = self.panes.boundary(watermark)
         return boundary if boundary > self.panes.frontier else None
 
-    def before_seal(self, frontier: int, last: int) -> Recomputation | None:
-        """What has to be computed anew before the windows up to `frontier` can seal."""
-        due = {w: slots for w, slots in self.dirty.items() if w[1] <= frontier}
-        if not due:
-            return None
-        slots = np.zeros(self.cells.streams, np.bool_)
-        for members in due.values():
-            slots[list(members)] = True
-        return self._range_of(True, due, slots, [], last, EARLIEST, self.gap)
-
-    def seal(self, frontier: int, redone: Recomputation | None) -> list[tuple[Window, GroupRows]]:
-        """Seal up to `frontier`; returns each sealed window's groups."""
-        overrides: dict[Window, tuple[set[int], StreamRows]] = {}
-        if redone is not None:
-            points = PointColumns.join(redone.points)
-            for window, slots in redone.windows.items():
-                overrides[window] = (slots, self._fold_window(points, window, slots))
-                del self.dirty[window]
-        sealed = self.panes.advance(frontier, overrides)
-        return [
-            (
-                (item.level, item.end),
-                self._publishable((item.level, item.end), self.cells.fold(item.rows)),
-            )
-            for item in sealed
-        ]
+    def seal(self, frontier: int) -> list[tuple[Window, GroupRows]]:
+        """Seal up to `frontier`, once late points have settled; each sealed window's groups."""
+        found: list[tuple[Window, GroupRows]] = []
+        for item in self.panes.advance(frontier):
+            window = (item.level, item.end)
+            found.append((window, self._publishable(window, self.cells.fold(item.rows))))
+        return found
 
     def _publishable(self, window: Window, groups: GroupRows) -> GroupRows:
         """The groups of definitions that publish this window."""
@@ -259,57 +240,66 @@ class Aggregation:
 
     # --- revisions --------------------------------------------------------------------------
 
-    def revise(self, last: int) -> Recomputation | None:
-        """Turn the late points that have settled into a recomputation of sealed windows."""
+    def revise(self, last: int) -> Recomputation:
+        """Let the late points settle: what has to be computed because of them."""
         late, self.pending = self.pending, []
+        frontier = self.panes.frontier
         windows: dict[Window, set[int]] = {}
-        until = EARLIEST
-        for slot, time in late:
-            until = max(until, min(time + self.gap, int(self.panes.bases[slot, BASE_TIME])))
+        for item in late:
             for level in self.panes.levels:
-                window = (level, window_end(time, level))
-                if window[1] <= self.panes.frontier:
-                    windows.setdefault(window, set()).add(slot)
-        if not windows:
-            return None
-        cells = self.cells.cells_of({slot for slot, _ in late})
-        back = self.gap if self.cells.increases(cells) else 0
-        return self._range_of(False, windows, self.cells.streams_of(cells), late, last, until, back)
-
-    def _range_of(
-        self,
-        seal: bool,
-        windows: dict[Window, set[int]],
-        slots: npt.NDArray[np.bool_],
-        late: list[tuple[int, int]],
-        last: int,
-        until: int,
-        back: int,
-    ) -> Recomputation:
-        after = min(end - level for level, end in windows) - back
-        until = max(until, max(end for _, end in windows))
-        if late:  # a successor's window reaches further
-            until = max(until, max(window_end(until, level) for level, _ in windows))
+                window = (level, window_end(item.time, level))
+                if window[1] <= frontier:
+                    windows.setdefault(window, set()).add(item.slot)
+        cells = self.cells.cells_of({item.slot for item in late})
+        increases = self.cells.increases(cells)
+        spans = self._spans(late, windows, increases)
+        after = min((after for after, _ in spans), default=EARLIEST)
+        until = max((until for _, until in spans), default=EARLIEST)
         inside = [pane for end, pane in self.index.items() if after < end <= until + self.key.pane]
-        first = min((pane.first for pane in inside), default=last)
-        watermark = min(
+        first, watermark = min(
             ((pane.first, pane.watermark) for pane in inside), default=(last, EARLIEST)
-        )[1]
+        )
         end = min(last, max((pane.last for pane in inside), default=last))
-        return Recomputation(
-            seal, windows, slots, late, after, until, first, end, watermark
-        )  # fmt: skip
+        slots = self.cells.streams_of(cells)
+        return Recomputation(windows, slots, late, increases, after, until, first, end, watermark)
+
+    def _spans(
+        self, late: list[Late], windows: dict[Window, set[int]], increases: bool
+    ) -> list[tuple[int, int]]:
+        """The spans (after, until] of time of which all points are needed."""
+        anew = {level for level in self.panes.levels if not self.panes.keeps(level)}
+        back = self.gap if increases else 0
+        spans = [(end - level - back, end) for level, end in windows if level in anew]
+        if not increases:
+            return spans
+        for item in late:
+            if item.cumulative:
+                newest = int(self.panes.bases[item.slot, BASE_TIME])
+                until = min(item.time + self.gap, max(newest, item.time))
+                spans.append((item.time - self.gap - 1, until))
+                # the sample after it changes, too, and with it its windows
+                reach = [window_end(until, level) for level in anew]
+                spans.extend((item.time - self.gap - 1, end) for end in reach)
+        return spans
 
     def revised(self, redone: Recomputation) -> list[tuple[Window, GroupRows]]:
         """The groups of every sealed window that the late points changed, complete."""
-        points = PointColumns.join(redone.points)
-        for window, slot in self._successors(points, redone.late):
-            redone.windows.setdefault(window, set()).add(slot)
+        points, late = redone.gathered()
+        if redone.increases:
+            changed = self._changed_samples(points, late, redone.late)
+            self._correct_increases(points, late, changed)
+            for slot, times in changed.items():
+                for window in self._sealed_windows(times):
+                    redone.windows.setdefault(window, set()).add(slot)
         found: list[tuple[Window, GroupRows]] = []
         for window, slots in sorted(redone.windows.items()):
             cells = self.cells.cells_of(slots)
-            needed = np.flatnonzero(self.cells.streams_of(cells))
-            rows = self._fold_window(points, window, set(needed.tolist()))
+            needed = self.cells.streams_of(cells)
+            if self.panes.keeps(window[0]):
+                rows = self.panes.rows.get(window, StreamRows()).of(needed)
+            else:
+                streams = np.flatnonzero(needed).astype(np.int32)
+                rows = self._fold(points, window[1] - window[0], window[1], streams)
             groups = self._publishable(window, self.cells.fold(rows))
             chosen = np.isin(groups.cells, np.fromiter(cells, np.int64, len(cells)))
             found.append(
@@ -317,49 +307,67 @@ class Aggregation:
             )
         return found
 
-    def _successors(
-        self, points: PointColumns, late: list[tuple[int, int]]
-    ) -> list[tuple[Window, int]]:
-        """The sealed windows that hold the next sample of a cumulative stream after a late one."""
-        found: list[tuple[Window, int]] = []
-        cumulative = (points.metas & IS_CUMULATIVE) != 0
-        for slot in {slot for slot, _ in late}:
-            times = np.unique(points.times[cumulative & (points.slots == slot)])
-            for time in {time for other, time in late if other == slot}:
-                at = int(np.searchsorted(times, time, side="right"))
-                if at < len(times):
-                    ends = [
-                        (level, window_end(int(times[at]), level)) for level in self.panes.levels
-                    ]
-                    found.extend((w, slot) for w in ends if w[1] <= self.panes.frontier)
-        return found
+    def _sealed_windows(self, times: Iterable[int]) -> set[Window]:
+        found = {(level, window_end(time, level)) for time in times for level in self.panes.levels}
+        return {window for window in found if window[1] <= self.panes.frontier}
 
-    def _fold_window(self, points: PointColumns, window: Window, slots: set[int]) -> StreamRows:
-        """The rows of these streams in one window, from points alone."""
-        level, end = window
-        chosen = np.fromiter(sorted(slots), np.int32, len(slots))
-        mask = (points.times > end - level - self.gap) & (points.times <= end)
-        mask &= np.isin(points.slots, chosen)
+    def _changed_samples(
+        self, points: PointColumns, late: npt.NDArray[np.bool_], pending: list[Late]
+    ) -> dict[int, set[int]]:
+        """By cumulative stream the times of samples whose contribution to the increase changes.
+
+        They are the late ones, and the next one after each.
+        """
+        changed: dict[int, set[int]] = {}
+        cumulative = {item.slot for item in pending if item.cumulative}
+        for slot in cumulative:
+            mine = points.slots == slot
+            times = np.unique(points.times[mine])
+            came = np.unique(points.times[mine & late])
+            after = np.searchsorted(times, came, side="right")
+            following = times[after[after < len(times)]]
+            changed[slot] = {*came.tolist(), *following.tolist()}
+        return changed
+
+    def _correct_increases(
+        self, points: PointColumns, late: npt.NDArray[np.bool_], changed: dict[int, set[int]]
+    ) -> None:
+        """Put right the increases in the rows of open and of kept windows."""
+        before = points.where(~late)
+        for level in self.panes.levels:
+            merged = self.panes.merged_until(level)
+            windows: dict[int, set[int]] = {}
+            for slot, times in changed.items():
+                for time in times:
+                    end = window_end(time, level)
+                    held = end > self.panes.frontier or self.panes.keeps(level)
+                    if time <= merged and held:
+                        windows.setdefault(end, set()).add(slot)
+            for end, slots in windows.items():
+                streams = np.fromiter(sorted(slots), np.int32, len(slots))
+                new, old = (
+                    self._fold(part, end - level, min(end, merged), streams)
+                    for part in (points, before)
+                )
+                self.panes.correct((level, end), new, old)
+
+    def _fold(self, points: PointColumns, after: int, until: int, streams: I32) -> StreamRows:
+        """The rows of these streams (ascending) in (after, until], from points alone."""
+        mask = (points.times > after - self.gap - 1) & (points.times <= until)
+        mask &= np.isin(points.slots, streams)
         part = points.where(mask)
         dense = PointColumns(
-            np.searchsorted(chosen, part.slots).astype(np.int32),
+            np.searchsorted(streams, part.slots).astype(np.int32),
             part.times,
             part.starts,
             part.raws,
             part.metas,
         )
-        resets = np.zeros(len(chosen), np.int64)
-        rows = fold(
-            [packed(dense)],
-            end - level,
-            end,
-            self.key.pane,
-            self.gap,
-            empty_bases(len(chosen)),
-            resets,
-        )
-        spills = {(int(chosen[slot]), column): n for (slot, column), n in rows.spills.items()}
-        return StreamRows(chosen[rows.slots], rows.rows, spills)
+        resets = np.zeros(len(streams), np.int64)
+        bases = empty_bases(len(streams))
+        rows = fold([packed(dense)], after, until, self.key.pane, self.gap, bases, resets)
+        spills = {(int(streams[slot]), column): n for (slot, column), n in rows.spills.items()}
+        return StreamRows(streams[rows.slots], rows.rows, spills)
 
     # --- definitions that change ------------------------------------------------------------
 
@@ -378,7 +386,6 @@ class Aggregation:
         before = self.cells.wanted()
         self.panes.change_levels(levels)
         self.definitions = definitions
-        self.dirty = {w: slots for w, slots in self.dirty.items() if w[0] in levels}
         self.cells = Cells(self._partitions)
         for memberships in streams:
             self.cells.add_stream(memberships)
@@ -403,7 +410,10 @@ class Aggregation:
         """Drop index entries that no correction can ask for any more; returns the panes dropped."""
         if watermark == EARLIEST:
             return set()
-        keep = self.key.corrections + max(self.panes.levels) + 2 * self.gap + self.key.grace
+        self.panes.forget(watermark)
+        anew = [level for level in self.panes.levels if not self.panes.keeps(level)]
+        longest = max([self.key.pane, *anew])
+        keep = self.key.corrections + longest + 2 * self.gap + self.key.grace
         gone = {end for end in self.index if end < watermark - keep}
         for end in gone:
             del self.index[end]
@@ -413,7 +423,7 @@ class Aggregation:
     def revisable(self, watermark: int) -> int:
         """No window that ended before this can be revised any more, but by a queued revision."""
         oldest = EARLIEST if watermark == EARLIEST else watermark - self.key.corrections
-        waiting = [window_end(time, self.key.pane) for _, time in self.pending]
+        waiting = [window_end(late.time, self.key.pane) for late in self.pending]
         return min([oldest, *waiting])
 
     def first_offset(self, last: int) -> int:

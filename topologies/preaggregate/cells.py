@@ -210,7 +210,9 @@ class Cells:
         values = streams.rows[row]
         increase = kind == layout.TIME_INCREASE
         column = layout.INCREASE if increase else layout.SUM
-        flags = int(values[layout.FLAGS]) >> (layout.INCREASE_SHIFT if increase else 0) & 7
+        flags = int(values[layout.FLAGS]) & 7
+        if increase:
+            flags = layout.increase_flags(streams.rows, row)
         low, mid, high = (int(x) for x in values[column : column + 3])
         spilled = streams.spills.get((int(streams.slots[row]), column), 0)
         single = np.zeros((1, GROUP_WIDTH), np.int64)

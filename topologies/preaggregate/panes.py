@@ -35,11 +35,27 @@ from streams.kernels.keep import (
     pack_points,
     sort_out,
 )
-from streams.kernels.rows import STREAM_WIDTH, merge_sorted
+from streams.kernels.rows import (
+    FLAGS,
+    INCREASE,
+    IS_INTEGER,
+    SPILLED_INCREASE,
+    STEP_SPECIALS,
+    STEPS,
+    STREAM_WIDTH,
+    merge_at,
+    merge_sorted,
+)
 
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
+
+KEPT = 4
+"""Rows of a sealed window are kept if so many windows of its size fill the correction horizon."""
+
+Window = tuple[int, int]
+"""(size in ns, end in unix ns)"""
 
 Spills = dict[tuple[int, int], int]
 """(slot, column) -> the part of an exact sum that its limbs cannot hold, in units of 2**-1074."""
@@ -125,15 +141,56 @@ class StreamRows:
             spills[key] = spills.get(key, 0) + amount
         return StreamRows(slots[:used], rows[:used], spills)
 
-    def replaced(self, slots: set[int], by: StreamRows) -> StreamRows:
-        """The rows of these slots taken from `by` (absent there: absent here)."""
-        keep = ~np.isin(self.slots, np.fromiter(slots, np.int32, len(slots)))
-        kept = StreamRows(
-            self.slots[keep],
-            np.ascontiguousarray(self.rows[keep]),
-            {key: amount for key, amount in self.spills.items() if key[0] not in slots},
-        )
-        return kept.merged(by)
+    def copy(self) -> StreamRows:
+        """The same rows in memory of their own."""
+        return StreamRows(self.slots.copy(), self.rows.copy(), dict(self.spills))
+
+    def joined(self, other: StreamRows) -> StreamRows:
+        """Both together; in place where no slot is new."""
+        places = self.places(other.slots)
+        if not len(self.slots) or bool((places < 0).any()):
+            return self.merged(other)
+        merge_at(self.rows, places, other.rows)
+        for key, amount in other.spills.items():
+            self.spills[key] = self.spills.get(key, 0) + amount
+        return self
+
+    def places(self, slots: I32) -> I64:
+        """i64[n], where the rows of these slots are; -1: nowhere."""
+        if not len(self.slots):
+            return np.full(len(slots), -1, np.int64)
+        found = np.minimum(np.searchsorted(self.slots, slots), len(self.slots) - 1)
+        return np.where(self.slots[found] == slots, found, -1).astype(np.int64)
+
+    def of(self, wanted: npt.NDArray[np.bool_]) -> StreamRows:
+        """The rows of the slots for which the mask holds."""
+        chosen = wanted[self.slots]
+        spills = {key: amount for key, amount in self.spills.items() if wanted[key[0]]}
+        return StreamRows(self.slots[chosen], np.ascontiguousarray(self.rows[chosen]), spills)
+
+    def correct(self, new: StreamRows, old: StreamRows) -> None:
+        """Take the increases of `old` out of these rows and put those of `new` in, exactly."""
+        for sign, rows in ((1, new), (-1, old)):
+            for row, place in enumerate(self.places(rows.slots).tolist()):
+                if place < 0:
+                    continue  # a window of which this partition saw a part only; never published
+                _add_limbs(self.rows[place], sign * _limbs(rows.rows[row]))
+                counts = [STEPS, *range(STEP_SPECIALS, STEP_SPECIALS + 3)]
+                self.rows[place, counts] += sign * rows.rows[row, counts]
+                self.rows[place, FLAGS] |= rows.rows[row, FLAGS] & SPILLED_INCREASE
+            for key, amount in rows.spills.items():
+                if key[1] == INCREASE:
+                    self.spills[key] = self.spills.get(key, 0) + sign * amount
+
+
+def _limbs(row: I64) -> int:
+    """The exact increase of a row as an integer number of 2**-96, modulo 2**192."""
+    return int.from_bytes(row[INCREASE : INCREASE + 3].tobytes(), "little")
+
+
+def _add_limbs(row: I64, amount: int) -> None:
+    total = (_limbs(row) + amount) % (1 << 192)
+    row[INCREASE : INCREASE + 3] = np.frombuffer(total.to_bytes(24, "little"), np.int64)
 
 
 def empty_bases(streams: int) -> I64:
@@ -209,7 +266,7 @@ class Sealed:
 
 
 class Panes:
-    """Open panes and open coarser windows of the definitions that share a `PaneKey`.
+    """Open panes, and open and kept windows, of the definitions that share a `PaneKey`.
 
     Args:
         key: Pane size, grace and correction horizon.
@@ -225,8 +282,9 @@ class Panes:
         self.bases = empty_bases(0)
         self.resets = np.zeros(0, np.int64)
         self.open_panes: dict[int, list[I64]] = {}
-        self.open_rows: dict[tuple[int, int], StreamRows] = {}
-        self.changed_rows: set[tuple[int, int]] = set()
+        self.rows: dict[Window, StreamRows] = {}
+        """Of coarser windows that are open, and of sealed ones that are kept."""
+        self.changed_rows: set[Window] = set()
         self.fed_by = self._coarsest_divisors()
 
     def _coarsest_divisors(self) -> dict[int, int]:
@@ -240,9 +298,26 @@ class Panes:
         """From now on these window sizes; open windows of others are dropped."""
         self.levels = levels
         self.fed_by = self._coarsest_divisors()
-        for window in [window for window in self.open_rows if window[0] not in levels]:
-            del self.open_rows[window]
+        self._drop([window for window in self.rows if window[0] not in levels])
+
+    def keeps(self, level: int) -> bool:
+        """Whether rows of windows of this size are kept when they have sealed."""
+        return self.key.corrections <= KEPT * level
+
+    def forget(self, watermark: int) -> None:
+        """Drop kept windows that no point can change any more."""
+        horizon = watermark - self.key.corrections if watermark != EARLIEST else EARLIEST
+        until = min(horizon - 1, self.frontier) if horizon != EARLIEST else EARLIEST
+        self._drop([window for window in self.rows if window[1] <= until])
+
+    def _drop(self, windows: list[Window]) -> None:
+        for window in windows:
+            del self.rows[window]
             self.changed_rows.add(window)
+
+    def merged_until(self, level: int) -> int:
+        """Samples up to this time have been merged into the rows of windows of this size."""
+        return last_complete(self.frontier, self.fed_by.get(level, self.key.pane))
 
     def grow(self, streams: int) -> None:
         """Make room for slots below `streams`."""
@@ -315,51 +390,65 @@ class Panes:
             return watermark
         return last_complete(watermark - self.key.grace, self.key.pane)
 
-    def advance(
-        self, frontier: int, overrides: dict[tuple[int, int], tuple[set[int], StreamRows]]
-    ) -> list[Sealed]:
-        """Seal every window that ends by `frontier`, finer ones first, and return those with data.
-
-        overrides: for coarser windows with late points, the slots concerned and their rows,
-        computed anew from all points.
-        """
+    def advance(self, frontier: int) -> list[Sealed]:
+        """Seal every window that ends by `frontier`, finer ones first; those with data."""
         sealed: list[Sealed] = []
+        pane = self.key.pane
         for end in sorted(end for end in self.open_panes if end <= frontier):
-            pane = self.key.pane
             points = self.open_panes.pop(end)
             rows = fold(points, end - pane, end, pane, self.gap, self.bases, self.resets)
+            if self.keeps(pane):
+                self.rows[pane, end] = rows
+                self.changed_rows.add((pane, end))
             sealed.append(Sealed(pane, end, rows))
             self._feed(pane, end, rows)
         for level in self.levels[1:]:
-            due = {end for size, end in self.open_rows if size == level and end <= frontier}
-            due |= {end for size, end in overrides if size == level and end <= frontier}
-            for end in sorted(due):
-                rows = self.open_rows.pop((level, end), StreamRows())
-                self.changed_rows.add((level, end))
-                if (level, end) in overrides:
-                    rows = rows.replaced(*overrides[level, end])
-                if len(rows.slots):
-                    sealed.append(Sealed(level, end, rows))
-                    self._feed(level, end, rows)
+            ends = [end for size, end in self.rows if size == level]
+            for end in sorted(end for end in ends if self.frontier < end <= frontier):
+                rows = self.rows[level, end]
+                if not self.keeps(level):
+                    self._drop([(level, end)])
+                sealed.append(Sealed(level, end, rows))
+                self._feed(level, end, rows)
         self.frontier = max(self.frontier, frontier)
         return sealed
 
     def _feed(self, level: int, end: int, rows: StreamRows) -> None:
         for coarser, finer in self.fed_by.items():
             if finer == level:
-                self._merge(coarser, window_end(end, coarser), rows)
+                window = (coarser, window_end(end, coarser))
+                known = self.rows.get(window)
+                self.rows[window] = rows.copy() if known is None else known.merged(rows)
+                self.changed_rows.add(window)
 
-    def add_late(self, level: int, end: int, points: PointColumns) -> None:
-        """Late points that stand for themselves join an open window of a coarser level."""
-        start = end - level
-        part = packed(points)
-        rows = fold([part], start, end, self.key.pane, self.gap, self.bases, self.resets)
-        self._merge(level, end, rows)
+    def join(self, points: PointColumns) -> None:
+        """Late points join the rows of open and of kept windows, but for their increases."""
+        alone = PointColumns(
+            points.slots,
+            points.times,
+            points.starts,
+            points.raws,
+            points.metas & np.uint8(IS_INTEGER),
+        )
+        for level in self.levels:
+            ends = window_end(points.times, level)
+            due = points.times <= self.merged_until(level)
+            if not self.keeps(level):
+                due &= ends > self.frontier
+            for end in np.unique(ends[due]).tolist():
+                part = packed(alone.where(due & (ends == end)))
+                rows = fold(
+                    [part], end - level, end, self.key.pane, self.gap, self.bases, self.resets
+                )
+                self.rows[level, end] = self.rows.get((level, end), StreamRows()).joined(rows)
+                self.changed_rows.add((level, end))
 
-    def _merge(self, level: int, end: int, rows: StreamRows) -> None:
-        window = (level, end)
-        self.open_rows[window] = self.open_rows.get(window, StreamRows()).merged(rows)
-        self.changed_rows.add(window)
+    def correct(self, window: Window, new: StreamRows, old: StreamRows) -> None:
+        """The increases of some streams in an open or kept window are not `old` but `new`."""
+        rows = self.rows.get(window)
+        if rows is not None:
+            rows.correct(new, old)
+            self.changed_rows.add(window)
 
     def stats(self) -> dict[str, Any]:
         """Open panes and windows, for people."""
@@ -367,6 +456,6 @@ class Panes:
             "key": self.key.text(),
             "frontier": self.frontier,
             "open_panes": len(self.open_panes),
-            "open_windows": len(self.open_rows),
+            "windows": len(self.rows),
             "resets": int(self.resets.sum()),
         }

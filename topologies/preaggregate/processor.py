@@ -71,14 +71,14 @@ class Counts:
 
 @dataclass(slots=True)
 class _Job:
-    """A seal or a revision that waits for past records."""
+    """Late points that settle, and then a seal (frontier None: none), which need past records."""
 
     aggregation: Aggregation
     redone: Recomputation
-    frontier: int
+    frontier: int | None
     offset: int
     idle: bool
-    watermark: int = EARLIEST
+    watermark: int
 
 
 class PreaggregateProcessor:
@@ -261,30 +261,30 @@ class PreaggregateProcessor:
             self.counts.beyond += beyond
 
     def _seal_and_revise(self, offset: int, idle: bool, marker: bool) -> None:
+        """Late points settle after a short time, or before the next seal, which must count them."""
         for aggregation in self.aggregations:
-            if self._settled(aggregation, marker):
-                redone = aggregation.revise(offset)
-                if redone is not None:
-                    self._enqueue(_Job(aggregation, redone, EARLIEST, offset, idle))
             frontier = aggregation.due(self.watermark)
-            if frontier is None:
-                continue
-            redone = aggregation.before_seal(frontier, offset)
-            if redone is not None:
-                self._enqueue(_Job(aggregation, redone, frontier, offset, idle))
-            else:
-                self._seal(aggregation, frontier, None, offset, idle)
+            if aggregation.pending and (frontier is not None or self._settled(aggregation, marker)):
+                redone = aggregation.revise(offset)
+                job = _Job(aggregation, redone, frontier, offset, idle, redone.watermark)
+                if redone.reads:
+                    self._jobs.append(job)
+                else:
+                    self._finish(job)
+            elif frontier is not None:
+                self._seal(aggregation, frontier, offset, idle)
 
-    def _seal(
-        self,
-        aggregation: Aggregation,
-        frontier: int,
-        redone: Recomputation | None,
-        offset: int,
-        idle: bool,
-    ) -> None:
+    def _finish(self, job: _Job) -> None:
+        """Publish what late points changed, and seal what is due."""
+        found = job.aggregation.revised(job.redone)
+        meta = {"kind": "revision", "offset": job.offset}
+        self._emit(job.aggregation.key, meta, job.aggregation.partial_rows(found))
+        if job.frontier is not None:
+            self._seal(job.aggregation, job.frontier, job.offset, job.idle)
+
+    def _seal(self, aggregation: Aggregation, frontier: int, offset: int, idle: bool) -> None:
         after = aggregation.panes.frontier
-        found = aggregation.seal(frontier, redone)
+        found = aggregation.seal(frontier)
         aggregation.forget(self.watermark)
         self._intake.digests.forget(self._receipt)
         self._intake.repeats.forget(min(a.first_offset(offset) for a in self.aggregations))
@@ -304,10 +304,6 @@ class PreaggregateProcessor:
 
     # --- recomputation -----------------------------------------------------------------------
 
-    def _enqueue(self, job: _Job) -> None:
-        job.watermark = job.redone.watermark
-        self._jobs.append(job)
-
     def needs(self) -> InputRange | None:
         if not self._jobs:
             return None
@@ -323,17 +319,11 @@ class PreaggregateProcessor:
             job.watermark = after[-1]
             marks = np.array(after[:-1], np.int64)[batch.record]
             mask = job.aggregation.within_horizon(batch.points, marks)
-            mask &= job.aggregation.has_joined(batch.points, _offsets(part)[batch.record])
-            job.redone.keep(batch.points.where(mask))
-        if not done:
-            return
-        self._jobs.popleft()
-        if job.redone.seal:
-            self._seal(job.aggregation, job.frontier, job.redone, job.offset, job.idle)
-        else:
-            found = job.aggregation.revised(job.redone)
-            meta = {"kind": "revision", "offset": job.offset}
-            self._emit(job.aggregation.key, meta, job.aggregation.partial_rows(found))
+            offsets = _offsets(part)[batch.record]
+            mask &= job.aggregation.has_joined(batch.points, offsets)
+            job.redone.keep(batch.points.where(mask), offsets[mask])
+        if done:
+            self._finish(self._jobs.popleft())
 
     # --- outputs -----------------------------------------------------------------------------
 

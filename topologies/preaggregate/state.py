@@ -17,7 +17,7 @@ import numpy as np
 from streams.errors import Fatal
 from streams.kernels.fold import BASE_WIDTH
 from streams.kernels.rows import STREAM_WIDTH
-from topologies.preaggregate.aggregation import Aggregation, PaneIndex
+from topologies.preaggregate.aggregation import Aggregation, Late, PaneIndex
 from topologies.preaggregate.intake import Deployment, Intake
 from topologies.preaggregate.panes import I64, StreamRows, empty_bases
 
@@ -84,10 +84,9 @@ class Blocks:
                 "frontier": aggregation.panes.frontier,
                 "pending": aggregation.pending,
                 "pending_since": aggregation.pending_since,
-                "dirty": [[*window, sorted(slots)] for window, slots in aggregation.dirty.items()],
             }
             blocks.update(self._bases(name, aggregation))
-            blocks.update(_open_rows(name, aggregation))
+            blocks.update(_rows(name, aggregation))
             blocks.update(_index(name, aggregation))
             if self._saved_joined.get(name, 0) != len(aggregation.joined):
                 self._saved_joined[name] = len(aggregation.joined)
@@ -150,14 +149,13 @@ class Blocks:
         for name, stored in restored.meta["aggregations"].items():
             aggregation = by_name[name]
             aggregation.panes.frontier = stored["frontier"]
-            aggregation.pending = [(slot, time) for slot, time in stored["pending"]]
+            aggregation.pending = [Late(*late) for late in stored["pending"]]
             aggregation.pending_since = stored["pending_since"]
-            aggregation.dirty = {(a, b): set(slots) for a, b, slots in stored["dirty"]}
 
     def _fill_one(self, kind: bytes, aggregation: Aggregation, number: str, value: bytes) -> None:
         if kind == b"rows":
             level, end = (int(part) for part in number.split(":"))
-            aggregation.panes.open_rows[level, end] = _rows_of(_unsqueeze(value))
+            aggregation.panes.rows[level, end] = _rows_of(_unsqueeze(value))
         elif kind == b"index":
             for end, first, last, watermark in json.loads(value):
                 aggregation.index[end] = PaneIndex(first, last, watermark)
@@ -191,10 +189,10 @@ def _unsqueeze(block: bytes) -> bytes:
     return bytes(cramjam.zstd.decompress(block))
 
 
-def _open_rows(name: str, aggregation: Aggregation) -> dict[bytes, bytes | None]:
+def _rows(name: str, aggregation: Aggregation) -> dict[bytes, bytes | None]:
     blocks: dict[bytes, bytes | None] = {}
     for level, end in aggregation.panes.changed_rows:
-        rows = aggregation.panes.open_rows.get((level, end))
+        rows = aggregation.panes.rows.get((level, end))
         key = f"rows/{name}|{level}:{end}".encode()
         blocks[key] = None if rows is None else _squeeze(_rows_bytes(rows))
     aggregation.panes.changed_rows.clear()
