@@ -51,13 +51,12 @@ from streams.kernels.fold import (
     in_order,
 )
 from streams.kernels.rows import (
-    FLAGS,
     INCREASE,
-    INCREASE_SHIFT,
     IS_CUMULATIVE,
     IS_INTEGER,
     STEPS,
     STREAM_WIDTH,
+    increase_flags_of,
 )
 from streams.kernels.tally import COUNT, LIMBS, MEAN_WIDTH, SPECIAL, inside
 
@@ -165,7 +164,7 @@ class Increase:
         written, spills = result.tolist()
         steps = self._sums.empty(written)
         steps.rows[:, LIMBS : LIMBS + 3] = rows[:written, INCREASE : INCREASE + 3]
-        steps.rows[:, SPECIAL] = rows[:written, FLAGS] >> INCREASE_SHIFT & 7
+        steps.rows[:, SPECIAL] = increase_flags_of(rows[:written])
         steps.rows[:, COUNT] = rows[:written, STEPS]
         for row, column, bits, sign in spilled[:spills].tolist():
             if column == INCREASE:

@@ -151,6 +151,12 @@ def increase_flags(rows: Column, r: Word) -> Word:
     return flags
 
 
+def increase_flags_of(rows: Column) -> Column:
+    """`increase_flags` of stream rows i64[n, STREAM_WIDTH], as i64[n]."""
+    counted = rows[:, STEP_SPECIALS : STEP_SPECIALS + 3] > 0
+    return counted @ np.array([NAN, PLUS_INFINITY, MINUS_INFINITY])
+
+
 @kernel("void(i64[:, ::1], i64, i64[:, ::1], i64)", forceinline=True, allocates=False)
 def merge_group_row(into: Column, i: Word, rows: Column, r: Word) -> None:
     """into[i] becomes both together."""

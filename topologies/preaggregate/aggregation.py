@@ -33,6 +33,7 @@ from topologies.preaggregate.panes import (
     fold,
     packed,
 )
+from topologies.preaggregate.ranges import PaneIndex, Range, joined
 
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
@@ -46,15 +47,6 @@ class Publishes:
     since: int = EARLIEST
 
 
-@dataclass(slots=True)
-class PaneIndex:
-    """Where in the partition a pane's points are."""
-
-    first: int
-    last: int
-    watermark: int  # of the partition, just before the record at `first`
-
-
 class Late(NamedTuple):
     """A late point that has not settled: its stream, time, record, and kind."""
 
@@ -66,15 +58,15 @@ class Late(NamedTuple):
 
 @dataclass(slots=True)
 class Recomputation:
-    """What late points change, and the past records [first, last] of the partition it takes.
+    """What late points change, and the past records of the partition it takes.
 
     Attributes:
         windows: Sealed windows that change, each with the streams that do.
         slots: For each slot, whether its points are needed.
         late: The points.
         increases: Whether increases change.
-        after, until: The times of points that are needed; none if equal.
-        watermark: Of the partition before the record at `first`.
+        after, until: The times of points that are needed.
+        ranges: Where they are, ascending; empty if none are needed.
     """
 
     windows: dict[Window, set[int]]
@@ -83,16 +75,9 @@ class Recomputation:
     increases: bool
     after: int
     until: int
-    first: int
-    last: int
-    watermark: int
+    ranges: list[Range]
     points: list[PointColumns] = field(default_factory=list[PointColumns])
     offsets: list[I64] = field(default_factory=list[I64])
-
-    @property
-    def reads(self) -> bool:
-        """Whether it takes past records at all."""
-        return self.after < self.until
 
     def keep(self, points: PointColumns, offsets: I64) -> None:
         """Take the points that matter from records of the range; offsets i64[n]: their records."""
@@ -178,13 +163,11 @@ class Aggregation:
     def _remember_where(self, found: Sorted, records: I32, offsets: I64, watermarks: I64) -> None:
         for end, first_row, last_row, _ in found.panes.tolist():
             first, last = int(records[first_row]), int(records[last_row])
-            entry = self.index.get(end)
-            if entry is None:
-                self.index[end] = PaneIndex(
-                    int(offsets[first]), int(offsets[last]), int(watermarks[first])
-                )
+            where = Range(int(offsets[first]), int(offsets[last]), int(watermarks[first]))
+            if end in self.index:
+                self.index[end].add(where)
             else:
-                entry.last = max(entry.last, int(offsets[last]))
+                self.index[end] = PaneIndex([where])
             self.changed_index.add(end)
 
     def _take_late(self, points: PointColumns, offsets: I64) -> None:
@@ -255,13 +238,16 @@ class Aggregation:
         spans = self._spans(late, windows, increases)
         after = min((after for after, _ in spans), default=EARLIEST)
         until = max((until for _, until in spans), default=EARLIEST)
-        inside = [pane for end, pane in self.index.items() if after < end <= until + self.key.pane]
-        first, watermark = min(
-            ((pane.first, pane.watermark) for pane in inside), default=(last, EARLIEST)
+        inside = [
+            pane
+            for end, pane in self.index.items()
+            if after < until and after < end < until + self.key.pane
+        ]
+        ranges = joined(
+            each._replace(last=min(each.last, last)) for pane in inside for each in pane.ranges
         )
-        end = min(last, max((pane.last for pane in inside), default=last))
         slots = self.cells.streams_of(cells)
-        return Recomputation(windows, slots, late, increases, after, until, first, end, watermark)
+        return Recomputation(windows, slots, late, increases, after, until, ranges)
 
     def _spans(
         self, late: list[Late], windows: dict[Window, set[int]], increases: bool

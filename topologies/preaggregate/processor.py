@@ -13,18 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metric_registry.plan import ResolvedDefinition
 from streams.batch import encode_table
 from streams.event_time.windows import EARLIEST, LATEST, SECOND, window_end
-from streams.kernels.rows import TIME_DELTA_INCREASE, WANTS_VALUE
 from streams.task.processor import InputRange, InputRecord, OutputRecord
-from topologies.encodings.points import SUM_CUMULATIVE, SUM_DELTA
-from topologies.identity.stream import GroupLabels, Stream, group_labels, look_up
+from topologies.identity.stream import GroupLabels, group_labels, look_up
 from topologies.partials import PartialRows, split, to_table
 from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Publishes, Recomputation
-from topologies.preaggregate.cells import OVER_TIME, Membership
+from topologies.preaggregate.cells import Membership
 from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
+from topologies.preaggregate.members import kind_of, pane_keys
 from topologies.preaggregate.panes import PaneKey, PointColumns
 
 PARTIALS = "telemetry.partials"
@@ -78,7 +76,14 @@ class _Job:
     frontier: int | None
     offset: int
     idle: bool
-    watermark: int
+    watermark: int = EARLIEST
+
+    def begins(self) -> bool:
+        """Whether there are records to read; the first range is next."""
+        if not self.redone.ranges:
+            return False
+        self.watermark = self.redone.ranges[0].watermark
+        return True
 
 
 class PreaggregateProcessor:
@@ -266,8 +271,8 @@ class PreaggregateProcessor:
             frontier = aggregation.due(self.watermark)
             if aggregation.pending and (frontier is not None or self._settled(aggregation, marker)):
                 redone = aggregation.revise(offset)
-                job = _Job(aggregation, redone, frontier, offset, idle, redone.watermark)
-                if redone.reads:
+                job = _Job(aggregation, redone, frontier, offset, idle)
+                if job.begins():
                     self._jobs.append(job)
                 else:
                     self._finish(job)
@@ -307,8 +312,8 @@ class PreaggregateProcessor:
     def needs(self) -> InputRange | None:
         if not self._jobs:
             return None
-        redone = self._jobs[0].redone
-        return InputRange(redone.first, redone.last + 1)
+        first, last, _ = self._jobs[0].redone.ranges[0]
+        return InputRange(first, last + 1)
 
     def supply(self, records: Sequence[InputRecord], done: bool) -> None:
         job = self._jobs[0]
@@ -323,7 +328,9 @@ class PreaggregateProcessor:
             mask &= job.aggregation.has_joined(batch.points, offsets)
             job.redone.keep(batch.points.where(mask), offsets[mask])
         if done:
-            self._finish(self._jobs.popleft())
+            del job.redone.ranges[0]
+            if not job.begins():
+                self._finish(self._jobs.popleft())
 
     # --- outputs -----------------------------------------------------------------------------
 
@@ -413,7 +420,7 @@ class PreaggregateProcessor:
         found: list[Membership] = []
         for index in plan.matches(stream.metric, partial(look_up, stream)):
             definition = plan.definitions[index]
-            kind = _kind_of(definition, stream)
+            kind = kind_of(definition, stream)
             if kind is None:
                 continue
             group = groups.get(definition.keep)
@@ -476,36 +483,9 @@ class PreaggregateProcessor:
         }
 
 
-def pane_keys(
-    deployed: Deployment,
-) -> list[tuple[PaneKey, tuple[int, ...], dict[int, Publishes]]]:
-    """The pane keys of a plan, each with its window sizes and what each definition publishes."""
-    found: dict[PaneKey, dict[int, Publishes]] = {}
-    for index, definition in enumerate(deployed.plan.definitions):
-        key = PaneKey(definition.finest * SECOND, definition.grace_ns, definition.corrections_ns)
-        sizes = frozenset(seconds * SECOND for seconds in definition.granularities)
-        since = deployed.since.get(definition.version, EARLIEST)
-        found.setdefault(key, {})[index] = Publishes(sizes, since)
-    return [
-        (key, tuple(sorted(frozenset[int]().union(*(p.sizes for p in members.values())))), members)
-        for key, members in sorted(found.items(), key=lambda item: item[0].text())
-    ]
-
-
 def _of(memberships: list[Membership], definitions: dict[int, Publishes]) -> list[Membership]:
     return [member for member in memberships if member.definition in definitions]
 
 
 def _offsets(records: Sequence[InputRecord]) -> npt.NDArray[np.int64]:
     return np.array([record.offset for record in records], np.int64)
-
-
-def _kind_of(definition: ResolvedDefinition, stream: Stream) -> int | None:
-    """What the stream's number is in a definition; None where its kind does not suit it."""
-    kind = OVER_TIME[definition.over_time]
-    if definition.over_time == "increase":
-        if stream.kind == SUM_DELTA:
-            kind = TIME_DELTA_INCREASE
-        elif not (stream.kind == SUM_CUMULATIVE and stream.monotonic):
-            return None
-    return kind + WANTS_VALUE if definition.over_space in ("min", "max", "last") else kind

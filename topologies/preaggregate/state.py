@@ -17,9 +17,10 @@ import numpy as np
 from streams.errors import Fatal
 from streams.kernels.fold import BASE_WIDTH
 from streams.kernels.rows import STREAM_WIDTH
-from topologies.preaggregate.aggregation import Aggregation, Late, PaneIndex
+from topologies.preaggregate.aggregation import Aggregation, Late
 from topologies.preaggregate.intake import Deployment, Intake
 from topologies.preaggregate.panes import I64, StreamRows, empty_bases
+from topologies.preaggregate.ranges import PaneIndex, Range
 
 if TYPE_CHECKING:
     from topologies.preaggregate.processor import Counts
@@ -157,8 +158,8 @@ class Blocks:
             level, end = (int(part) for part in number.split(":"))
             aggregation.panes.rows[level, end] = _rows_of(_unsqueeze(value))
         elif kind == b"index":
-            for end, first, last, watermark in json.loads(value):
-                aggregation.index[end] = PaneIndex(first, last, watermark)
+            for end, ranges in json.loads(value):
+                aggregation.index[end] = PaneIndex([Range(*each) for each in ranges])
         elif kind == b"joined":
             aggregation.joined = np.frombuffer(_unsqueeze(value), np.int64).copy()
             self._saved_joined[aggregation.key.text()] = len(aggregation.joined)
@@ -217,11 +218,11 @@ def _index(name: str, aggregation: Aggregation) -> dict[bytes, bytes | None]:
     pane = aggregation.key.pane
     spans = {end // pane // INDEX_SPAN for end in aggregation.changed_index}
     aggregation.changed_index.clear()
-    by_span: dict[int, list[list[int]]] = {span: [] for span in spans}
+    by_span: dict[int, list[list[Any]]] = {span: [] for span in spans}
     for end, entry in aggregation.index.items():
         span = end // pane // INDEX_SPAN
         if span in by_span:
-            by_span[span].append([end, entry.first, entry.last, entry.watermark])
+            by_span[span].append([end, entry.ranges])
     return {
         f"index/{name}/{span}".encode(): json.dumps(rows).encode() if rows else None
         for span, rows in by_span.items()

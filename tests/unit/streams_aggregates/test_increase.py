@@ -28,11 +28,10 @@ from streams.kernels.fold import (
 )
 from streams.kernels.rows import (
     EARLIEST,
-    FLAGS,
     INCREASE,
-    INCREASE_SHIFT,
     STEPS,
     STREAM_WIDTH,
+    increase_flags_of,
     special_sum,
 )
 
@@ -166,7 +165,7 @@ def test_the_engine_folds_the_same_samples_to_the_same_increase():
     for row in range(written):
         if folded[row, STEPS] == 0:
             continue
-        flags = folded[row, FLAGS] >> INCREASE_SHIFT & 7
+        flags = int(increase_flags_of(folded[row : row + 1])[0])
         apart = sum(
             sign * spill_of(bits)
             for at, column, bits, sign in spills[:spilled].tolist()

@@ -15,11 +15,13 @@ from streams.kernels.rows import (
     INCREASE,
     IS_CUMULATIVE,
     IS_INTEGER,
+    NAN,
     POINTS,
     SPILLED_SUM,
     STEPS,
     STREAM_WIDTH,
     SUM,
+    increase_flags,
     merge_sorted,
 )
 from topologies.preaggregate.panes import PointColumns, in_order, packed
@@ -202,7 +204,8 @@ def test_between_samples_of_one_time_a_nan_of_either_sign_wins():
         for order in ((0, 1), (1, 0)):
             twice = [(0, 1, 0, (nan, 5.0)[i], True) for i in order]
             rows, _, _, _, _ = fold([*twice, (0, 2, 0, 7.0, True)])
-            assert rows[0][FLAGS] == 1 | 1 << 3  # the sum and the increase: 7 less NaN
+            assert rows[0][FLAGS] == NAN
+            assert increase_flags(rows, 0) == NAN  # 7 less NaN
 
 
 def test_integers_that_round_to_one_double_are_compared_exactly():

@@ -1,0 +1,40 @@
+"""Which definitions share panes, and what a stream is to a definition."""
+
+from __future__ import annotations
+
+from metric_registry.plan import ResolvedDefinition
+from streams.event_time.windows import EARLIEST, SECOND
+from streams.kernels.rows import TIME_DELTA_INCREASE, WANTS_VALUE
+from topologies.encodings.points import SUM_CUMULATIVE, SUM_DELTA
+from topologies.identity.stream import Stream
+from topologies.preaggregate.aggregation import Publishes
+from topologies.preaggregate.cells import OVER_TIME
+from topologies.preaggregate.intake import Deployment
+from topologies.preaggregate.panes import PaneKey
+
+
+def pane_keys(
+    deployed: Deployment,
+) -> list[tuple[PaneKey, tuple[int, ...], dict[int, Publishes]]]:
+    """The pane keys of a plan, each with its window sizes and what each definition publishes."""
+    found: dict[PaneKey, dict[int, Publishes]] = {}
+    for index, definition in enumerate(deployed.plan.definitions):
+        key = PaneKey(definition.finest * SECOND, definition.grace_ns, definition.corrections_ns)
+        sizes = frozenset(seconds * SECOND for seconds in definition.granularities)
+        since = deployed.since.get(definition.version, EARLIEST)
+        found.setdefault(key, {})[index] = Publishes(sizes, since)
+    return [
+        (key, tuple(sorted(frozenset[int]().union(*(p.sizes for p in members.values())))), members)
+        for key, members in sorted(found.items(), key=lambda item: item[0].text())
+    ]
+
+
+def kind_of(definition: ResolvedDefinition, stream: Stream) -> int | None:
+    """What the stream's number is in a definition; None where its kind does not suit it."""
+    kind = OVER_TIME[definition.over_time]
+    if definition.over_time == "increase":
+        if stream.kind == SUM_DELTA:
+            kind = TIME_DELTA_INCREASE
+        elif not (stream.kind == SUM_CUMULATIVE and stream.monotonic):
+            return None
+    return kind + WANTS_VALUE if definition.over_space in ("min", "max", "last") else kind
