@@ -188,7 +188,10 @@ def _pane(definition: Definition) -> tuple[int, int, int]:
 
 
 def _settled(partition: Partition, definitions: Sequence[Definition]) -> list[int]:
-    """The records at which late points of these definitions had settled."""
+    """The records at which late points of these definitions had settled.
+
+    A marker, two seconds of receipt, or the next record that seals a window of theirs.
+    """
     late = {
         point.record
         for definition in definitions
@@ -202,10 +205,20 @@ def _settled(partition: Partition, definitions: Sequence[Definition]) -> list[in
         newest = max(newest, received)
         if record in late and since is None:
             since = received
-        if since is not None and (partition.marked[record] or newest >= since + SETTLE):
+        marked = partition.marked[record] or _seals(partition, definitions[0], record)
+        if since is not None and (marked or newest >= since + SETTLE):
             found.append(record)
             since = None
     return found
+
+
+def _seals(partition: Partition, definition: Definition, record: int) -> bool:
+    """Whether the record seals a window of the definition's finest size."""
+    before, after = partition.before(record), partition.watermark[record]
+    if math.isinf(before) or math.isinf(after):
+        return after > before
+    grace, size = definition.grace, definition.finest
+    return (int(after) - grace) // size > (int(before) - grace) // size
 
 
 def _is_late(partition: Partition, definition: Definition, point: Point) -> bool:
