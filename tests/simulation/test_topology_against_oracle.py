@@ -244,6 +244,21 @@ def test_random_logs_give_what_the_oracle_says(seed: int):
         check(text, random.Random(seed), settles=settled(text))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_same_messages_leave_a_partition_whatever_the_batches_and_restarts(seed: int):
+    """Not the numbers alone: also when corrections go out, and in which message a row travels."""
+    told = scenario.loads(story(random.Random(seed)))
+
+    def sent(source: tuple[str, int], rng: random.Random, restless: bool = False):
+        pipeline = Pipeline(told.definitions, told.log, rng, restless=restless)
+        return pipeline.preaggregate(*source)
+
+    for source in told.log:
+        one_by_one = sent(source, random.Random(seed), restless=True)
+        for way in range(2):
+            assert sent(source, random.Random(way)) == one_by_one
+
+
 @pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STORIES // 10)))
 def test_random_logs_while_definitions_join(seed: int):
     """All but the first definition join, by a record in each partition, before their time comes.
