@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import random
 import sys
-import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chaos.kills import kill_in_turn, kill_the_loader
 from demo.proof import Inputs, prove
-from demo.run import folder_for, interruptible
-from demo.stack import StackError, running, settings
+from demo.run import exit_code, folder_for
+from demo.stack import running, settings
 from rich.console import Console
 
 IDLE_AFTER_MS = 15_000
@@ -63,19 +62,12 @@ def main() -> int:
     console.print(f"chaos with {given.kills} kills, --seed {given.seed}", highlight=False)
     seconds = max(40.0, SECONDS_A_KILL * given.kills)
     inputs = Inputs(seed=given.seed, seconds=seconds, patience=300)
-    started = time.monotonic()
-    try:
+
+    async def work() -> int:
         with folder_for(given.keep) as folder:
-            work = chaos(folder, inputs, given.kills, given.seed, console)
-            code = asyncio.run(interruptible(work))
-    except (StackError, TimeoutError) as error:
-        console.print(f"[red]{error}[/red]")
-        return 5
-    except asyncio.CancelledError:
-        console.print("interrupted")
-        return 130
-    console.print(f"chaos took {time.monotonic() - started:.0f} s")
-    return code
+            return await chaos(folder, inputs, given.kills, given.seed, console)
+
+    return exit_code("chaos", work, console)
 
 
 if __name__ == "__main__":

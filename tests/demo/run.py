@@ -16,7 +16,9 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -56,6 +58,21 @@ async def interruptible(work) -> int:
     return await task
 
 
+def exit_code(what: str, work: Callable[[], Coroutine[Any, Any, int]], console: Console) -> int:
+    """Run it to its end, and say how long it took, or why there is none: 5 no answer in time."""
+    started = time.monotonic()
+    try:
+        code = asyncio.run(interruptible(work()))
+    except (StackError, TimeoutError) as error:
+        console.print(f"[red]{error}[/red]")
+        return 5
+    except asyncio.CancelledError:
+        console.print("interrupted")
+        return 130
+    console.print(f"{what} took {time.monotonic() - started:.0f} s")
+    return code
+
+
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -64,19 +81,13 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep data and logs in this folder")
     given = parser.parse_args()
     console = Console(width=120)
-    started = time.monotonic()
-    try:
+    inputs = Inputs(seed=given.seed, seconds=given.seconds)
+
+    async def work() -> int:
         with folder_for(given.keep) as folder:
-            inputs = Inputs(seed=given.seed, seconds=given.seconds)
-            code = asyncio.run(interruptible(demo(folder, inputs, console)))
-    except (StackError, TimeoutError) as error:
-        console.print(f"[red]{error}[/red]")
-        return 5
-    except asyncio.CancelledError:
-        console.print("interrupted")
-        return 130
-    console.print(f"the demo took {time.monotonic() - started:.0f} s")
-    return code
+            return await demo(folder, inputs, console)
+
+    return exit_code("the demo", work, console)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ from demo.framing import write_framed
 from demo.generate import Delivery
 from demo.proof import progress
 from demo.replay import send
-from demo.run import folder_for, interruptible
-from demo.stack import Stack, StackError, running, settings
+from demo.run import exit_code, folder_for
+from demo.stack import Stack, running, settings
 from oracle import kafka_log, log
 from oracle.definitions import SECOND
 from real.histories import write_histories
@@ -199,17 +199,9 @@ def main() -> int:
     given = parser.parse_args()
     console = Console(width=120)
     console.print(f"{given.stories} stories, --seed {given.seed}", highlight=False)
-    started = time.monotonic()
-    try:
-        code = asyncio.run(interruptible(all_stacks(given, console)))
-    except (StackError, TimeoutError) as error:
-        console.print(f"[red]{error}[/red]")
-        return 5
-    except asyncio.CancelledError:
-        console.print("interrupted")
-        return 130
-    said = "[green]all equal[/green]" if code == 0 else f"[red]exit code {code}[/red]"
-    console.print(f"{given.stories} stories took {time.monotonic() - started:.0f} s: {said}")
+    what = f"{given.stories} stories"
+    code = exit_code(what, lambda: all_stacks(given, console), console)
+    console.print("[green]all equal[/green]" if code == 0 else f"[red]exit code {code}[/red]")
     return code
 
 

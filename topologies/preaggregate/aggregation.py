@@ -392,10 +392,10 @@ class Aggregation:
 
     # --- housekeeping -----------------------------------------------------------------------
 
-    def forget(self, watermark: int) -> set[int]:
-        """Drop index entries that no correction can ask for any more; returns the panes dropped."""
+    def forget(self, watermark: int) -> None:
+        """Drop rows of sealed windows, and index entries, that no correction can ask for."""
         if watermark == EARLIEST:
-            return set()
+            return
         self.panes.forget(watermark)
         anew = [level for level in self.panes.levels if not self.panes.keeps(level)]
         longest = max([self.key.pane, *anew])
@@ -404,7 +404,6 @@ class Aggregation:
         for end in gone:
             del self.index[end]
         self.changed_index |= gone
-        return gone
 
     def revisable(self, watermark: int) -> int:
         """No window that ended before this can be revised any more, but by a queued revision."""

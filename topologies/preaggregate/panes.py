@@ -306,8 +306,7 @@ class Panes:
 
     def forget(self, watermark: int) -> None:
         """Drop kept windows that no point can change any more."""
-        horizon = watermark - self.key.corrections if watermark != EARLIEST else EARLIEST
-        until = min(horizon - 1, self.frontier) if horizon != EARLIEST else EARLIEST
+        until = min(watermark - self.key.corrections - 1, self.frontier)
         self._drop([window for window in self.rows if window[1] <= until])
 
     def _drop(self, windows: list[Window]) -> None:

@@ -1,7 +1,8 @@
 """The state of a pre-aggregation task as blocks.
 
 Points of open panes are not among them: they are read from the log again, from the first record
-that holds one. What seals goes to the next topic and is forgotten here.
+that holds one. What seals goes to the next topic; here stay the rows of the windows that `Panes`
+keeps, and where in the log the points of panes are.
 """
 
 from __future__ import annotations

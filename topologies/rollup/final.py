@@ -9,7 +9,7 @@ and pane key; nothing here depends on how they are cut into calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,6 +24,8 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 TableKey = tuple[str, str, int]
 """(domain, pane key, window size in ns)"""
+Mask = Callable[[PartialRows], npt.NDArray[np.bool_]]
+"""Which of n rows: bool[n]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,31 +123,23 @@ class Table:
         """How many series go on."""
         return len(self.present) + len(self.silent) + len(self.totals)
 
-    def select(self, keep: _Selection) -> None:
+    def select(self, keep: Mask) -> None:
         """Keep the series that `keep` chooses, and what waits for them."""
-        self.present = keep(self.present)[0]
-        self.silent = keep(self.silent)[0]
-        self.totals, chosen = keep(self.totals)
-        self.starts = self.starts[chosen]
+        self.starts = self.starts[keep(self.totals)]
+        self.present, self.silent, self.totals = (
+            _chosen(rows, keep) for rows in (self.present, self.silent, self.totals)
+        )
         for correction in self.waiting:
-            correction.rows = keep(correction.rows)[0]
+            correction.rows = _chosen(correction.rows, keep)
         self.waiting = [correction for correction in self.waiting if len(correction.rows)]
 
 
-class _Selection:
-    """Chooses rows of a table."""
-
-    def __call__(self, rows: PartialRows) -> tuple[PartialRows, I64]:
-        """The chosen rows, and their indexes i64[k]."""
-        chosen = np.flatnonzero(self.mask(rows))
-        return rows.take(chosen), chosen
-
-    def mask(self, rows: PartialRows) -> npt.NDArray[np.bool_]:
-        raise NotImplementedError
+def _chosen(rows: PartialRows, keep: Mask) -> PartialRows:
+    return rows.take(np.flatnonzero(keep(rows)))
 
 
-class _Later(_Selection):
-    """Groups with data in a window of these that ends at `end` or later."""
+class _Later:
+    """Chooses groups with data in a window of these that ends at `end` or later."""
 
     def __init__(self, closings: Sequence[Closing]) -> None:
         rows = in_order(PartialRows.join([bare(closing.rows) for closing in closings]))
@@ -155,19 +149,9 @@ class _Later(_Selection):
         self._last = rows.take(np.flatnonzero(last))
         self.end = EARLIEST
 
-    def mask(self, rows: PartialRows) -> npt.NDArray[np.bool_]:
+    def __call__(self, rows: PartialRows) -> npt.NDArray[np.bool_]:
         found = places(rows, self._last)
         return np.append(self._last.end, EARLIEST)[found] >= self.end  # -1: the last
-
-
-class _Others(_Selection):
-    """Groups of all definitions but one."""
-
-    def __init__(self, definition: int) -> None:
-        self._definition = definition
-
-    def mask(self, rows: PartialRows) -> npt.NDArray[np.bool_]:
-        return rows.definition != self._definition
 
 
 def _differ(rows: PartialRows, others: PartialRows) -> npt.NDArray[np.bool_]:
@@ -202,7 +186,7 @@ class FinalSeries:
         elif self._contracts[definition] != contract:
             self._contracts[definition] = contract
             for key, table in self.tables.items():
-                table.select(_Others(definition))
+                table.select(lambda rows: rows.definition != definition)
                 self.changed.add(key)
         self._limits.clear()
         flags = [(c.final, c.adds_up, c.cumulative) for c in self._contracts]
