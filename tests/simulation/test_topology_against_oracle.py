@@ -251,6 +251,7 @@ def test_the_same_messages_leave_a_partition_whatever_the_batches_and_restarts(s
 
     def sent(source: tuple[str, int], rng: random.Random, restless: bool = False):
         pipeline = Pipeline(told.definitions, told.log, rng, restless=restless)
+        pipeline.keep_from = seed % 2 * 10 * SECOND
         return pipeline.preaggregate(*source)
 
     for source in told.log:

@@ -120,6 +120,7 @@ class Pipeline:
         self.deployed = deployed or Deployment(compile_plan([resolved(d) for d in definitions]))
         self.partials: list[list[bytes]] = [[] for _ in range(SHARD_PARTITIONS)]
         self.rows = Rows()
+        self.keep_from = rng.choice([0, 0, 10, 300]) * SECOND
 
     def run(self) -> Rows:
         """Feed everything through; each row's history is checked on the way."""
@@ -141,6 +142,7 @@ class Pipeline:
             sources=sum(1 for other, _ in self.log if other == topic),
             shard_partitions=SHARD_PARTITIONS,
             key=bytes(16),
+            keep_from=self.keep_from,
         )
 
     def preaggregate(self, topic: str, partition: int) -> deque[tuple[int, bytes]]:

@@ -106,6 +106,7 @@ class Aggregation:
         definitions: Index in the plan -> what it publishes.
         gap: Silence after which a stream is unknown, ns of event time.
         partitions: Of the topic that the groups go to.
+        keep_from: See `Panes`.
     """
 
     def __init__(
@@ -115,10 +116,11 @@ class Aggregation:
         definitions: dict[int, Publishes],
         gap: int,
         partitions: int,
+        keep_from: int,
     ) -> None:
         self.key = key
         self.gap = gap
-        self.panes = Panes(key, levels, gap)
+        self.panes = Panes(key, levels, gap, keep_from)
         self._partitions = partitions
         self.cells = Cells(partitions)
         self.index: dict[int, PaneIndex] = {}

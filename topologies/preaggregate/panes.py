@@ -272,12 +272,15 @@ class Panes:
         key: Pane size, grace and correction horizon.
         levels: Window sizes in ns, ascending, the pane first; each a multiple of some finer one.
         gap: A stream silent for longer than this (ns of event time) is unknown again.
+        keep_from: Sealed windows shorter than this (ns) are not kept: it is quick to read their
+            part of the log again, and dear to save their rows every few seconds.
     """
 
-    def __init__(self, key: PaneKey, levels: tuple[int, ...], gap: int) -> None:
+    def __init__(self, key: PaneKey, levels: tuple[int, ...], gap: int, keep_from: int) -> None:
         self.key = key
         self.levels = levels
         self.gap = gap
+        self._keep_from = keep_from
         self.frontier = EARLIEST
         self.bases = empty_bases(0)
         self.resets = np.zeros(0, np.int64)
@@ -302,7 +305,7 @@ class Panes:
 
     def keeps(self, level: int) -> bool:
         """Whether rows of windows of this size are kept when they have sealed."""
-        return self.key.corrections <= KEPT * level
+        return self._keep_from <= level and self.key.corrections <= KEPT * level
 
     def forget(self, watermark: int) -> None:
         """Drop kept windows that no point can change any more."""

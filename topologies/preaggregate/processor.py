@@ -43,6 +43,7 @@ class PreaggregateConfig:
         key: Secret that fingerprints are made with.
         stream_gap: Silence after which a stream is unknown.
         settle: How long late points wait for their neighbours before a revision.
+        keep_from: Shorter sealed windows are not kept (see `Panes`); fixed by the first state.
     """
 
     deployed: Deployment
@@ -52,6 +53,7 @@ class PreaggregateConfig:
     key: bytes
     stream_gap: int = 900 * SECOND
     settle: int = 2 * SECOND
+    keep_from: int = 300 * SECOND
 
 
 @dataclass(slots=True)
@@ -97,6 +99,7 @@ class PreaggregateProcessor:
         self._live = topic == config.live
         self._intake = Intake(self._live, config.key)
         self.deployed = config.deployed
+        self._keep_from = config.keep_from
         self.aggregations = self._aggregations()
         self.watermark = EARLIEST
         self.received = 0
@@ -115,17 +118,20 @@ class PreaggregateProcessor:
     # --- restoring ---------------------------------------------------------------------------
 
     def _aggregations(self) -> list[Aggregation]:
+        return [self._aggregation(*each) for each in pane_keys(self.deployed)]
+
+    def _aggregation(
+        self, key: PaneKey, levels: tuple[int, ...], definitions: dict[int, Publishes]
+    ) -> Aggregation:
         gap, shards = self._config.stream_gap, self._config.shard_partitions
-        return [
-            Aggregation(key, levels, members, gap, shards)
-            for key, levels, members in pane_keys(self.deployed)
-        ]
+        return Aggregation(key, levels, definitions, gap, shards, self._keep_from)
 
     def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> None:
         restored = self._blocks.restore(blocks)
         if restored is None:
             return
         self.deployed = restored.deployment  # what was in force; `before_commit` asks for a change
+        self._keep_from = restored.meta["keep_from"]  # else rows would be missing, or stay
         self.aggregations = self._aggregations()
         self._blocks.fill(restored, self._intake, self.aggregations)
         self._learn_streams()
@@ -442,8 +448,7 @@ class PreaggregateProcessor:
         for key, levels, definitions in pane_keys(deployed):
             aggregation = known.get(key)
             if aggregation is None:
-                gap, shards = self._config.stream_gap, self._config.shard_partitions
-                aggregation = Aggregation(key, levels, definitions, gap, shards)
+                aggregation = self._aggregation(key, levels, definitions)
                 aggregation.panes.frontier = aggregation.panes.boundary(self.watermark)
             aggregation.adopt(
                 levels, definitions, (_of(all_of, definitions) for all_of in memberships), offset
@@ -461,6 +466,7 @@ class PreaggregateProcessor:
         refill_from = min([at for at in open_offsets if at is not None], default=self._position)
         meta = {
             "position": self._position,
+            "keep_from": self._keep_from,
             "refill_from": refill_from,
             "watermark": self.watermark,
             "received": self.received,

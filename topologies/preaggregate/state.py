@@ -26,7 +26,7 @@ from topologies.preaggregate.ranges import PaneIndex, Range
 if TYPE_CHECKING:
     from topologies.preaggregate.processor import Counts
 
-FORMAT = 2
+FORMAT = 3
 BASES_A_BLOCK = 4096
 INDEX_SPAN = 64  # panes a block
 
