@@ -53,7 +53,6 @@ TAME = ["1i", "2i", "5i", "9i", "12i", "12.5", "0.1", "0.2"]
 def story(rng: random.Random) -> str:
     """A random log as text; each resource lives in one partition, as the edge routes it."""
     leap = rng.choice([0, 0, 1000])  # after 30 s nothing, for longer than a stream is remembered
-    late = "drop" if leap else "carry"
     times = [f"{t / 2 + leap * (t > 60):g}" for t in range(1, 120)]
     values = VALUES if rng.random() < 0.4 else TAME
 
@@ -107,7 +106,7 @@ def story(rng: random.Random) -> str:
         f"sizes={rng.choice(['5s', '5s,20s', '10s', '10s,30s', '20s,1m', '5s,10s,20s'])} "
         f"grace={rng.choice(['0s', '2s', '15s'])} "
         f"corrections={rng.choice(['15s', '30s', '1m', '1d'])} "
-        f"temporality={rng.choice(['delta', 'cumulative'])} late={rng.choice(['drop', late])} "
+        f"temporality={rng.choice(['delta', 'cumulative'])} late={rng.choice(['drop', 'carry'])} "
         f"expire={rng.choice(['0', '1', '2', '5', '25s', '1m'])}"
         for i in range(rng.choice([1, 2, 3]))
     ]
