@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaConsumer
 from tests.conformance import sink_world
 from tests.conformance.sink_world import (
     BASE,
+    DEFINITIONS,
     PARTITIONS,
     World,
     producing,
@@ -30,6 +31,7 @@ from tests.conformance.sink_world import (
 )
 from tidemill.embedded_store.testing import StoreProcess
 from topologies.sink.app import SinkService
+from topologies.sink.queries import query_rollups
 from topologies.sink.store import StoreAddress, StoreMismatch
 
 store, servers, world = sink_world.store, sink_world.servers, sink_world.world
@@ -107,25 +109,31 @@ def test_what_a_transaction_did_not_commit_is_not_stored(world: World) -> None:
     assert world.stored() == world.expected
 
 
-def test_a_correction_replaces_and_a_deletion_removes_what_people_see(world: World) -> None:
+def test_a_correction_replaces_a_deletion_removes_and_what_comes_again_is_seen(
+    world: World,
+) -> None:
     async def act() -> None:
         async with sinking(world.config), producing(world) as producer:
-            for revision, deleted, rows in ((1, 0, 30), (2, 0, 20), (3, 1, 10)):
+            for revision, deleted, rows in ((1, 0, 30), (2, 0, 20), (3, 1, 10), (4, 0, 4)):
                 world.made = 0
                 value = world.message(rows, partition=0, revision=revision, deleted=deleted)
                 await producer.send_and_wait(world.config.topic, value, partition=0)
 
             async def there() -> bool:
-                sql = "SELECT count() FROM $DB.rollups_v1 WHERE revision = 3"
-                return await asyncio.to_thread(world.rows, sql) == [(10,)]
+                sql = "SELECT count() FROM $DB.rollups_v1 WHERE revision = 4"
+                return await asyncio.to_thread(world.rows, sql) == [(4,)]
 
             await until(there)
 
     asyncio.run(act())
     shown = world.rows("SELECT revision, count() FROM $DB.rollups GROUP BY 1 ORDER BY 1")
-    assert shown == [(1, 10), (2, 10)]
+    assert shown == [(1, 10), (2, 10), (4, 4)]
     view = world.rows("SELECT revision, count() FROM $DB.`it\\'s \\`odd\\`` GROUP BY 1 ORDER BY 1")
-    assert view == [(1, 5), (2, 5)]
+    assert view == [(1, 5), (2, 5), (4, 2)]
+    since, until_ = (datetime.fromtimestamp(BASE + s, UTC) for s in (0, 100))
+    name, schema = DEFINITIONS[0]["name"], world.config.schema
+    found = query_rollups(world.client(), name, 10, since, until_, schema=schema)
+    assert sorted(row.revision for row in found) == [1] * 5 + [2] * 5 + [4] * 2
 
 
 def test_kill_9_of_the_sink_at_any_moment_loses_and_doubles_nothing(world: World) -> None:

@@ -75,6 +75,11 @@ class Rows:
             expected = [before + 1] if before else [1, 2]  # 2: its first points came late
             assert revision in expected, f"{key}: revision {revision} after {before}"
             self.revisions[key] = revision
+            if deleted:
+                assert key in self.latest, f"{key}: deleted, and was not there"
+                assert points == late == 0, f"{key}: deleted, and counts something"
+                del self.latest[key], self.raw[key], self.late[key]
+                continue
             if revision == 1:
                 domain = certificates[size, end]["domain"]
                 self.first[key] = (domain, values[at], points)

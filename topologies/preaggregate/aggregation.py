@@ -208,17 +208,20 @@ class Aggregation:
             found.append((window, self._publishable(window, self.cells.fold(item.rows))))
         return found
 
-    def _publishable(self, window: Window, groups: GroupRows) -> GroupRows:
-        """The groups of definitions that publish this window."""
+    def _published(self, window: Window, cells: I64) -> npt.NDArray[np.bool_]:
+        """Which of the cells are of definitions that publish this window."""
         size, end = window
         levels = {
             index
             for index, publishes in self.definitions.items()
             if size in publishes.sizes and end - size >= publishes.since
         }
-        wanted = np.isin(
-            self.cells.definition[groups.cells], np.fromiter(levels, np.uint16, len(levels))
-        )
+        whose = self.cells.definition[cells]
+        return np.isin(whose, np.fromiter(levels, np.uint16, len(levels)))
+
+    def _publishable(self, window: Window, groups: GroupRows) -> GroupRows:
+        """The groups of definitions that publish this window."""
+        wanted = self._published(window, groups.cells)
         if wanted.all():
             return groups
         return GroupRows(groups.cells[wanted], groups.rows[wanted], groups.spills)
@@ -288,11 +291,9 @@ class Aggregation:
             else:
                 streams = np.flatnonzero(needed).astype(np.int32)
                 rows = self._fold(points, window[1] - window[0], window[1], streams)
-            groups = self._publishable(window, self.cells.fold(rows))
-            chosen = np.isin(groups.cells, np.fromiter(cells, np.int64, len(cells)))
-            found.append(
-                (window, GroupRows(groups.cells[chosen], groups.rows[chosen], groups.spills))
-            )
+            changed = np.sort(np.fromiter(cells, np.int64, len(cells)))
+            changed = changed[self._published(window, changed)]
+            found.append((window, self.cells.fold(rows).of(changed)))
         return found
 
     def _sealed_windows(self, times: Iterable[int]) -> set[Window]:

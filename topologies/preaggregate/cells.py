@@ -52,6 +52,14 @@ class GroupRows:
     rows: I64
     spills: dict[int, int]
 
+    def of(self, wanted: I64) -> GroupRows:
+        """A row for each of these cells (ascending); it counts nothing where there is none."""
+        rows = np.zeros((len(wanted), GROUP_WIDTH), np.int64)
+        rows[:, layout.GROUP_LAST_TIME] = layout.EARLIEST
+        mine = np.isin(wanted, self.cells)
+        rows[mine] = self.rows[np.searchsorted(self.cells, wanted[mine])]
+        return GroupRows(wanted, rows, self.spills)
+
 
 @dataclass(slots=True)
 class _New:

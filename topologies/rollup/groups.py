@@ -18,6 +18,17 @@ F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 
 
+def emptied(rows: PartialRows) -> PartialRows:
+    """The same groups, of which nothing is counted any more."""
+    return replace(rows, rows=np.zeros_like(rows.rows), spills={})
+
+
+def with_data(rows: PartialRows) -> PartialRows:
+    """The rows that count something. A source sends others of groups that it has nothing of."""
+    counted = rows.rows[:, layout.STREAMS] > 0
+    return rows if counted.all() else rows.take(np.flatnonzero(counted))
+
+
 def in_order(rows: PartialRows) -> PartialRows:
     """The rows in order of (definition, group); the same ones if they are."""
     order, runs = _order(rows)
@@ -169,12 +180,21 @@ class Published:
         values: f64[n].
         first_points: i64[n], points that the first publication counted (0: born late).
         revisions: i64[n], the revision in which each row last changed.
+        deleted: bool[n], tombstones: groups that have no data any more. They stay, so that a group
+            that comes again goes on with its revisions.
     """
 
     rows: PartialRows
     values: F64
     first_points: npt.NDArray[np.int64]
     revisions: npt.NDArray[np.int64]
+    deleted: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, rows: PartialRows, numbers: F64) -> Published:
+        """Rows that nobody has published yet."""
+        none = np.zeros(len(rows), np.int64)
+        return cls(rows, numbers, none, none, np.zeros(len(rows), np.bool_))
 
     @property
     def points(self) -> npt.NDArray[np.int64]:
@@ -187,19 +207,39 @@ class Published:
         """This with revisions, given what stood before, and the indexes of rows that changed.
 
         A group's first publication is revision 1 if the window `closes` by it; a group that is
-        born late begins with revision 2.
+        born late begins with revision 2. A group that is not there any more leaves a tombstone.
         """
         n = len(self.rows)
         if before is None or not len(before.rows):
             first = self.points.copy() if closes else np.zeros(n, np.int64)
             revisions = np.full(n, 1 if closes else 2, np.int64)
-            return Published(self.rows, self.values, first, revisions), np.arange(n)
+            return replace(self, first_points=first, revisions=revisions), np.arange(n)
         old = places(self.rows, before.rows)
         born = old < 0
         first = np.where(born, self.points if closes else 0, before.first_points[old])
         revisions = np.where(born, 1 if closes else 2, before.revisions[old])
         moved = self.values.view(np.int64) != before.values.view(np.int64)[old]
-        moved = ~born & (moved | (self.points != before.points[old]))
+        moved = ~born & (moved | (self.points != before.points[old]) | before.deleted[old])
         revisions[moved] += 1
-        changed = np.flatnonzero(born | moved)
-        return Published(self.rows, self.values, first, revisions), changed
+        now = replace(self, first_points=first, revisions=revisions)
+        gone = np.ones(len(before.rows), np.bool_)
+        gone[old[~born]] = False
+        if gone.any():
+            return now._and_tombstones(born | moved, before, np.flatnonzero(gone))
+        return now, np.flatnonzero(born | moved)
+
+    def _and_tombstones(
+        self, changed: npt.NDArray[np.bool_], before: Published, gone: I64
+    ) -> tuple[Published, I64]:
+        """This, and tombstones of the rows `gone` of `before`; the indexes of what changed."""
+        fresh = ~before.deleted[gone]
+        rows = PartialRows.join([self.rows, emptied(before.rows.take(gone))])
+        order, _ = _order(rows)
+        both = Published(
+            rows.take(order),
+            np.concatenate([self.values, np.zeros(len(gone))])[order],
+            np.concatenate([self.first_points, before.first_points[gone]])[order],
+            np.concatenate([self.revisions, before.revisions[gone] + fresh])[order],
+            np.concatenate([self.deleted, np.ones(len(gone), np.bool_)])[order],
+        )
+        return both, np.flatnonzero(np.concatenate([changed, fresh])[order])

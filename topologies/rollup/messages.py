@@ -66,6 +66,7 @@ def _table(batch: list[_Part], definitions: list[dict[str, Any]]) -> Table:
     points = np.concatenate([p.published.points[chosen] for p, chosen in batch])
     first = np.concatenate([p.published.first_points[chosen] for p, chosen in batch])
     revisions = np.concatenate([p.published.revisions[chosen] for p, chosen in batch])
+    deleted = np.concatenate([p.published.deleted[chosen] for p, chosen in batch])
     columns: dict[str, Column] = {
         "definition": dense.astype(np.uint16),
         "resolution": (rows.level // SECOND).astype(np.uint32),
@@ -76,8 +77,8 @@ def _table(batch: list[_Part], definitions: list[dict[str, Any]]) -> Table:
         "value": np.concatenate([p.published.values[chosen] for p, chosen in batch]),
         "points": points.astype(np.uint64),
         "revision": revisions.astype(np.uint32),
-        "deleted": np.zeros(len(rows), np.uint8),
-        "late": (points - first).astype(np.uint64),
+        "deleted": deleted.astype(np.uint8),
+        "late": np.maximum(points - first, 0).astype(np.uint64),
     }
     meta: dict[str, Any] = {
         "definitions": [definitions[index] for index in indexes],

@@ -22,7 +22,7 @@ from topologies.rollup.final import Table as SeriesTable
 from topologies.rollup.groups import Published
 from topologies.rollup.windows import Domain, Seals, Window, Windows, WindowState
 
-FORMAT = 2
+FORMAT = 3
 META = b"meta"
 _PREFIX = b"window/"
 _SERIES = b"series/"
@@ -130,6 +130,7 @@ def _encode_published(published: Published) -> bytes:
     columns["value"] = published.values
     columns["first_points"] = published.first_points
     columns["revision"] = published.revisions
+    columns["deleted"] = published.deleted.astype(np.uint8)
     return encode_table(Table(columns))
 
 
@@ -149,6 +150,7 @@ def decode_window(block: bytes) -> WindowState:
             table.array("value").astype(np.float64),
             table.array("first_points").astype(np.int64),
             table.array("revision").astype(np.int64),
+            table.array("deleted").astype(np.bool_),
         )
     return state
 

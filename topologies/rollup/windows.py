@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
 from topologies.partials import PartialRows
-from topologies.rollup.groups import Published, in_order, merged, places, values
+from topologies.rollup.groups import Published, in_order, merged, places, values, with_data
 
 SWEEP = 30 * SECOND
 """Windows past their horizon are dropped this much event time at a time."""
@@ -173,6 +173,8 @@ class Windows:
             if window not in self.states and self._is_forgotten(pane, end):
                 self.rows_refused += len(part)
                 continue
+            if window not in self.states and not len(with_data(part)):
+                continue
             state = self.states.setdefault(window, WindowState())
             self.changed.add(window)
             if not replaces:
@@ -196,7 +198,7 @@ class Windows:
     def _replace(
         self, window: Window, state: WindowState, source: str, offset: int, rows: PartialRows
     ) -> None:
-        """The source's rows of these groups become these."""
+        """The source's rows of these groups become these; a row that counts nothing: none."""
         fresh = in_order(rows)
         kept: list[PartialRows] = []
         gone: list[PartialRows] = []
@@ -205,7 +207,8 @@ class Windows:
             stays = places(ordered, fresh) < 0
             kept.append(ordered.take(np.flatnonzero(stays)))
             gone.append(ordered.take(np.flatnonzero(~stays)))
-        state.sealed[source] = [*(part for part in kept if len(part)), rows]
+        parts = [*kept, with_data(rows)]
+        state.sealed[source] = [part for part in parts if len(part)]
         seals = self.domains[_domain_of(source)].seals.get((source, window[0]), Seals())
         reached = seals.reached(offset)
         self.replacements.append(Replacement(window, source, offset, reached, fresh, merged(gone)))
@@ -273,8 +276,7 @@ class Windows:
         """What changes when all rows of closed domains are merged anew."""
         sources = [s for s in state.sealed if self._counts(s, window, only or [])]
         rows = merged([part for source in sources for part in state.sealed[source]])
-        none = np.zeros(len(rows), np.int64)
-        now = Published(rows, values(rows, self.over_space), none, none)
+        now = Published.of(rows, values(rows, self.over_space))
         if only is not None:
             self.firsts.append(self._first(window, state, now, only))
         now, changed = now.after(state.published, only is not None)
