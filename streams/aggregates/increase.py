@@ -7,12 +7,15 @@ NaN above infinity, then exact number, then start). Each sample then counts
 | when the sample before it | it counts |
 |---|---|
 | is no more than `gap` earlier | the exact difference |
-| has another start (both stated), or is greater | the sample itself: a reset |
+| is greater | the sample itself: a reset |
+| has another start, and its time is not past this sample's start | the sample itself: a reset |
+| has another start, and its time is past this sample's start | zero: two writers overlap |
 | is missing, or further back, and its own start lies in its pane | the sample itself |
 | is missing, or further back, otherwise | nothing: it is a base line |
 
-and the exact sum of that is rounded once. NaN for rows in which nothing counted: the increase is
-not known, which is not zero. A difference with NaN, or between equal infinities, makes it NaN; a
+and the exact sum of that is rounded once. A start that is 0, or not before its own sample, is no
+start (`streams.kernels.sequence`). NaN for rows in which nothing counted: the increase is not
+known, which is not zero. A difference with NaN, or between equal infinities, makes it NaN; a
 difference that is infinite follows `sum`. NaN is greater than nothing and smaller than nothing.
 
 Which sample comes before which is known only when all have come, so samples are kept (32 bytes
@@ -58,6 +61,7 @@ from streams.kernels.rows import (
     STREAM_WIDTH,
     increase_flags_of,
 )
+from streams.kernels.sequence import NOTICE_WIDTH
 from streams.kernels.tally import COUNT, LIMBS, MEAN_WIDTH, SPECIAL, inside
 
 _NAN_BITS = 0x7FF8000000000000
@@ -156,12 +160,13 @@ class Increase:
         rows = np.empty((min(n, k), STREAM_WIDTH), np.int64)
         slots = np.empty(len(rows), np.int32)
         spilled = np.empty((3 * k, SPILL_WIDTH), np.int64)  # untouched memory costs nothing
-        result = np.zeros(2, np.int64)
+        notices = np.empty((k, NOTICE_WIDTH), np.int64)
+        result = np.zeros(3, np.int64)
         fold_points(
             samples, EARLIEST, LATEST, self._pane, self._gap, state.bases.copy(), rows, slots,
-            spilled, np.zeros(n, np.int64), result,
+            spilled, notices, result,
         )  # fmt: skip
-        written, spills = result.tolist()
+        written, spills, _ = result.tolist()
         steps = self._sums.empty(written)
         steps.rows[:, LIMBS : LIMBS + 3] = rows[:written, INCREASE : INCREASE + 3]
         steps.rows[:, SPECIAL] = increase_flags_of(rows[:written])

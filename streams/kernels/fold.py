@@ -16,7 +16,6 @@ from streams.kernels.compile import kernel
 from streams.kernels.exact import add_double, add_integer, fits
 from streams.kernels.machine import double_of
 from streams.kernels.rows import (
-    EARLIEST,
     FLAGS,
     INCREASE,
     IS_CUMULATIVE,
@@ -30,6 +29,16 @@ from streams.kernels.rows import (
     to_bits,
 )
 from streams.kernels.rows import special_flag as special_of
+from streams.kernels.sequence import (
+    BEGAN,
+    CONTINUES,
+    OVERLAPS,
+    RESTARTED,
+    TIE,
+    follows,
+    kind_of,
+    note,
+)
 from streams.kernels.types import Column, Word
 
 # A point, i64[POINT_WIDTH]. RAW: a double's bits or the integer itself; WHOSE: slot << 8 | meta.
@@ -187,11 +196,6 @@ def _heap_sort(points: Column, low: Word, high: Word) -> None:
         _sift_down(points, low, 0, end)
 
 
-@kernel("i64(i64, i64)", forceinline=True, allocates=False)
-def _window_end(time: Word, size: Word) -> Word:
-    return -((-time) // size) * size
-
-
 @kernel("void(i64[:, ::1], i64, i64, i64, i64, i64)", forceinline=True, allocates=False)
 def _spill(spills: Column, at: Word, row: Word, column: Word, bits: Word, sign: Word) -> None:
     if at < spills.shape[0]:
@@ -267,7 +271,7 @@ def _below(raw: Word, meta: Word, base_raw: Word, base_meta: Word) -> Word:
 
 @kernel(
     "void(i64[:, ::1], i64, i64, i64, i64, i64[:, ::1], i64[:, ::1], i32[::1], i64[:, ::1],"
-    " i64[::1], i64[::1])",
+    " i64[:, ::1], i64[::1])",
     allocates=False,
 )
 def fold_points(
@@ -280,7 +284,7 @@ def fold_points(
     rows: Column,
     row_slots: Column,
     spills: Column,
-    resets: Column,
+    notices: Column,
     result: Column,
 ) -> None:
     """Fold points into one stream row a slot, for the window (after, until].
@@ -289,11 +293,13 @@ def fold_points(
     pane and gap ns; bases i64[streams, BASE_WIDTH], each stream's last sample before the first
     point here, moved on to its last sample up to `until`; rows i64[k, STREAM_WIDTH] and row_slots
     i32[k], k at least the number of distinct slots; spills i64[j, SPILL_WIDTH], j at least 3 n.
-    Points up to `after` only move the base line; points past `until` are left alone. resets
-    i64[streams] counts resets seen inside the window. result i64[2]: rows written, spills.
+    Points up to `after` only move the base line; points past `until` are left alone. notices
+    i64[m, NOTICE_WIDTH], m at least n: what was noticed inside the window. result i64[3]: rows
+    written, spills, notices.
     """
     written = 0
     spilled = 0
+    noticed = 0
     previous = -1
     row = -1
     n = points.shape[0]
@@ -323,26 +329,28 @@ def fold_points(
             and points[k + 1, POINT_TIME] == time
             and points[k + 1, POINT_WHOSE] >> 8 == slot
         ):
+            if time > after:
+                noticed = note(notices, noticed, slot, TIE, time)
             continue  # a repeat of this time with a greater value follows, and wins
         start = points[k, POINT_START]
-        known = bases[slot, BASE_TIME] != EARLIEST and time - bases[slot, BASE_TIME] <= gap
         if time > after:
-            if known:
-                base_start = bases[slot, BASE_START]
-                reset = start != 0 and base_start != 0 and start != base_start
-                if not reset:
-                    reset = _below(raw, meta, bases[slot, BASE_RAW], bases[slot, BASE_META])
-                if reset:
-                    resets[slot] += 1
+            base_time = bases[slot, BASE_TIME]
+            how = follows(time, start, base_time, bases[slot, BASE_START], gap, pane)
+            below = how == CONTINUES and _below(
+                raw, meta, bases[slot, BASE_RAW], bases[slot, BASE_META]
+            )
+            noticed = note(notices, noticed, slot, kind_of(how, base_time, below), time)
+            if how in (CONTINUES, RESTARTED, BEGAN):
                 spilled = _add_step(
                     rows, row, raw, meta, bases[slot, BASE_RAW], bases[slot, BASE_META],
-                    reset, spills, spilled,
+                    below or how != CONTINUES, spills, spilled,
                 )  # fmt: skip
-            elif start != 0 and _window_end(start, pane) == _window_end(time, pane):
-                spilled = _add_step(rows, row, raw, meta, 0, 0, True, spills, spilled)
+            elif how == OVERLAPS:
+                rows[row, STEPS] += 1
         bases[slot, BASE_TIME] = time
         bases[slot, BASE_START] = start
         bases[slot, BASE_RAW] = raw
         bases[slot, BASE_META] = meta
     result[0] = written
     result[1] = spilled
+    result[2] = noticed

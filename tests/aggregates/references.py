@@ -179,10 +179,15 @@ def contributions(
     for time in sorted(chosen):
         point = chosen[time]
         if base is not None and time - base.time <= gap:
-            restarted = point.start and base.start and point.start != base.start
-            reset = restarted or point.value < base.value  # Python compares exactly
-            found.append((point.value,) if reset else (point.value, base.value))
-        elif point.start and math.ceil(Fraction(point.start, pane)) == math.ceil(
+            stated = 0 < point.start < time
+            another = stated and base.start > 0 and point.start != base.start
+            if another and point.start < base.time:
+                found.append((0,))  # two writers overlap
+            elif another or point.value < base.value:  # Python compares exactly
+                found.append((point.value,))
+            else:
+                found.append((point.value, base.value))
+        elif 0 < point.start < time and math.ceil(Fraction(point.start, pane)) == math.ceil(
             Fraction(time, pane)
         ):
             found.append((point.value,))

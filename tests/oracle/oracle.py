@@ -379,12 +379,15 @@ def _cell(
 def contribution(sample: Point, previous: Point | None, finest: int) -> Number | None:
     """What a cumulative sample adds; None when it only sets the base line."""
     assert sample.value is not None
+    start = sample.start if sample.start < sample.time else 0  # it does not say since when
     if previous is None or sample.time - previous.time > STREAM_GAP:
         end = window_end(sample.time, finest)
-        return sample.value if sample.start and end - finest < sample.start <= end else None
+        return sample.value if start and end - finest < start <= end else None
     assert previous.value is not None
-    restarted = sample.start != previous.start and sample.start and previous.start
-    if restarted or sample.value < previous.value:
+    another = start and 0 < previous.start < 1 << 63 and start != previous.start
+    if another and start < previous.time:
+        return 0  # two writers overlap
+    if another or sample.value < previous.value:
         return sample.value
     return difference(sample.value, previous.value)
 

@@ -120,11 +120,14 @@ def _increase(d: Definition, sample: Point, stream: list[Point]) -> Any:
     if not nearby:
         finest = min(d.sizes)
         end = math.ceil(Fraction(sample.time, finest)) * finest
-        inside = sample.start != 0 and end - finest < sample.start <= end
-        return sample.value if inside else None
+        inside = end - finest < sample.start < sample.time
+        return sample.value if inside and sample.start > 0 else None
     newest = max(s.time for s in nearby)
     q = max((s for s in nearby if s.time == newest), key=strength)
-    if (sample.start != q.start and 0 not in (sample.start, q.start)) or sample.value < q.value:
+    named = 0 < sample.start < sample.time and 0 < q.start < 2**63
+    if named and q.start != sample.start:
+        return sample.value if sample.start >= q.time else 0
+    if sample.value < q.value:
         return sample.value
     if isinstance(sample.value, int) and isinstance(q.value, int):
         return sample.value - q.value

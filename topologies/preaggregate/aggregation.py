@@ -352,9 +352,8 @@ class Aggregation:
             part.raws,
             part.metas,
         )
-        resets = np.zeros(len(streams), np.int64)
         bases = empty_bases(len(streams))
-        rows = fold([packed(dense)], after, until, self.key.pane, self.gap, bases, resets)
+        rows, _ = fold([packed(dense)], after, until, self.key.pane, self.gap, bases)
         spills = {(int(streams[slot]), column): n for (slot, column), n in rows.spills.items()}
         return StreamRows(streams[rows.slots], rows.rows, spills)
 

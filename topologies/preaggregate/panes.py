@@ -46,6 +46,7 @@ from streams.kernels.rows import (
     merge_at,
     merge_sorted,
 )
+from streams.kernels.sequence import NOTICE_WIDTH
 
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
@@ -209,25 +210,29 @@ def packed(points: PointColumns) -> I64:
 
 
 def fold(
-    parts: Sequence[I64], after: int, until: int, pane: int, gap: int, bases: I64, resets: I64
-) -> StreamRows:
-    """Fold points into a row a stream for the window (after, until]; moves `bases` on."""
+    parts: Sequence[I64], after: int, until: int, pane: int, gap: int, bases: I64
+) -> tuple[StreamRows, I64]:
+    """Fold points into a row a stream for the window (after, until]; moves `bases` on.
+
+    Returns the rows, and what was noticed: i64[n, NOTICE_WIDTH] of `streams.kernels.sequence`.
+    """
     points = in_order(parts, len(bases))
     n = len(points)
+    notices = np.empty((n, NOTICE_WIDTH), np.int64)
     if n == 0:
-        return StreamRows()
+        return StreamRows(), notices
     room = min(n, len(bases))
     rows = np.empty((room, STREAM_WIDTH), np.int64)
     slots = np.empty(room, np.int32)
     spills = np.empty((3 * n, SPILL_WIDTH), np.int64)  # untouched memory costs nothing
-    result = np.zeros(2, np.int64)
-    fold_points(points, after, until, pane, gap, bases, rows, slots, spills, resets, result)
-    written, spilled = result.tolist()
+    result = np.zeros(3, np.int64)
+    fold_points(points, after, until, pane, gap, bases, rows, slots, spills, notices, result)
+    written, spilled, noticed = result.tolist()
     kept: Spills = {}
     for row, column, bits, sign in spills[:spilled].tolist():
         key = (int(slots[row]), column)
         kept[key] = kept.get(key, 0) + sign * spill_of(bits)
-    return StreamRows(slots[:written], rows[:written], kept)
+    return StreamRows(slots[:written], rows[:written], kept), notices[:noticed].copy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,11 +263,15 @@ class Sorted:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A window that has just sealed. `level` is its size in ns; `rows` are its streams."""
+    """A window that has just sealed. `level` is its size in ns; `rows` are its streams.
+
+    notices: Of a pane, what was noticed in it; i64[n, NOTICE_WIDTH].
+    """
 
     level: int
     end: int
     rows: StreamRows
+    notices: I64 = field(default_factory=lambda: np.zeros((0, NOTICE_WIDTH), np.int64))
 
 
 class Panes:
@@ -283,7 +292,6 @@ class Panes:
         self._keep_from = keep_from
         self.frontier = EARLIEST
         self.bases = empty_bases(0)
-        self.resets = np.zeros(0, np.int64)
         self.open_panes: dict[int, list[I64]] = {}
         self.rows: dict[Window, StreamRows] = {}
         """Of coarser windows that are open, and of sealed ones that are kept."""
@@ -328,7 +336,6 @@ class Panes:
             bases = empty_bases(size)
             bases[: len(self.bases)] = self.bases
             self.bases = bases
-            self.resets = np.concatenate([self.resets, np.zeros(size - len(self.resets), np.int64)])
 
     def sort_out(
         self,
@@ -398,11 +405,11 @@ class Panes:
         pane = self.key.pane
         for end in sorted(end for end in self.open_panes if end <= frontier):
             points = self.open_panes.pop(end)
-            rows = fold(points, end - pane, end, pane, self.gap, self.bases, self.resets)
+            rows, notices = fold(points, end - pane, end, pane, self.gap, self.bases)
             if self.keeps(pane):
                 self.rows[pane, end] = rows
                 self.changed_rows.add((pane, end))
-            sealed.append(Sealed(pane, end, rows))
+            sealed.append(Sealed(pane, end, rows, notices))
             self._feed(pane, end, rows)
         for level in self.levels[1:]:
             ends = [end for size, end in self.rows if size == level]
@@ -439,9 +446,7 @@ class Panes:
                 due &= ends > self.frontier
             for end in np.unique(ends[due]).tolist():
                 part = packed(alone.where(due & (ends == end)))
-                rows = fold(
-                    [part], end - level, end, self.key.pane, self.gap, self.bases, self.resets
-                )
+                rows, _ = fold([part], end - level, end, self.key.pane, self.gap, self.bases)
                 self.rows[level, end] = self.rows.get((level, end), StreamRows()).joined(rows)
                 self.changed_rows.add((level, end))
 
@@ -459,5 +464,4 @@ class Panes:
             "frontier": self.frontier,
             "open_panes": len(self.open_panes),
             "windows": len(self.rows),
-            "resets": int(self.resets.sum()),
         }

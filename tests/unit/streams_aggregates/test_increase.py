@@ -34,6 +34,7 @@ from streams.kernels.rows import (
     increase_flags_of,
     special_sum,
 )
+from streams.kernels.sequence import NOTICE_WIDTH
 
 
 def finished(aggregate, points, base_lines=()):
@@ -49,7 +50,7 @@ def finished(aggregate, points, base_lines=()):
 
 
 def sample(seconds, value, start=0):
-    return Sample(seconds * SECOND, start * SECOND, value, True)
+    return Sample(seconds * SECOND, round(start * SECOND), value, True)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,13 @@ def sample(seconds, value, start=0):
         ([sample(12, 5), sample(14, 9)], 4.0),
         ([sample(12, 5), sample(14, 2)], 2.0),  # a decrease
         ([sample(12, 5, 3), sample(14, 9, 13)], 9.0),  # another start
+        ([sample(12, 5, 3), sample(14, 9, 12)], 9.0),  # at the very time of the sample before it
+        ([sample(12, 5, 3), sample(14, 9, 11.999999999)], 0.0),  # two writers overlap
+        ([sample(12, 5, 3), sample(14, 2, 11)], 0.0),  # the same, though it is smaller
+        ([sample(12, 5, 12)], np.nan),  # of zero duration: it does not say since when
+        ([sample(12, 5, 13)], np.nan),
+        ([sample(12, 5, 3), sample(14, 9, 14), sample(16, 12, 14)], 7.0),
+        ([sample(12, 5, 3), sample(14, 2, 14), sample(16, 12, 14)], 12.0),
         ([sample(12, 5), sample(12 + 901, 9)], np.nan),  # unknown again
         ([sample(12, 5), sample(14, 9), sample(14, 7)], 4.0),  # the greater of one time
         ([sample(12, 2**63 - 1), sample(14, 2.0**63)], 1.0),
@@ -153,14 +161,14 @@ def test_the_engine_folds_the_same_samples_to_the_same_increase():
     packed[:, 0], packed[:, 1], packed[:, 2] = points.times, points.starts, points.raws
     packed[:, 3] = rows << 8 | points.metas
     folded, slots = np.empty((ROWS, STREAM_WIDTH), np.int64), np.empty(ROWS, np.int32)
-    spills, result = np.empty((3 * len(rows), SPILL_WIDTH), np.int64), np.zeros(2, np.int64)
+    spills, result = np.empty((3 * len(rows), SPILL_WIDTH), np.int64), np.zeros(3, np.int64)
     bases = np.zeros((ROWS, BASE_WIDTH), np.int64)
     bases[:, BASE_TIME] = EARLIEST
     fold_points(
         in_order([packed], ROWS), 0, 2**62, 10 * SECOND, 900 * SECOND, bases, folded, slots,
-        spills, np.zeros(ROWS, np.int64), result,
+        spills, np.empty((len(rows), NOTICE_WIDTH), np.int64), result,
     )  # fmt: skip
-    written, spilled = result.tolist()
+    written, spilled, _ = result.tolist()
     want = np.full(ROWS, np.nan)
     for row in range(written):
         if folded[row, STEPS] == 0:

@@ -24,6 +24,15 @@ from streams.kernels.rows import (
     increase_flags,
     merge_sorted,
 )
+from streams.kernels.sequence import (
+    DECREASED,
+    GAP,
+    NOTICE_WIDTH,
+    OVERLAP,
+    START_CHANGED,
+    TIE,
+    UNKNOWN_START,
+)
 from topologies.preaggregate.panes import PointColumns, in_order, packed
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -36,7 +45,7 @@ def bits_of(value: float) -> int:
 
 
 def fold(points, after=0, until=10**9, pane=10**9, gap=10**9, bases=None, streams=4):
-    """points: (slot, time, start, value, cumulative) -> rows, slots, spills, bases, resets."""
+    """points: (slot, time, start, value, cumulative) -> rows, slots, spills, bases, notices."""
     n = len(points)
     slots = np.array([p[0] for p in points], np.int32)
     times = np.array([p[1] for p in points], np.int64)
@@ -57,13 +66,13 @@ def fold(points, after=0, until=10**9, pane=10**9, gap=10**9, bases=None, stream
     rows = np.zeros((streams, STREAM_WIDTH), np.int64)
     row_slots = np.full(streams, -1, np.int32)
     spills = np.zeros((3 * n + 1, 4), np.int64)
-    resets = np.zeros(streams, np.int64)
-    result = np.zeros(2, np.int64)
+    notices = np.zeros((n, NOTICE_WIDTH), np.int64)
+    result = np.zeros(3, np.int64)
     fold_points(
-        sorted_points, after, until, pane, gap, bases, rows, row_slots, spills, resets, result
+        sorted_points, after, until, pane, gap, bases, rows, row_slots, spills, notices, result
     )
-    written, spilled = result.tolist()
-    return rows[:written], row_slots[:written], spills[:spilled], bases, resets
+    written, spilled, noticed = result.tolist()
+    return rows[:written], row_slots[:written], spills[:spilled], bases, notices[:noticed].tolist()
 
 
 def row_sum(row, column=SUM):
@@ -106,28 +115,42 @@ def test_a_mean_is_the_nearest_double(total: int, count: int):
 
 
 def oracle_increase(samples, after, gap, pane):
-    """(increase or None, resets) of one stream by the rules, in plain Python."""
-    chosen = {}
+    """(increase or None, what is noticed, steps) of one stream by the rules, in plain Python."""
+    chosen, noticed = {}, []
     for time, start, value in samples:
+        if time in chosen and time > after:
+            noticed.append((TIE, time))
         if time not in chosen or (Fraction(value), start) > (
             Fraction(chosen[time][1]),
             chosen[time][0],
         ):
             chosen[time] = (start, value)
-    total, steps, resets, base = Fraction(0), 0, 0, None
+    total, steps, base = Fraction(0), 0, None
     for time in sorted(chosen):
         start, value = chosen[time]
-        if time > after:
-            if base is not None and time - base[0] <= gap:
-                reset = (start and base[1] and start != base[1]) or value < base[2]
-                total += Fraction(value) - (0 if reset else Fraction(base[2]))
-                resets += bool(reset)
-                steps += 1
-            elif start and -(-start // pane) == -(-time // pane):
-                total += Fraction(value)
-                steps += 1
+        stated = 0 < start < time
+        if time <= after:
+            counts = None
+        elif base is not None and time - base[0] <= gap:
+            counts = Fraction(value) - Fraction(base[2])
+            if stated and base[1] and start != base[1]:
+                overlaps = start < base[0]
+                noticed.append((OVERLAP if overlaps else START_CHANGED, time))
+                counts = Fraction(0 if overlaps else value)
+            elif counts < 0:
+                noticed.append((DECREASED, time))
+                counts = Fraction(value)
+        else:
+            counts = Fraction(value) if stated and -(-start // pane) == -(-time // pane) else None
+            if base is not None:
+                noticed.append((GAP, time))
+            elif counts is None:
+                noticed.append((UNKNOWN_START, time))
+        if counts is not None:
+            total += counts
+            steps += 1
         base = (time, start, value)
-    return (total if steps else None), resets, steps
+    return (total if steps else None), sorted(noticed), steps
 
 
 samples = st.lists(
@@ -140,11 +163,12 @@ samples = st.lists(
 @given(samples, st.randoms(), st.integers(0, 40), st.sampled_from([5, 100]))
 def test_an_increase_is_a_function_of_the_set_of_samples(given_samples, random, after, gap):
     chosen = list(dict.fromkeys(given_samples))
-    want, resets, steps = oracle_increase(chosen, after, gap, 10)
+    want, noticed, steps = oracle_increase(chosen, after, gap, 10)
     random.shuffle(chosen)
     points = [(2, time, start, value, True) for time, start, value in chosen]
     rows, _, spills, _, seen = fold(points, after=after, until=60, pane=10, gap=gap)
-    assert seen[2] == resets
+    assert sorted((kind, time) for _, kind, time in seen) == noticed
+    assert all(slot == 2 for slot, _, _ in seen)
     if not len(rows):
         assert want is None
         return
@@ -212,11 +236,11 @@ def test_integers_that_round_to_one_double_are_compared_exactly():
     for lower, higher in ((2**63 - 1, 2.0**63), (-(2.0**63), -(2**63) + 1), (2**53, 2**53 + 1)):
         for order in ((0, 1), (1, 0)):
             twice = [(0, 1, 0, (lower, higher)[i], True) for i in order]
-            _, _, _, bases, resets = fold([*twice, (0, 2, 0, lower, True)])
-            assert resets[0] == 1, (lower, higher)
+            _, _, _, bases, seen = fold([*twice, (0, 2, 0, lower, True)])
+            assert [0, DECREASED, 2] in seen, (lower, higher)
             assert bases[0][BASE_TIME] == 2
-        _, _, _, _, resets = fold([(0, 1, 0, lower, True), (0, 2, 0, higher, True)])
-        assert resets[0] == 0, (lower, higher)
+        _, _, _, _, seen = fold([(0, 1, 0, lower, True), (0, 2, 0, higher, True)])
+        assert seen == [[0, UNKNOWN_START, 1]], (lower, higher)
 
 
 def test_a_carry_goes_through_a_limb_that_is_full():
