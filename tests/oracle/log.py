@@ -48,7 +48,7 @@ class Point:
     """One data point. Times are unix nanoseconds; `record` indexes the partition's records."""
 
     record: int
-    fate: str  # accepted, repeat, ahead, no value
+    fate: str  # accepted, repeat, ahead, no value, negative
     metric: str
     kind: str  # gauge, delta, cumulative, unspecified; histogram, ... are not read
     monotonic: bool
@@ -178,6 +178,8 @@ def _points(
             point.fate = "ahead"
         elif point.value is None:
             point.fate = "no value"
+        elif point.monotonic and point.value < 0:
+            point.fate = "negative"
     return points
 
 

@@ -72,6 +72,7 @@ class Tally:
     repeated: int = 0
     rejected: int = 0
     no_value: int = 0
+    negative: int = 0
     unsuitable: int = 0
     beyond_corrections: int = 0
 
@@ -196,8 +197,10 @@ def _counts(definition: Definition, partition: Partition, point: Point, tally: T
         tally.rejected += 1
     elif point.fate == "no value":
         tally.no_value += 1
+    elif point.fate == "negative":
+        tally.negative += 1
     elif definition.over_time == "increase" and not (
-        point.kind == "delta" or (point.kind == "cumulative" and point.monotonic)
+        point.kind in ("delta", "cumulative") and point.monotonic
     ):
         tally.unsuitable += 1
     elif _beyond_corrections(definition, partition, point):

@@ -18,7 +18,8 @@ written `= none` if it has no value, `since 0` if it does not start with its win
 `of history.x` if it follows the time of a history.
 
 Times are seconds after 2023-11-15 00:00 UTC. A point is `name{attributes}@time=value`: a gauge;
-`+=` makes it a delta sum, `=value^start` a cumulative monotonic sum (`^-`: no start time).
+`+=` makes it a delta sum, `=value^start` a cumulative monotonic sum (`^-`: no start time); `~=` in
+the place of `=` says that the sum is not monotonic.
 Values: `1.5` double, `3i` integer, `nan`, `inf`, `none` (no recorded value, or
 `none/7`: the same beside a value). `@-`: no timestamp.
 `at 4 tenant=x` names a tenant (else `t`), and `tenant` is left out of rows of tenant `t`.
@@ -43,7 +44,7 @@ from oracle.log import CUMULATIVE, DELTA, LIVE, NO_VALUE, Record
 
 EPOCH = 1_700_006_400 * SECOND
 POINT = re.compile(
-    r"(?P<name>[\w.]+)(\{(?P<own>[^}]*)\})?@(?P<time>-|[\d.]+)(?P<delta>\+)?="
+    r"(?P<name>[\w.]+)(\{(?P<own>[^}]*)\})?@(?P<time>-|[\d.]+)(?P<delta>\+)?(?P<falls>~)?="
     r"(?P<value>[^\s^]+)(\^(?P<start>-|[\d.]+))?"
 )
 FINAL = re.compile(
@@ -241,7 +242,7 @@ def _add_point(metric: Metric, found: re.Match[str]) -> None:
         point.as_double = float(value)
     if found["delta"] or found["start"]:
         metric.sum.aggregation_temporality = DELTA if found["delta"] else CUMULATIVE
-        metric.sum.is_monotonic = True
+        metric.sum.is_monotonic = not found["falls"]
         metric.sum.data_points.append(point)
     else:
         metric.gauge.data_points.append(point)

@@ -45,7 +45,8 @@ class Rows:
 
     first: (domain, value bits, points) of revision 1; latest: (value bits, points); raw: the bytes
     of the latest row, all that must not depend on how its points came; late: points that came
-    after the first publication; certificates: of all publications, in order.
+    after the first publication; certificates: of all publications, in order; ledger: the account
+    that each source gives in the end.
     """
 
     first: dict[Key, tuple[str, int, int]] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Rows:
     certificates: list[dict] = field(default_factory=list)
     finals: list[bytes] = field(default_factory=list)
     refused: int = 0
+    ledger: dict[str, dict] = field(default_factory=dict)
 
     def take(self, value: bytes) -> None:
         """Add a record of `telemetry.rollups`; a row's revisions must rise by one."""
@@ -160,7 +162,8 @@ class Pipeline:
         def make() -> PreaggregateProcessor:
             return PreaggregateProcessor(self._config(topic), topic, partition)
 
-        outputs, _ = drive(make, records, self.rng, self.restless)
+        outputs, processor = drive(make, records, self.rng, self.restless)
+        self.rows.ledger[f"{topic}/{partition}"] = processor.stats()
         return deque((o.partition, o.value) for o in outputs if o.topic == "telemetry.partials")
 
     def _rollup(self, partition: int) -> None:

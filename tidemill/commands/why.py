@@ -7,6 +7,7 @@ import difflib
 
 from metric_registry.plan import ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST
+from tidemill.accounts import refused
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import UNREACHABLE, CommandError
 from tidemill.commands.output import Output, emit
@@ -18,6 +19,8 @@ from tidemill.wiring import DefinitionsError, load_plan
 
 def why(name: str, *, settings: SettingsFile = None, output: Output = "table") -> int:
     """What holds the next window of a definition: a partition, a process or an agent, since when.
+
+    And which streams that it names do not count, and why.
 
     Parameters
     ----------
@@ -38,6 +41,8 @@ def why(name: str, *, settings: SettingsFile = None, output: Output = "table") -
                 print(f"  {sentence}")
             if not holding.held:
                 print("  nothing holds it")
+        for sentence in refused(situation.workers, name):
+            print(sentence)
         return 0
     emit([as_row(holding, situation) for holding in found], (), output)
     return 0
@@ -80,6 +85,7 @@ def as_row(holding: Holding, situation: Situation) -> dict[str, object]:
         "next_end": None if holding.next_end == LATEST else clock(holding.next_end),
         "held": holding.held,
         "sentences": list(holding.sentences),
+        "refused": refused(situation.workers, situation.definition.name),
     }
 
 

@@ -16,6 +16,20 @@ Array = Any
 
 _CUMULATIVE = points.SUM_CUMULATIVE | MONOTONIC
 _NO_NUMBER = points.NO_RECORDED_VALUE | points.NO_VALUE
+_MINUS_ZERO = np.iinfo(np.int64).min
+_MINUS_INFINITY = -0x0010000000000000
+
+# Columns of `told`
+NEWEST, REJECTED, OLDEST, NEGATIVE = range(4)
+TOLD = 4
+
+
+@kernel("bool_(i64, u8)", forceinline=True, allocates=False)
+def _below_zero(value: int, flags: int) -> bool:
+    """Whether a number is less than zero; -0.0 and NaN are not."""
+    if flags & IS_INT != 0:
+        return value < 0
+    return value != _MINUS_ZERO and value <= _MINUS_INFINITY
 
 
 @kernel(
@@ -43,10 +57,11 @@ def accept(
     slots i32[n], -1: of a message that is refused; columns (time, start, value) i64[n]; kinds,
     flags u8[n]; message i32[n]; received i64[messages], unix ns, and record i32[messages] by
     message. A point without time gets that of its receipt; one more than `ahead` ns past it, or
-    before 1970, is rejected. Out are slots, (time, start, value), records, and metas of
-    `streams.kernels.rows`, at least n long. told i64[messages, 3]: the newest time of each message
-    (the caller puts in what stands for none), how many of its points are rejected, added to, and
-    the oldest time of those that count.
+    before 1970, is rejected, and so is a value below zero of a monotonic sum. Out are slots, (time,
+    start, value), records, and metas of `streams.kernels.rows`, at least n long. told
+    i64[messages, TOLD]: the newest time of each message (the caller puts in what stands for none),
+    how many of its points are rejected, added to, the oldest time of those that count, and how many
+    were below zero.
     """
     times, starts, values = columns
     out_times, out_starts, out_values = out
@@ -59,12 +74,16 @@ def accept(
         if time == 0:
             time = received[whose]
         if time < 0 or time - received[whose] > ahead:
-            told[whose, 1] += 1
+            told[whose, REJECTED] += 1
             continue
-        told[whose, 0] = max(told[whose, 0], time)
-        if kinds[i] & KIND_MASK > SUM_UNSPECIFIED or flags[i] & _NO_NUMBER != 0:
+        number = kinds[i] & KIND_MASK <= SUM_UNSPECIFIED and flags[i] & _NO_NUMBER == 0
+        if number and kinds[i] & MONOTONIC != 0 and _below_zero(values[i], flags[i]):
+            told[whose, NEGATIVE] += 1
             continue
-        told[whose, 2] = min(told[whose, 2], time)
+        told[whose, NEWEST] = max(told[whose, NEWEST], time)
+        if not number:
+            continue
+        told[whose, OLDEST] = min(told[whose, OLDEST], time)
         meta = i64(0)
         if flags[i] & IS_INT != 0:
             meta = i64(IS_INTEGER)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from metric_registry.plan import Plan, PlanError
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
 from streams.task.processor import InputRecord
-from topologies.encodings.accept import accept
+from topologies.encodings.accept import NEWEST, OLDEST, TOLD, accept
 from topologies.encodings.otlp import Scanner
 from topologies.identity.series import SeriesTable
 from topologies.preaggregate.digests import Digests, Repeats
@@ -51,6 +51,7 @@ class Batch:
         refused: Records for the dead-letter topic.
         repeats: Records that repeat an earlier one.
         rejected: For each record, how many points were too far ahead.
+        negative: For each record, how many points of monotonic sums were below zero.
         plans: For the records that change the definitions, the plan they name.
         newest, oldest: For each record the time of its newest point, and of its oldest one among
             `points`.
@@ -65,6 +66,7 @@ class Batch:
     refused: list[Refused] = field(default_factory=list[Refused])
     repeats: list[int] = field(default_factory=list[int])
     rejected: dict[int, int] = field(default_factory=dict[int, int])
+    negative: dict[int, int] = field(default_factory=dict[int, int])
     plans: dict[int, Deployment] = field(default_factory=dict[int, "Deployment"])
     newest: dict[int, int] = field(default_factory=dict[int, int])
     oldest: dict[int, int] = field(default_factory=dict[int, int])
@@ -211,8 +213,8 @@ class Intake:
         for bad in (*scanned.malformed, *malformed):
             batch.refused.append(Refused(messages[bad.message].index, bad.code, bad.reason))
         received = np.array([message.received for message in messages], np.int64)
-        told = np.zeros((len(messages), 3), np.int64)
-        told[:, 0], told[:, 2] = EARLIEST, LATEST
+        told = np.zeros((len(messages), TOLD), np.int64)
+        told[:, NEWEST], told[:, OLDEST] = EARLIEST, LATEST
         self._reserve(len(scanned))
         times, starts, raws = self._columns
         count = accept(
@@ -237,9 +239,12 @@ class Intake:
 
     def _tell(self, batch: Batch, messages: list[_Message], told: I64) -> None:
         """Event time goes to the newest point of a message, but never past its receipt."""
-        for message, (newest, rejected, oldest) in zip(messages, told.tolist(), strict=True):
+        columns = zip(messages, told.tolist(), strict=True)
+        for message, (newest, rejected, oldest, negative) in columns:
             if rejected:
                 batch.rejected[message.index] = rejected
+            if negative:
+                batch.negative[message.index] = negative
             if oldest != LATEST:
                 batch.oldest[message.index] = oldest
             if newest != EARLIEST:

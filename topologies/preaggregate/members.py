@@ -5,11 +5,12 @@ from __future__ import annotations
 from metric_registry.plan import ResolvedDefinition
 from streams.event_time.windows import EARLIEST, SECOND
 from streams.kernels.rows import TIME_DELTA_INCREASE, WANTS_VALUE
-from topologies.encodings.points import SUM_CUMULATIVE, SUM_DELTA
+from topologies.encodings.points import GAUGE, SUM_CUMULATIVE, SUM_DELTA
 from topologies.identity.stream import Stream
 from topologies.preaggregate.aggregation import Publishes
 from topologies.preaggregate.cells import OVER_TIME
 from topologies.preaggregate.intake import Deployment
+from topologies.preaggregate.ledger import Refusal
 from topologies.preaggregate.panes import PaneKey
 
 
@@ -29,12 +30,23 @@ def pane_keys(
     ]
 
 
-def kind_of(definition: ResolvedDefinition, stream: Stream) -> int | None:
-    """What the stream's number is in a definition; None where its kind does not suit it."""
+def refusal_of(definition: ResolvedDefinition, stream: Stream) -> Refusal | None:
+    """Why a stream that the definition names is no member of it; None if it is one.
+
+    An increase is published as a monotonic sum, so it counts monotonic sums only.
+    """
+    if definition.over_time == "increase" and not (
+        stream.monotonic and stream.kind in (SUM_DELTA, SUM_CUMULATIVE)
+    ):
+        monotonic = "monotonic " if stream.monotonic else "non-monotonic "
+        kind = stream.kind_name if stream.kind == GAUGE else monotonic + stream.kind_name
+        return Refusal(definition.name, "instrument", kind.replace("_", " "))
+    return None
+
+
+def kind_of(definition: ResolvedDefinition, stream: Stream) -> int:
+    """What a member's number is in a definition."""
     kind = OVER_TIME[definition.over_time]
-    if definition.over_time == "increase":
-        if stream.kind == SUM_DELTA:
-            kind = TIME_DELTA_INCREASE
-        elif not (stream.kind == SUM_CUMULATIVE and stream.monotonic):
-            return None
+    if definition.over_time == "increase" and stream.kind == SUM_DELTA:
+        kind = TIME_DELTA_INCREASE
     return kind + WANTS_VALUE if definition.over_space in ("min", "max", "last") else kind

@@ -22,7 +22,8 @@ from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Publishes, Recomputation
 from topologies.preaggregate.cells import Membership
 from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
-from topologies.preaggregate.members import kind_of, pane_keys
+from topologies.preaggregate.ledger import Ledger, Refusal
+from topologies.preaggregate.members import kind_of, pane_keys, refusal_of
 from topologies.preaggregate.panes import PaneKey, PointColumns
 
 PARTIALS = "telemetry.partials"
@@ -54,19 +55,6 @@ class PreaggregateConfig:
     stream_gap: int = 900 * SECOND
     settle: int = 2 * SECOND
     keep_from: int = 300 * SECOND
-
-
-@dataclass(slots=True)
-class Counts:
-    """What became of points and records; written to the ledger when it changes."""
-
-    points: int = 0
-    late: int = 0
-    beyond: int = 0
-    rejected: int = 0
-    repeats: int = 0
-    malformed: int = 0
-    joined_late: int = 0
 
 
 @dataclass(slots=True)
@@ -105,8 +93,7 @@ class PreaggregateProcessor:
         self.received = 0
         self._receipt = 0  # of data, by edges' clocks
         self.newest = EARLIEST
-        self.counts = Counts()
-        self._told = Counts()
+        self.ledger = Ledger()
         self._position = 0
         self._replay_from: int | None = None
         self._refill_until = 0
@@ -143,8 +130,7 @@ class PreaggregateProcessor:
         self.received = meta["received"]
         self._receipt = self._intake.newest = meta["receipt"]
         self.newest = meta["newest"]
-        self.counts = Counts(**meta["counts"])
-        self._told = Counts(**meta["counts"])
+        self.ledger.restore(meta["ledger"])
         self._position = meta["position"]
         self._refill_until = self._position
         self._replay_from = min(meta["refill_from"], self._position)
@@ -244,11 +230,14 @@ class PreaggregateProcessor:
         """Count records [start, end): no window seals between them."""
         if start == end:
             return
-        self.counts.repeats += sum(start <= index < end for index in batch.repeats)
-        self.counts.rejected += sum(batch.rejected.get(index, 0) for index in range(start, end))
+        counts = self.ledger.counts
+        counts.repeats += sum(start <= index < end for index in batch.repeats)
+        for index in range(start, end):
+            counts.rejected += batch.rejected.get(index, 0)
+            counts.negative += batch.negative.get(index, 0)
         for refused in batch.refused:
             if start <= refused.index < end:
-                self.counts.malformed += 1
+                counts.malformed += 1
                 self._dead_letter(records[refused.index], refused.code, refused.reason)
         low, high = np.searchsorted(batch.record, (start, end)).tolist()
         if low == high:
@@ -264,12 +253,13 @@ class PreaggregateProcessor:
             every.metas[low:high],
         )
         marks = np.array(watermarks, np.int64)
-        self.counts.points += high - low
+        counts.points += high - low
+        self.ledger.refusals.count(points.slots)
         received = np.array(batch.received, np.int64)
         for aggregation in self.aggregations:
             late, beyond = aggregation.add(points, whose, offsets, marks, received)
-            self.counts.late += late
-            self.counts.beyond += beyond
+            counts.late += late
+            counts.beyond += beyond
 
     def _seal_and_revise(self, offset: int, idle: bool, marker: bool) -> None:
         """Late points settle after a short time, or before the next seal, which must count them."""
@@ -369,14 +359,9 @@ class PreaggregateProcessor:
         return OutputRecord(PROGRESS, 0, self._source.encode(), json.dumps(body).encode())
 
     def _tell_ledger(self) -> None:
-        if self.counts == self._told:
-            return
-        self._told = Counts(**state.counts_of(self.counts))
-        noteworthy = state.counts_of(self.counts)
-        body = {"source": self._source, "watermark": self.watermark, **noteworthy}
-        self._outputs.append(
-            OutputRecord(LEDGER, 0, self._source.encode(), json.dumps(body).encode())
-        )
+        row = self.ledger.news(self._source, self.watermark)
+        if row is not None:
+            self._outputs.append(OutputRecord(LEDGER, 0, self._source.encode(), row))
 
     def _dead_letter(self, record: InputRecord, code: str, reason: str) -> None:
         key = f"{self._source}/{record.offset}".encode()
@@ -415,26 +400,30 @@ class PreaggregateProcessor:
         count = len(self._intake.series)
         known = self.aggregations[0].cells.streams if self.aggregations else count
         for slot in range(known, count):
-            chosen = self._memberships(slot)
+            chosen, refusals = self._memberships(slot)
+            self.ledger.refusals.add_stream(refusals)
             for aggregation in self.aggregations:
                 aggregation.cells.add_stream(_of(chosen, aggregation.definitions))
 
-    def _memberships(self, slot: int) -> list[Membership]:
+    def _memberships(self, slot: int) -> tuple[list[Membership], list[Refusal]]:
+        """The cells of a stream, and why definitions that name it do not count it."""
         stream = self._intake.series.stream(slot)
         plan = self.deployed.plan
         groups: dict[tuple[str, ...], GroupLabels] = {}
         found: list[Membership] = []
+        refusals: list[Refusal] = []
         for index in plan.matches(stream.metric, partial(look_up, stream)):
             definition = plan.definitions[index]
-            kind = kind_of(definition, stream)
-            if kind is None:
+            refusal = refusal_of(definition, stream)
+            if refusal is not None:
+                refusals.append(refusal)
                 continue
             group = groups.get(definition.keep)
             if group is None:
                 group = groups[definition.keep] = group_labels(stream, definition.keep)
             whose = group.hi.to_bytes(8) + group.lo.to_bytes(8)
-            found.append(Membership(index, kind, whose, group.labels))
-        return found
+            found.append(Membership(index, kind_of(definition, stream), whose, group.labels))
+        return found, refusals
 
     def _adopt(self, deployed: Deployment, offset: int) -> None:
         """From the record at `offset` on these definitions are in force."""
@@ -443,7 +432,12 @@ class PreaggregateProcessor:
         before = {definition.version for definition in self.deployed.plan.definitions}
         self.deployed = deployed
         known = {aggregation.key: aggregation for aggregation in self.aggregations}
-        memberships = [self._memberships(slot) for slot in range(len(self._intake.series))]
+        memberships: list[list[Membership]] = []
+        self.ledger.refusals.begin()
+        for slot in range(len(self._intake.series)):
+            chosen, refusals = self._memberships(slot)
+            memberships.append(chosen)
+            self.ledger.refusals.add_stream(refusals)
         adopted: list[Aggregation] = []
         for key, levels, definitions in pane_keys(deployed):
             aggregation = known.get(key)
@@ -457,7 +451,7 @@ class PreaggregateProcessor:
         self.aggregations = adopted
         for version, since in deployed.since.items():
             if since < self.newest and version not in before:
-                self.counts.joined_late += 1  # points of its first window may be missing
+                self.ledger.counts.joined_late += 1  # points of its first window may be missing
 
     # --- state -------------------------------------------------------------------------------
 
@@ -472,7 +466,7 @@ class PreaggregateProcessor:
             "received": self.received,
             "receipt": self._receipt,
             "newest": self.newest,
-            "counts": state.counts_of(self.counts),
+            "ledger": self.ledger.to_meta(),
         }
         return self._blocks.changed(meta, self._intake, self.aggregations, self.deployed)
 
@@ -484,7 +478,7 @@ class PreaggregateProcessor:
             "received": self.received,
             "streams": len(self._intake.series),
             "waiting_for": [job.aggregation.key.text() for job in self._jobs],
-            **state.counts_of(self.counts),
+            **self.ledger.body(),
             "panes": [aggregation.stats() for aggregation in self.aggregations],
         }
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import cramjam
 import numpy as np
@@ -23,20 +23,12 @@ from topologies.preaggregate.intake import Deployment, Intake
 from topologies.preaggregate.panes import I64, StreamRows, empty_bases
 from topologies.preaggregate.ranges import PaneIndex, Range
 
-if TYPE_CHECKING:
-    from topologies.preaggregate.processor import Counts
-
-FORMAT = 3
+FORMAT = 4
 BASES_A_BLOCK = 4096
 INDEX_SPAN = 64  # panes a block
 
 _META = b"meta"
 _PLAN = b"plan"
-
-
-def counts_of(counts: Counts) -> dict[str, int]:
-    """The counts by name."""
-    return asdict(counts)
 
 
 @dataclass(frozen=True, slots=True)

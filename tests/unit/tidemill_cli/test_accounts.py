@@ -1,0 +1,31 @@
+"""What does not count is said in a sentence, of all partitions together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tidemill.accounts import refused
+
+
+def task(position: int, *rows: tuple[str, str, str, int, int]) -> dict[str, Any]:
+    names = ("definition", "reason", "detail", "streams", "points")
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    return {"position": position, "processor": {"refused": found}}
+
+
+def test_partitions_add_up_and_the_task_that_is_further_on_speaks_for_its_partition():
+    gauge = ("requests", "instrument", "gauge")
+    here = {"raw/0": task(5, (*gauge, 1, 10)), "raw/1": task(5, (*gauge, 2, 1000))}
+    there = {"raw/0": task(4, (*gauge, 1, 9))}
+    workers = {"worker-0": {"preaggregate": here}, "worker-1": {"preaggregate": there}}
+    assert refused(workers, "requests") == [
+        "3 streams do not count, 1,010 points so far: gauge is not what `increase` counts: it "
+        "counts monotonic sums"
+    ]
+    assert refused(workers)[0].startswith("requests: 3 streams")
+    assert refused(workers, "another") == []
+
+
+def test_where_everything_counts_nothing_is_said():
+    assert refused({"worker-0": {"preaggregate": {"raw/0": task(5)}}}) == []
+    assert refused({"worker-0": {"rollup": {}}}) == []
