@@ -182,12 +182,16 @@ class ExplicitHistogram:
             Rejected: A point contradicts itself; nothing has joined.
         """
         checked(rows, len(state), len(points))
+        self.merge(state, rows, self.load(points), np.arange(len(points)))
+
+    def load(self, points: ExplicitPoints) -> ExplicitState:
+        """A state whose row j is point j, which came bucketed; raises what `add_points` does."""
         loaded = self.empty(len(points))
         loaded.rows[:, MOMENTS_WIDTH:] = self._buckets(points)
         load_all_moments(
             loaded, points.counts, points.sums, points.lowest, points.highest, points.absent
         )
-        self.merge(state, rows, loaded, np.arange(len(points)))
+        return loaded
 
     def merge(self, state: ExplicitState, rows: I64, other: ExplicitState, theirs: I64) -> None:
         self._own(state)

@@ -192,8 +192,11 @@ class ExponentialHistogram:
             Rejected: A point contradicts itself; nothing has joined.
         """
         checked(rows, len(state), len(points))
-        loaded = load_points(points, self.empty(len(points)), self.max_scale)
-        self.merge(state, rows, loaded, np.arange(len(points)))
+        self.merge(state, rows, self.load(points), np.arange(len(points)))
+
+    def load(self, points: ExponentialPoints) -> Pooled:
+        """A state whose row j is point j at its own scale; raises what `add_points` does."""
+        return load_points(points, self.empty(len(points)), self.max_scale)
 
     def merge(self, state: Pooled, rows: I64, other: Pooled, theirs: I64) -> None:
         which = checked(rows, len(state), len(theirs))

@@ -1,0 +1,1 @@
+"""Cumulative to delta and back, for histograms and sums; see README.md."""
