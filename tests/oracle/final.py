@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from oracle import plain
+from oracle import epochs, plain
 from oracle.arithmetic import Number, bits, is_finite, to_double, total
 from oracle.definitions import SECOND, Definition
 from oracle.log import Partition, Point
@@ -59,7 +59,7 @@ def compute(
         late = carried(partitions, every, definition) if definition.carry else {}
         mine = {series for series in found if series.definition == definition.name} | late.keys()
         known = {
-            domain: _known([p for p in partitions if p.topic == domain], definition)
+            domain: _known([p for p in partitions if _domain(p) == domain], definition, every)
             for domain in {series.domain for series in mine}
         }
         for series in mine:
@@ -76,10 +76,17 @@ def compute(
     return points
 
 
-def _known(partitions: Sequence[Partition], definition: Definition) -> tuple[float, float]:
+def _domain(partition: Partition) -> str:
+    return epochs.domain_of(partition.topic)
+
+
+def _known(
+    partitions: Sequence[Partition], definition: Definition, definitions: Sequence[Definition]
+) -> tuple[float, float]:
     """Up to where all of a domain has sealed, and the last time short of its end that was told."""
     marks = [[mark - definition.grace for mark in p.watermark] for p in partitions]
-    closed = min(max(each, default=-math.inf) for each in marks)
+    carries = any(d.final and d.carry for d in definitions if _pane(d) == _pane(definition))
+    closed = epochs.reached(partitions, definition, carries)
     told = max((mark for each in marks for mark in each if mark < math.inf), default=-math.inf)
     return closed, told
 
@@ -155,6 +162,7 @@ def carried(
             (size, window_end(point.time, size), labels)
             for point, labels in counted
             for size in definition.sizes
+            if epochs.owns(partition, window_end(point.time, size))
         }
         for size, end, labels in sorted(rows):
             mine = [point for point, of in counted if of == labels]
@@ -165,7 +173,7 @@ def carried(
                 due = _first_open(partition, definition, size, record)
                 finite = is_finite(now) and is_finite(before)
                 if due is not None and finite and now != before:
-                    series = Series(definition.name, size, partition.topic, labels)
+                    series = Series(definition.name, size, _domain(partition), labels)
                     amount = total([now, -before])
                     found.setdefault(series, {}).setdefault(due, []).append(amount)
                 before = now
@@ -222,8 +230,7 @@ def _seals(partition: Partition, definition: Definition, record: int) -> bool:
 
 
 def _is_late(partition: Partition, definition: Definition, point: Point) -> bool:
-    end = window_end(point.time, definition.finest)
-    return partition.before(point.record) >= end + definition.grace
+    return partition.before(point.record) >= epochs.late_from(partition, definition, point)
 
 
 def _number(

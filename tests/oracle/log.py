@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, DataPointFlags
+from oracle import epochs
 
 MINUTE = 60_000_000_000
 AHEAD = 2 * MINUTE  # a live point further ahead of `received` than this is rejected
@@ -28,7 +29,7 @@ NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 NUMBERS = ("gauge", "sum")
-LIVE = "telemetry.raw"
+LIVE = epochs.LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Partition:
     offsets: list[int] = field(default_factory=list[int], repr=False)
     received: list[int] = field(default_factory=list[int], repr=False)
     marked: list[bool] = field(default_factory=list[bool], repr=False)
+    since: float = -math.inf  # the points that it counts are those in (since, until]
+    until: float = math.inf
     malformed: int = 0
     repeated_records: int = 0
     wrong_digests: int = 0
@@ -82,7 +85,7 @@ class Partition:
     @property
     def live(self) -> bool:
         """Live topics are moved by their data, history topics by markers alone."""
-        return self.topic == LIVE
+        return epochs.domain_of(self.topic) == LIVE
 
     def before(self, record: int) -> float:
         """The watermark just before record `record` was applied."""
@@ -107,6 +110,9 @@ def _read_partition(
     for index, record in enumerate(records):
         partition.offsets.append(record.offset)
         control = record.headers.get("control")
+        if control == b"epoch":
+            bounds = epochs.bounds(record.value, partition.since, partition.until)
+            partition.since, partition.until = bounds
         if control is not None:
             mark = control_time(control, record.value, partition.live)
             time = max(time, mark)
@@ -124,6 +130,8 @@ def _read_partition(
                 moving = [p.time for p in points if p.fate in ("accepted", "no value")]
                 if moving:
                     time = max(time, min(max(moving), received) - out_of_orderness)
+                    if received > partition.until:  # what is newer goes to the next epoch
+                        time = max(time, received - AHEAD)
         partition.watermark.append(time)
     return partition
 

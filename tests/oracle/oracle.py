@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
+from oracle import epochs
 from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_double
 from oracle.definitions import Definition
 from oracle.log import Partition, Point, render
 
 COUNTED = ("gauge", "delta", "cumulative", "unspecified")
-STREAM_GAP = 15 * 60 * 1_000_000_000
+STREAM_GAP = epochs.STREAM_GAP
 
 
 class Key(NamedTuple):
@@ -107,8 +108,16 @@ def compute(partitions: Sequence[Partition], definitions: Iterable[Definition]) 
     for definition in wanted:
         names = sorted({source.metric for source in definition.sources})
         candidates = [found for name in names for found in by_metric[name]]
-        _compute_one(partitions, candidates, definition, result)
+        carries = any(other.final and other.carry for other in wanted if _pane(other, definition))
+        _compute_one(partitions, candidates, definition, result, carries)
     return result
+
+
+def _pane(one: Definition, other: Definition) -> bool:
+    """Whether two definitions share panes, and so when their windows close."""
+    return (one.finest, one.grace, one.corrections) == (
+        other.finest, other.grace, other.corrections,
+    )  # fmt: skip
 
 
 def window_end(time: int, size: int) -> int:
@@ -130,13 +139,14 @@ def _compute_one(
     candidates: list[tuple[int, Point]],
     definition: Definition,
     result: Result,
+    carries: bool,
 ) -> None:
     tally = result.tallies.setdefault(definition.name, Tally())
     points: list[tuple[Partition, Point]] = []
     rows: list[tuple[int, ...]] = []
     streams: dict[tuple[str, str], int] = {}
     groups: dict[tuple[tuple[str, str], ...], int] = {}
-    domains = sorted({partition.topic for partition in partitions})
+    domains = sorted({epochs.domain_of(partition.topic) for partition in partitions})
     for number, point in candidates:
         partition = partitions[number]
         if not _counts(definition, partition, point, tally):
@@ -146,7 +156,7 @@ def _compute_one(
             (
                 len(points),
                 number,
-                domains.index(partition.topic),
+                domains.index(epochs.domain_of(partition.topic)),
                 point.record,
                 streams.setdefault((partition.topic, point.stream), len(streams)),
                 groups.setdefault(labels, len(groups)),
@@ -165,7 +175,7 @@ def _compute_one(
         )
     with duckdb.connect() as db:
         db.execute("SET threads = 2")
-        _load(db, rows, points, _seals(partitions, domains, definition, rows))
+        _load(db, rows, points, _seals(partitions, domains, definition, rows, carries))
         done: dict[tuple[int, int, int], tuple[list[Any], Cell | None]] = {}
         for domain, *window, streams_of in _selected(db, by_domain=True):
             size, end, group = window
@@ -191,6 +201,9 @@ def _counts(definition: Definition, partition: Partition, point: Point, tally: T
         for source in definition.sources
     ):
         return False
+    if not epochs.owns(partition, point.time):  # told by the epoch whose it is
+        base = epochs.is_base(partition, definition, point)
+        return base and not _beyond_corrections(definition, partition, point)
     if point.fate == "repeat":
         tally.repeated += 1
     elif point.fate == "ahead":
@@ -249,22 +262,28 @@ def _seals(
     domains: list[str],
     definition: Definition,
     rows: list[tuple[int, ...]],
+    carries: bool,
 ) -> list[tuple[int, int, int, int]]:
-    """(partition, size, window end, sealing record) of every window its whole domain sealed."""
+    """(partition, size, window end, sealing record) of every closed window, in its own epoch."""
     windows = {
         (row[2], size, window_end(row[6], size)) for row in rows for size in definition.sizes
     }
     members = [
-        [number for number, partition in enumerate(partitions) if partition.topic == domain]
+        [n for n, each in enumerate(partitions) if epochs.domain_of(each.topic) == domain]
         for domain in domains
+    ]
+    closed = [
+        epochs.reached([partitions[number] for number in numbers], definition, carries)
+        for numbers in members
     ]
     found: list[tuple[int, int, int, int]] = []
     for domain, size, end in windows:
-        seals = [(p, sealed_at(partitions[p], definition, end)) for p in members[domain]]
+        mine = [p for p in members[domain] if epochs.owns(partitions[p], end)]
+        seals = [(p, sealed_at(partitions[p], definition, end)) for p in mine]
         found.extend(
             (number, size, end, seal)
             for number, seal in seals
-            if seal is not None and all(other is not None for _, other in seals)
+            if seal is not None and end <= closed[domain]
         )
     return found
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from oracle import epochs
 from oracle.definitions import Definition
 from oracle.log import Partition, Point
 from oracle.oracle import STREAM_GAP, Key, Tally, _counts, group_of
@@ -39,28 +40,55 @@ def compute(
         }
         for size, end, labels in rows:
             key = Key(d.name, size, end, labels)
-            closed = [t for t in {p.topic for p in partitions} if _closed(partitions, t, d, end)]
-            for topic in closed:
+            carries = any(o.final and o.carry for o in definitions if _same_panes(o, d))
+            domains = {epochs.domain_of(p.topic) for p in partitions}
+            closed = [t for t in domains if _closed(partitions, t, d, end, carries)]
+            mine = [
+                (partition, point)
+                for partition, point, of in counted
+                if of == labels and partition.since < end <= partition.until
+            ]
+            for domain in closed:
                 early = [
                     (partition, point)
-                    for partition, point, of in counted
-                    if partition.topic == topic
-                    and of == labels
+                    for partition, point in mine
+                    if epochs.domain_of(partition.topic) == domain
                     and point.record <= _seal(partition, d, end)
                 ]
                 if answer := _row(d, size, end, early):
-                    first[key, topic] = answer
-            every = [(q, point) for q, point, of in counted if q.topic in closed and of == labels]
+                    first[key, domain] = answer
+            every = [(q, point) for q, point in mine if epochs.domain_of(q.topic) in closed]
             if answer := _row(d, size, end, every):
                 latest[key] = answer
     return first, latest
 
 
-def _closed(partitions: Sequence[Partition], topic: str, d: Definition, end: int) -> bool:
-    return all(_seal(p, d, end) < math.inf for p in partitions if p.topic == topic)
+def _same_panes(one: Definition, other: Definition) -> bool:
+    return all(getattr(one, f) == getattr(other, f) for f in ("finest", "grace", "corrections"))
 
 
-def _seal(partition: Partition, d: Definition, end: int) -> float:
+def _closed(
+    partitions: Sequence[Partition], domain: str, d: Definition, end: int, carries: bool
+) -> bool:
+    """All that count points up to there have come to it, or to their own end before it."""
+    members = [p for p in partitions if epochs.domain_of(p.topic) == domain and p.since < end]
+    come = all(_seal(p, d, min(end, p.until)) < math.inf for p in members)
+    ended = [p for p in members if p.until < end] if carries else []
+    return come and all(_seal(p, d, end) < math.inf or _is_over(p, d) for p in ended)
+
+
+def _is_over(partition: Partition, d: Definition) -> bool:
+    """Whether a record sealed something when nothing of the ended epoch could change any more."""
+    reached = -math.inf
+    for mark in partition.watermark:
+        now = mark if math.isinf(mark) else (mark - d.grace) // d.finest
+        if now > reached and mark - d.corrections > partition.until:
+            return True
+        reached = max(reached, now)
+    return False
+
+
+def _seal(partition: Partition, d: Definition, end: float) -> float:
     for record, watermark in enumerate(partition.watermark):
         if watermark >= end + d.grace:
             return record

@@ -8,6 +8,7 @@
     raw/1 idle 20                              # control records: idle, marker, end
     history.x/0 marker 100
     history.x/0 end
+    epoch 2 partitions 3 since 40              # `raw` ends at 40 and `raw.e2` begins: each is told
     first  total 10s @10 host=a = 1.5          # every row that must be published first ...
     latest total 10s @10 host=a = 2.5 (3 points, 1 late)        # ... and latest; no others
     final  total 10s @10 host=a = 1.5          # every point of the final topic, if any is listed
@@ -116,6 +117,8 @@ def _read_line(scenario: Scenario, line: str) -> None:
         scenario.expected.append(_final(rest))
     elif word in ("first", "latest", "tally"):
         scenario.expected.append(f"{word} {rest}" if word == "tally" else _row(word, rest))
+    elif word == "epoch":
+        _new_epoch(scenario, *rest.split())
     elif word == "topic":
         topic, count = rest.split()
         for partition in range(int(count)):
@@ -124,6 +127,25 @@ def _read_line(scenario: Scenario, line: str) -> None:
         topic, partition = word.split("/")
         records = scenario.log.setdefault((_topic(topic), int(partition)), [])
         records.append(_record(records, rest))
+
+
+def _new_epoch(scenario: Scenario, number: str, *words: str) -> None:
+    """A record in every partition of the topic that ends, and one in each of the new topic."""
+    if words[::2] != ("partitions", "since"):
+        raise ValueError("expected epoch N partitions N since SECOND")
+    told = {"partitions": int(words[1]), "since": nanoseconds(words[3])}
+    ending = _topic("raw" if number == "2" else f"raw.e{int(number) - 1}")
+    for topic, partition in list(scenario.log):
+        if topic == ending:
+            scenario.log[topic, partition].append(
+                _bounds(scenario.log[topic, partition], {"until": told["since"]})
+            )
+    for partition in range(told["partitions"]):
+        scenario.log[_topic(f"raw.e{number}"), partition] = [_bounds([], told)]
+
+
+def _bounds(before: list[Record], told: dict[str, int]) -> Record:
+    return Record(len(before), {"control": b"epoch"}, json.dumps(told).encode())
 
 
 def _topic(word: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from streams.task.processor import InputRange, InputRecord, OutputRecord
+from topologies.epochs import Epoch
 from topologies.manager.units import Closed, Manager, Report, SourceSealed, Span, Violation
 
 TASKS = "telemetry.tasks"
@@ -31,6 +32,7 @@ class ManagerProcessor:
                 self._position = stored["position"]
                 self._manager.violations = stored["violations"]
                 for domain, pane, span, told in stored["spans"]:
+                    span["epochs"] = {t: Epoch(**epoch) for t, epoch in span["epochs"].items()}
                     self._manager.spans[domain, pane] = Span(**span)
                     self._told[domain, pane] = told
 
@@ -102,8 +104,8 @@ def report_of(record: InputRecord) -> Report | None:
     body: dict[str, Any] = json.loads(record.value or b"{}")
     if body.get("kind") == "seal":
         return SourceSealed(
-            body["domain"], body["source"], body["sources"], body["pane"], body["until"],
-            body["offset"], body["idle"], body["watermark"],
+            body["domain"], body["source"], Epoch(body["sources"], *body["epoch"]), body["pane"],
+            body["until"], body["offset"], body["idle"], body["watermark"], body["holds"],
         )  # fmt: skip
     if body.get("kind") == "closed":
         return Closed(

@@ -13,21 +13,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.event_time.windows import EARLIEST
+from streams.event_time.windows import EARLIEST, LATEST
+from topologies.epochs import Epoch, Sealed, frontier
+from topologies.epochs import topic_of_source as topic_of
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSealed:
-    """A source sealed every window of the pane key up to `until`."""
+    """A source sealed every window of the pane key up to `until`.
+
+    holds: see `topologies.epochs.Sealed`.
+    """
 
     domain: str
     source: str
-    sources: int
+    epoch: Epoch
     pane: str
     until: int
     offset: int
     idle: bool
     watermark: int
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +54,16 @@ Report = SourceSealed | Closed
 
 @dataclass(slots=True)
 class Span:
-    """A domain's progress in one pane key."""
+    """A domain's progress in one pane key.
 
-    sources: int = 0
+    epochs: by topic; the sources of an epoch are the partitions of its topic.
+    """
+
+    epochs: dict[str, Epoch] = field(default_factory=dict[str, Epoch])
     sealed: dict[str, int] = field(default_factory=dict[str, int])
     watermarks: dict[str, int] = field(default_factory=dict[str, int])
     idle: dict[str, bool] = field(default_factory=dict[str, bool])
+    holds: dict[str, bool] = field(default_factory=dict[str, bool])
     closed: dict[str, int] = field(default_factory=dict[str, int])
     windows: int = 0
     rows: int = 0
@@ -65,10 +75,22 @@ class Span:
 
     @property
     def ready(self) -> int:
-        """Windows up to here can close: every source has sealed them."""
-        if len(self.sealed) < max(1, self.sources):
-            return EARLIEST
-        return min(self.sealed.values())
+        """Windows up to here can close: every source that has a say in them has sealed them."""
+        return frontier(
+            self.epochs,
+            (Sealed(topic_of(s), until, self.holds[s]) for s, until in self.sealed.items()),
+        )
+
+    @property
+    def current(self) -> list[str]:
+        """The sources, of those heard of, that have a say in the next window."""
+        ready = self.ready
+        return [
+            source
+            for source in self.sealed
+            if self.epochs[topic_of(source)].owns(min(ready, LATEST - 1) + 1)
+            or (self.holds[source] and ready > self.epochs[topic_of(source)].until)
+        ]
 
     @property
     def done(self) -> int:
@@ -100,7 +122,9 @@ class Manager:
         span = self.spans.setdefault((report.domain, report.pane), Span())
         found: list[Violation] = []
         if isinstance(report, SourceSealed):
-            span.sources = report.sources
+            topic = topic_of(report.source)
+            span.epochs[topic] = report.epoch.after(span.epochs.get(topic))
+            span.holds[report.source] = report.holds
             if report.until < span.sealed.get(report.source, EARLIEST):
                 found.append(Violation(f"{report.source} sealed backwards, to {report.until}"))
             span.sealed[report.source] = max(report.until, span.sealed.get(report.source, EARLIEST))
@@ -125,13 +149,14 @@ class Manager:
     def holding(self, domain: str, pane: str) -> list[tuple[str, int]]:
         """The sources that hold the next window back, with how far they have sealed.
 
-        A source that was never heard of has no entry; compare with `Span.sources`.
+        A source that was never heard of has no entry; compare with `Span.epochs`.
         """
         span = self.spans.get((domain, pane))
         if span is None or not span.sealed:
             return []
-        lowest = min(span.sealed.values())
-        return sorted((s, until) for s, until in span.sealed.items() if until == lowest)
+        sealed = {source: span.sealed[source] for source in span.current}
+        lowest = min(sealed.values(), default=EARLIEST)
+        return sorted((s, until) for s, until in sealed.items() if until == lowest)
 
     def stats(self) -> list[dict[str, Any]]:
         """One row a domain and pane key."""
@@ -139,7 +164,8 @@ class Manager:
             {
                 "domain": domain,
                 "pane": pane,
-                "sources": span.sources,
+                "sources": sum(epoch.sources for epoch in span.epochs.values()),
+                "epochs": {t: [e.since, e.until] for t, e in sorted(span.epochs.items())},
                 "heard_of": len(span.sealed),
                 "planned": span.planned,
                 "ready": span.ready,

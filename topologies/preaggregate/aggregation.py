@@ -20,8 +20,10 @@ from streams.event_time.windows import EARLIEST, window_end
 from streams.kernels.fold import BASE_META, BASE_RAW, BASE_START, BASE_TIME
 from streams.kernels.keep import LATE
 from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
+from topologies.epochs import Bounds
 from topologies.partials import PartialRows
 from topologies.preaggregate.cells import Cells, GroupRows, Membership
+from topologies.preaggregate.epochs import without_base_lines
 from topologies.preaggregate.panes import (
     PaneKey,
     Panes,
@@ -130,6 +132,16 @@ class Aggregation:
         self.definitions = definitions
         self.joined = np.zeros(0, np.int64)
         """By slot, the offset of the record from which on its stream is wanted; 0 past the end."""
+        self.bounds = Bounds()
+        self.over = False
+        """Whether it was told that nothing of an epoch that has ended changes any more."""
+
+    def enter(self, bounds: Bounds) -> None:
+        """From now on count the points of this epoch alone."""
+        if not self.bounds.known:
+            self.panes.frontier = bounds.since
+        self.bounds = bounds
+        self.panes.frontier = max(self.panes.frontier, bounds.since)
 
     # --- points -----------------------------------------------------------------------------
 
@@ -145,8 +157,12 @@ class Aggregation:
         if not self.cells.wants_any:
             return 0, 0
         self.panes.grow(self.cells.streams)
+        if self.bounds.since != EARLIEST:
+            points, records = without_base_lines(
+                self, points, records, offsets, watermarks, received
+            )
         found = self.panes.sort_out(points, records, watermarks, wanted)
-        self._remember_where(found, records, offsets, watermarks)
+        self.remember_where(found, records, offsets, watermarks)
         if found.late:
             late = found.state == LATE
             if not self.pending:
@@ -162,7 +178,8 @@ class Aggregation:
         horizon = np.maximum(watermarks, EARLIEST + self.key.corrections) - self.key.corrections
         return (ends > sealed) | (ends >= horizon)
 
-    def _remember_where(self, found: Sorted, records: I32, offsets: I64, watermarks: I64) -> None:
+    def remember_where(self, found: Sorted, records: I32, offsets: I64, watermarks: I64) -> None:
+        """Note in which records the points of panes are."""
         for end, first_row, last_row, _ in found.panes.tolist():
             first, last = int(records[first_row]), int(records[last_row])
             where = Range(int(offsets[first]), int(offsets[last]), int(watermarks[first]))
@@ -180,6 +197,21 @@ class Aggregation:
         for row in np.flatnonzero(cumulative).tolist():
             start, raw, meta = points.starts[row], points.raws[row], points.metas[row]
             self._move_base(slots[row], times[row], int(start), int(raw), int(meta))
+
+    def await_base_lines(
+        self, points: PointColumns, records: I32, offsets: I64, received: I64
+    ) -> None:
+        """Let late samples from before the epoch settle, where increases are counted."""
+        which = [
+            at
+            for at, slot in enumerate(points.slots.tolist())
+            if self.cells.increases(self.cells.cells_of({slot}))
+        ]
+        if which and not self.pending:
+            self.pending_since = int(received[records[which[0]]])
+        for at in which:
+            slot, time, offset = points.slots[at], points.times[at], offsets[records[at]]
+            self.pending.append(Late(int(slot), int(time), int(offset), True))
 
     def _move_base(self, slot: int, time: int, start: int, raw: int, meta: int) -> None:
         """A late sample may still be the last one before the open panes."""
@@ -236,7 +268,7 @@ class Aggregation:
         for item in late:
             for level in self.panes.levels:
                 window = (level, window_end(item.time, level))
-                if window[1] <= frontier:
+                if self.bounds.since < window[1] <= frontier:
                     windows.setdefault(window, set()).add(item.slot)
         cells = self.cells.cells_of({item.slot for item in late})
         increases = self.cells.increases(cells)
@@ -298,7 +330,8 @@ class Aggregation:
 
     def _sealed_windows(self, times: Iterable[int]) -> set[Window]:
         found = {(level, window_end(time, level)) for time in times for level in self.panes.levels}
-        return {window for window in found if window[1] <= self.panes.frontier}
+        since, frontier = self.bounds.since, self.panes.frontier
+        return {window for window in found if since < window[1] <= frontier}
 
     def _changed_samples(
         self, points: PointColumns, late: npt.NDArray[np.bool_], pending: list[Late]

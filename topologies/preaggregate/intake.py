@@ -14,10 +14,13 @@ import numpy.typing as npt
 from metric_registry.plan import Plan, PlanError
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
 from streams.task.processor import InputRecord
-from topologies.encodings.accept import NEWEST, OLDEST, TOLD, accept
+from topologies.encodings.accept import NEGATIVE, NEWEST, OLDEST, REJECTED, TOLD, accept
 from topologies.encodings.otlp import Scanner
+from topologies.encodings.points import Points
+from topologies.epochs import Bounds
 from topologies.identity.series import SeriesTable
 from topologies.preaggregate.digests import Digests, Repeats
+from topologies.preaggregate.epochs import limits, moves_to, of_own_time, owns_newest, relevant
 from topologies.preaggregate.panes import PointColumns
 
 AHEAD = 120 * SECOND
@@ -53,6 +56,7 @@ class Batch:
         rejected: For each record, how many points were too far ahead.
         negative: For each record, how many points of monotonic sums were below zero.
         plans: For the records that change the definitions, the plan they name.
+        bounds: For the records that bound the topic's epoch, its bounds from there on.
         newest, oldest: For each record the time of its newest point, and of its oldest one among
             `points`.
     """
@@ -68,6 +72,7 @@ class Batch:
     rejected: dict[int, int] = field(default_factory=dict[int, int])
     negative: dict[int, int] = field(default_factory=dict[int, int])
     plans: dict[int, Deployment] = field(default_factory=dict[int, "Deployment"])
+    bounds: dict[int, Bounds] = field(default_factory=dict[int, Bounds])
     newest: dict[int, int] = field(default_factory=dict[int, int])
     oldest: dict[int, int] = field(default_factory=dict[int, int])
 
@@ -78,6 +83,8 @@ class _Message:
     tenant: str
     received: int
     value: bytes
+    bounds: Bounds
+    is_repeat: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +126,16 @@ class Intake:
     Args:
         live: Whether data moves event time; in a history topic only markers do.
         key: The secret that fingerprints are made with.
+        gap: How long a base line lasts, ns of event time.
+        bounds: The topic's epoch, as far as it is known.
     """
 
-    def __init__(self, live: bool, key: bytes) -> None:
+    def __init__(
+        self, live: bool, key: bytes, gap: int = 900 * SECOND, bounds: Bounds | None = None
+    ) -> None:
         self._live = live
+        self._gap = gap
+        self.bounds = bounds or Bounds()
         self._scanner = Scanner(key)
         self.series = SeriesTable()
         self.digests = Digests()
@@ -143,20 +156,26 @@ class Intake:
             n, [0] * n, [EARLIEST] * n, [False] * n, PointColumns.join([]), np.zeros(0, np.int32)
         )
         messages: list[_Message] = []
+        repeats: list[_Message] = []
+        bounds = self.bounds
         for index, record in enumerate(records):
             try:
-                message = self._message(batch, index, record, again)
+                message = self._message(batch, index, record, again, bounds)
             except _Unusable as unusable:
                 batch.refused.append(Refused(index, unusable.code, unusable.reason))
                 continue
+            if index in batch.bounds and not again:
+                bounds = batch.bounds[index] = bounds.narrowed(batch.bounds[index])
             if message is not None:
-                messages.append(message)
+                (repeats if message.is_repeat else messages).append(message)
+        if repeats:
+            self._tell_repeats(batch, repeats)
         if messages:
             self._scan(batch, messages)
         return batch
 
     def _message(
-        self, batch: Batch, index: int, record: InputRecord, again: bool
+        self, batch: Batch, index: int, record: InputRecord, again: bool, bounds: Bounds
     ) -> _Message | None:
         headers = dict(record.headers)
         control = headers.get("control")
@@ -176,7 +195,7 @@ class Intake:
             )
             if repeat:
                 self.repeats.add(record.offset)
-        if repeat:
+        if repeat and (again or bounds.all_of_time):
             batch.repeats.append(index)
             return None
         try:
@@ -184,7 +203,17 @@ class Intake:
         except (KeyError, UnicodeDecodeError) as error:
             reason = f"header 'tenant' is missing or no UTF-8: {error}"
             raise _Unusable("bad-header", reason) from error
-        return _Message(index, tenant, batch.received[index], record.value or b"")
+        return _Message(index, tenant, batch.received[index], record.value or b"", bounds, repeat)
+
+    def _tell_repeats(self, batch: Batch, messages: list[_Message]) -> None:
+        """A record that lies in two epochs is a repeat where its newest point counts."""
+        values = [message.value for message in messages]
+        scanned = self._scanner.scan(values, [message.tenant for message in messages])
+        received = np.array([message.received for message in messages], np.int64)
+        owned = owns_newest(scanned, received, [message.bounds for message in messages])
+        batch.repeats.extend(
+            message.index for message, own in zip(messages, owned, strict=True) if own
+        )
 
     def _control(self, batch: Batch, index: int, control: bytes, body: bytes) -> None:
         if control == b"plan":
@@ -192,6 +221,12 @@ class Intake:
                 batch.plans[index] = Deployment.from_json(body)
             except (msgspec.MsgspecError, PlanError) as error:
                 raise _Unusable("bad-plan", f"a plan record does not parse: {error}") from error
+            return
+        if control == b"epoch":
+            try:
+                batch.bounds[index] = Bounds.from_json(body)
+            except (ValueError, msgspec.MsgspecError) as error:
+                raise _Unusable("bad-epoch", f"an epoch record does not parse: {error}") from error
             return
         if (control == b"idle") != self._live:
             return
@@ -213,6 +248,26 @@ class Intake:
         for bad in (*scanned.malformed, *malformed):
             batch.refused.append(Refused(messages[bad.message].index, bad.code, bad.reason))
         received = np.array([message.received for message in messages], np.int64)
+        told = self._accept(batch, messages, scanned, slots, received)
+        bounds = [message.bounds for message in messages]
+        if any(not each.all_of_time for each in bounds):
+            if told[:, [REJECTED, NEGATIVE]].any():  # each is told where its time is counted
+                mine = of_own_time(scanned, slots, received, bounds)
+                own = self._accept(batch, messages, scanned, mine, received)
+                told = self._accept(batch, messages, scanned, slots, received)
+                told[:, [REJECTED, NEGATIVE]] = own[:, [REJECTED, NEGATIVE]]
+            self._confine(batch, messages, bounds, told)
+        self._tell(batch, messages, told)
+
+    def _accept(
+        self,
+        batch: Batch,
+        messages: list[_Message],
+        scanned: Points,
+        slots: npt.NDArray[np.int32],
+        received: I64,
+    ) -> I64:
+        """Put the points that count into the batch; returns what `accept` tells of messages."""
         told = np.zeros((len(messages), TOLD), np.int64)
         told[:, NEWEST], told[:, OLDEST] = EARLIEST, LATEST
         self._reserve(len(scanned))
@@ -227,7 +282,19 @@ class Intake:
             self._slots[:count], times[:count], starts[:count], raws[:count], self._metas[:count]
         )
         batch.record = self._records[:count]
-        self._tell(batch, messages, told)
+        return told
+
+    def _confine(
+        self, batch: Batch, messages: list[_Message], bounds: list[Bounds], told: I64
+    ) -> None:
+        """Leave out the points of other epochs, but for what may be base lines of this one."""
+        since, until = limits(bounds)
+        if (told[:, OLDEST] > since).all() and (told[:, NEWEST] <= until).all():
+            return
+        which = np.searchsorted([message.index for message in messages], batch.record)
+        points = batch.points
+        wanted = relevant(points.times, points.metas, since[which], until[which], self._gap)
+        batch.points, batch.record = points.where(wanted), batch.record[wanted]
 
     def _reserve(self, points: int) -> None:
         """Room for the points of a batch; used again by the next one."""
@@ -238,7 +305,7 @@ class Intake:
             self._columns = np.empty((3, size), np.int64)
 
     def _tell(self, batch: Batch, messages: list[_Message], told: I64) -> None:
-        """Event time goes to the newest point of a message, but never past its receipt."""
+        """What a message says of event time, and of its own points."""
         columns = zip(messages, told.tolist(), strict=True)
         for message, (newest, rejected, oldest, negative) in columns:
             if rejected:
@@ -250,7 +317,9 @@ class Intake:
             if newest != EARLIEST:
                 batch.newest[message.index] = newest
                 if self._live:
-                    batch.moves_to[message.index] = min(newest, message.received)
+                    batch.moves_to[message.index] = moves_to(
+                        newest, message.received, message.bounds, AHEAD
+                    )
 
 
 def _received(headers: dict[str, bytes]) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from metric_registry.plan import ResolvedDefinition
+from collections.abc import Iterable
+
+from metric_registry.plan import Plan, ResolvedDefinition
 from streams.event_time.windows import EARLIEST, SECOND
 from streams.kernels.rows import TIME_DELTA_INCREASE, WANTS_VALUE
 from topologies.encodings.points import GAUGE, SUM_CUMULATIVE, SUM_DELTA
@@ -28,6 +30,12 @@ def pane_keys(
         (key, tuple(sorted(frozenset[int]().union(*(p.sizes for p in members.values())))), members)
         for key, members in sorted(found.items(), key=lambda item: item[0].text())
     ]
+
+
+def carries(plan: Plan, definitions: Iterable[int]) -> bool:
+    """Whether any of these definitions adds to later points what late ones change."""
+    chosen = [plan.definitions[index] for index in definitions]
+    return any(one.publish_final and one.publish_late == "carry" for one in chosen)
 
 
 def refusal_of(definition: ResolvedDefinition, stream: Stream) -> Refusal | None:

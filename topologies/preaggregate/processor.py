@@ -14,47 +14,25 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.batch import encode_table
-from streams.event_time.windows import EARLIEST, LATEST, SECOND, window_end
+from streams.event_time.windows import EARLIEST, LATEST, window_end
 from streams.task.processor import InputRange, InputRecord, OutputRecord
+from topologies.epochs import Bounds, domain_of, first_bounds
 from topologies.identity.stream import GroupLabels, group_labels, look_up
 from topologies.partials import PartialRows, split, to_table
 from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Publishes, Recomputation
 from topologies.preaggregate.cells import Membership
+from topologies.preaggregate.config import PreaggregateConfig
+from topologies.preaggregate.epochs import owned
 from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
 from topologies.preaggregate.ledger import Ledger, Refusal
-from topologies.preaggregate.members import kind_of, pane_keys, refusal_of
+from topologies.preaggregate.members import carries, kind_of, pane_keys, refusal_of
 from topologies.preaggregate.panes import PaneKey, PointColumns
 
 PARTIALS = "telemetry.partials"
 PROGRESS = "telemetry.progress"
 LEDGER = "telemetry.ledger"
 DEAD_LETTER = "telemetry.dead-letter"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreaggregateConfig:
-    """What all pre-aggregation tasks of a deployment agree on. Times in ns.
-
-    Attributes:
-        deployed: The definitions, and since when each version counts.
-        live: The topic whose data moves event time; in all others markers do.
-        sources: Partitions of the input topic, that is sources of a time domain.
-        shard_partitions: Partitions of `telemetry.partials`.
-        key: Secret that fingerprints are made with.
-        stream_gap: Silence after which a stream is unknown.
-        settle: How long late points wait for their neighbours before a revision.
-        keep_from: Shorter sealed windows are not kept (see `Panes`); fixed by the first state.
-    """
-
-    deployed: Deployment
-    live: str = "telemetry.raw"
-    sources: int
-    shard_partitions: int
-    key: bytes
-    stream_gap: int = 900 * SECOND
-    settle: int = 2 * SECOND
-    keep_from: int = 300 * SECOND
 
 
 @dataclass(slots=True)
@@ -84,8 +62,10 @@ class PreaggregateProcessor:
         self._topic = topic
         self._partition = partition
         self._source = f"{topic}/{partition}"
-        self._live = topic == config.live
-        self._intake = Intake(self._live, config.key)
+        self._domain = domain_of(topic)
+        self._live = self._domain == config.live
+        self.bounds = first_bounds(topic)
+        self._intake = Intake(self._live, config.key, config.stream_gap, self.bounds)
         self.deployed = config.deployed
         self._keep_from = config.keep_from
         self.aggregations = self._aggregations()
@@ -111,7 +91,9 @@ class PreaggregateProcessor:
         self, key: PaneKey, levels: tuple[int, ...], definitions: dict[int, Publishes]
     ) -> Aggregation:
         gap, shards = self._config.stream_gap, self._config.shard_partitions
-        return Aggregation(key, levels, definitions, gap, shards, self._keep_from)
+        made = Aggregation(key, levels, definitions, gap, shards, self._keep_from)
+        made.enter(self.bounds)
+        return made
 
     def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> None:
         restored = self._blocks.restore(blocks)
@@ -119,6 +101,7 @@ class PreaggregateProcessor:
             return
         self.deployed = restored.deployment  # what was in force; `before_commit` asks for a change
         self._keep_from = restored.meta["keep_from"]  # else rows would be missing, or stay
+        self.bounds = self._intake.bounds = Bounds(*restored.meta["bounds"])
         self.aggregations = self._aggregations()
         self._blocks.fill(restored, self._intake, self.aggregations)
         self._learn_streams()
@@ -174,10 +157,13 @@ class PreaggregateProcessor:
             if not batch.idle[index]:
                 self._receipt = max(self._receipt, batch.received[index])
             self.newest = max(self.newest, batch.newest.get(index, EARLIEST))
-            if index in batch.plans:
+            if index in batch.plans or index in batch.bounds:
                 self._apply(batch, records, start, index, before)
                 start = index
-                self._adopt(batch.plans[index], records[index].offset)
+                if index in batch.plans:
+                    self._adopt(batch.plans[index], records[index].offset)
+                else:
+                    self._enter(batch.bounds[index])
             marker = not self._live and batch.moves_to[index] != EARLIEST
             if self._is_late(batch.oldest.get(index, LATEST)):
                 # when late points settle must not depend on batches
@@ -202,7 +188,15 @@ class PreaggregateProcessor:
         after = list(itertools.accumulate(batch.moves_to, max, initial=self.watermark))
         return after[:-1], after[1:]
 
+    def _enter(self, bounds: Bounds) -> None:
+        """From this record on these are the bounds of the topic's epoch."""
+        self.bounds = self._intake.bounds = bounds
+        for aggregation in self.aggregations:
+            aggregation.enter(bounds)
+
     def _is_late(self, time: int) -> bool:
+        if time != LATEST and self.bounds.known:
+            time = max(time, self.bounds.since + 1)  # what is older sets a base line of the first
         return time != LATEST and any(
             window_end(time, aggregation.key.pane) <= aggregation.panes.frontier
             for aggregation in self.aggregations
@@ -253,8 +247,9 @@ class PreaggregateProcessor:
             every.metas[low:high],
         )
         marks = np.array(watermarks, np.int64)
-        counts.points += high - low
-        self.ledger.refusals.count(points.slots)
+        mine = points.slots[owned(points.times, self.bounds)]
+        counts.points += len(mine)
+        self.ledger.refusals.count(mine)
         received = np.array(batch.received, np.int64)
         for aggregation in self.aggregations:
             late, beyond = aggregation.add(points, whose, offsets, marks, received)
@@ -291,16 +286,21 @@ class PreaggregateProcessor:
         self._intake.repeats.forget(min(a.first_offset(offset) for a in self.aggregations))
         queued = [job.redone for job in self._jobs if job.aggregation is aggregation]
         ends = [end for redone in queued for _, end in redone.windows]
+        revisable = min([aggregation.revisable(self.watermark), *ends])
+        over = revisable > self.bounds.until
         meta = {
             "kind": "seal",
             "after": after,
             "until": frontier,
             "offset": offset,
             "idle": idle,
-            "revisable": min([aggregation.revisable(self.watermark), *ends]),
+            "revisable": revisable,
+            "holds": not over and carries(self.deployed.plan, aggregation.definitions),
         }
-        self._emit(aggregation.key, meta, aggregation.partial_rows(found))
-        self._outputs.append(self._progress({**meta, "pane": aggregation.key.text()}))
+        if not aggregation.over:
+            self._emit(aggregation.key, meta, aggregation.partial_rows(found))
+            self._outputs.append(self._progress({**meta, "pane": aggregation.key.text()}))
+            aggregation.over = over
         self._tell_ledger()
 
     # --- recomputation -----------------------------------------------------------------------
@@ -334,9 +334,7 @@ class PreaggregateProcessor:
         common = {
             **meta,
             "pane": key.text(),
-            "domain": self._topic,
-            "source": self._source,
-            "sources": self._config.sources,
+            **self._whose(),
         }
         for partition, parts in split(rows, self._config.shard_partitions):
             for number, part in enumerate(parts):
@@ -348,14 +346,17 @@ class PreaggregateProcessor:
                     OutputRecord(PARTIALS, partition, self._source.encode(), encode_table(table))
                 )
 
-    def _progress(self, meta: dict[str, Any]) -> OutputRecord:
-        body = {
-            **meta,
+    def _whose(self) -> dict[str, Any]:
+        """Who speaks, and how many there are of it."""
+        return {
             "source": self._source,
-            "domain": self._topic,
-            "sources": self._config.sources,
-            "watermark": self.watermark,
+            "domain": self._domain,
+            "sources": self.bounds.partitions or self._config.sources,
+            "epoch": [self.bounds.since, self.bounds.until],
         }
+
+    def _progress(self, meta: dict[str, Any]) -> OutputRecord:
+        body = {**meta, **self._whose(), "watermark": self.watermark}
         return OutputRecord(PROGRESS, 0, self._source.encode(), json.dumps(body).encode())
 
     def _tell_ledger(self) -> None:
@@ -388,7 +389,7 @@ class PreaggregateProcessor:
         ]
 
     def idle(self, now_ms: int) -> list[OutputRecord]:
-        if not self._live:
+        if not self._live or not self.bounds.known:
             return []
         value, headers = idle_mark(now_ms * 1_000_000)
         return [OutputRecord(self._topic, self._partition, None, value, headers)]
@@ -444,6 +445,7 @@ class PreaggregateProcessor:
             if aggregation is None:
                 aggregation = self._aggregation(key, levels, definitions)
                 aggregation.panes.frontier = aggregation.panes.boundary(self.watermark)
+                aggregation.enter(self.bounds)
             aggregation.adopt(
                 levels, definitions, (_of(all_of, definitions) for all_of in memberships), offset
             )
@@ -466,6 +468,7 @@ class PreaggregateProcessor:
             "received": self.received,
             "receipt": self._receipt,
             "newest": self.newest,
+            "bounds": [self.bounds.since, self.bounds.until, self.bounds.partitions],
             "ledger": self.ledger.to_meta(),
         }
         return self._blocks.changed(meta, self._intake, self.aggregations, self.deployed)
@@ -476,6 +479,7 @@ class PreaggregateProcessor:
             "source": self._source,
             "watermark": self.watermark,
             "received": self.received,
+            "epoch": [self.bounds.since, self.bounds.until],
             "streams": len(self._intake.series),
             "waiting_for": [job.aggregation.key.text() for job in self._jobs],
             **self.ledger.body(),

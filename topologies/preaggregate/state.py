@@ -23,7 +23,7 @@ from topologies.preaggregate.intake import Deployment, Intake
 from topologies.preaggregate.panes import I64, StreamRows, empty_bases
 from topologies.preaggregate.ranges import PaneIndex, Range
 
-FORMAT = 4
+FORMAT = 5
 BASES_A_BLOCK = 4096
 INDEX_SPAN = 64  # panes a block
 
@@ -78,6 +78,7 @@ class Blocks:
                 "frontier": aggregation.panes.frontier,
                 "pending": aggregation.pending,
                 "pending_since": aggregation.pending_since,
+                "over": aggregation.over,
             }
             blocks.update(self._bases(name, aggregation))
             blocks.update(_rows(name, aggregation))
@@ -145,6 +146,7 @@ class Blocks:
             aggregation.panes.frontier = stored["frontier"]
             aggregation.pending = [Late(*late) for late in stored["pending"]]
             aggregation.pending_since = stored["pending_since"]
+            aggregation.over = stored["over"]
 
     def _fill_one(self, kind: bytes, aggregation: Aggregation, number: str, value: bytes) -> None:
         if kind == b"rows":

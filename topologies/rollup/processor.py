@@ -11,6 +11,7 @@ import numpy as np
 from streams.batch import decode_table
 from streams.event_time.windows import EARLIEST, SECOND
 from streams.task.processor import InputRange, InputRecord, OutputRecord
+from topologies.epochs import Epoch
 from topologies.partials import PartialRows, from_table
 from topologies.rollup.final import Closing, Contract, Correction, FinalSeries
 from topologies.rollup.groups import difference
@@ -92,8 +93,8 @@ class RollupProcessor:
         if meta["kind"] == "seal" and meta["last"]:
             before = self._windows.closed(meta["domain"], pane)
             published = self._windows.sealed(
-                meta["domain"], meta["sources"], source, pane,
-                meta["until"], meta["offset"], meta["idle"], meta["revisable"],
+                Epoch(meta["sources"], *meta["epoch"]), source, pane, meta["until"],
+                meta["offset"], meta["idle"], meta["revisable"], meta["holds"],
             )  # fmt: skip
             self._emit(published)
             self._series.sealed(meta["domain"], pane, source, meta["offset"], meta["until"])

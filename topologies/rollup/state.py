@@ -16,13 +16,14 @@ import numpy as np
 
 from streams.batch import Table, decode_table, encode_table
 from streams.errors import Fatal
+from topologies.epochs import Epoch
 from topologies.partials import PartialRows, columns_of, from_table
 from topologies.rollup.final import Correction, FinalSeries, TableKey
 from topologies.rollup.final import Table as SeriesTable
 from topologies.rollup.groups import Published
 from topologies.rollup.windows import Domain, Seals, Window, Windows, WindowState
 
-FORMAT = 3
+FORMAT = 4
 META = b"meta"
 _PREFIX = b"window/"
 _SERIES = b"series/"
@@ -159,11 +160,11 @@ def encode_meta(windows: Windows, definitions: list[dict[str, Any]], position: i
     """The block of all that is not a window."""
     domains = {
         name: {
-            "sources": domain.sources,
+            "epochs": {topic: [e.sources, e.since, e.until] for topic, e in domain.epochs.items()},
             "closed": domain.closed,
             "told": domain.told,
             "seals": [
-                [source, pane, s.frontier, s.revisable, s.untils, s.offsets, s.idle]
+                [source, pane, s.frontier, s.revisable, s.holds, s.untils, s.offsets, s.idle]
                 for (source, pane), s in domain.seals.items()
             ],
         }
@@ -208,7 +209,8 @@ def restore(
             windows.swept = meta["swept"]
             windows.forgotten = {pane: (a, b) for pane, (a, b) in meta["forgotten"].items()}
             for name, stored in meta["domains"].items():
-                domain = Domain(stored["sources"], closed=stored["closed"], told=stored["told"])
+                epochs = {topic: Epoch(*epoch) for topic, epoch in stored["epochs"].items()}
+                domain = Domain(epochs, closed=stored["closed"], told=stored["told"])
                 for source, pane, *seals in stored["seals"]:
                     domain.seals[source, pane] = Seals(*seals)
                 windows.domains[name] = domain

@@ -16,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
+from topologies.epochs import Epoch, Sealed, domain_of
+from topologies.epochs import frontier as frontier_of
+from topologies.epochs import topic_of_source as topic_of
 from topologies.partials import PartialRows
 from topologies.rollup.groups import Published, in_order, merged, places, values, with_data
 
@@ -68,10 +71,14 @@ class Replacement:
 
 @dataclass(slots=True)
 class Seals:
-    """How far one source has sealed one pane key, and the record that sealed each step."""
+    """How far one source has sealed one pane key, and the record that sealed each step.
+
+    No window that ended before `revisable` changes any more; `holds`: see `epochs.Sealed`.
+    """
 
     frontier: int = EARLIEST
     revisable: int = EARLIEST
+    holds: bool = False
     untils: list[int] = field(default_factory=list[int])
     offsets: list[int] = field(default_factory=list[int])
     idle: list[bool] = field(default_factory=list[bool])
@@ -103,9 +110,9 @@ class Seals:
 
 @dataclass(slots=True)
 class Domain:
-    """A time domain: how many sources it has, and how far each has sealed."""
+    """A time domain: its epochs, by topic, and how far each source has sealed."""
 
-    sources: int
+    epochs: dict[str, Epoch] = field(default_factory=dict[str, Epoch])
     seals: dict[tuple[str, str], Seals] = field(default_factory=dict[tuple[str, str], Seals])
     """(source, pane key) -> its seals"""
     closed: dict[str, int] = field(default_factory=dict[str, int])
@@ -114,9 +121,28 @@ class Domain:
     """Pane key -> the greatest time, short of its end, that a source has sealed up to."""
 
     def frontier(self, pane: str) -> int:
-        """Up to where every source has sealed; EARLIEST until all have been heard of."""
-        found = [seals.frontier for (_, key), seals in self.seals.items() if key == pane]
-        return min(found) if len(found) >= self.sources else EARLIEST
+        """Up to where all sources have sealed; EARLIEST until those of an epoch were heard of."""
+        return frontier_of(
+            self.epochs,
+            (
+                Sealed(topic_of(source), seals.frontier, seals.holds)
+                for (source, key), seals in self.seals.items()
+                if key == pane
+            ),
+        )
+
+    def epoch_of(self, source: str) -> Epoch:
+        """The epoch that the source belongs to."""
+        return self.epochs[topic_of(source)]
+
+    def unrevisable(self, pane: str) -> int:
+        """No source revises a window that ends by then."""
+        waiting = (
+            seals.revisable - 1
+            for (source, key), seals in self.seals.items()
+            if key == pane and seals.revisable <= self.epoch_of(source).until
+        )
+        return min(waiting, default=LATEST)
 
 
 @dataclass(slots=True)
@@ -215,24 +241,28 @@ class Windows:
 
     def sealed(
         self,
-        domain: str,
-        sources: int,
+        epoch: Epoch,
         source: str,
         pane: str,
         until: int,
         offset: int,
         idle: bool,
         revisable: int = EARLIEST,
+        holds: bool = False,
     ) -> list[Publication]:
         """A source has sealed up to `until`; closes what all sources of its domain have sealed.
 
-        No later revision of the source concerns a window that ended before `revisable`.
+        No later revision of the source concerns a window that ended before `revisable`; holds: see
+        `epochs.Sealed`.
         """
-        state = self.domains.setdefault(domain, Domain(sources))
-        state.sources = sources
+        domain = _domain_of(source)
+        state = self.domains.setdefault(domain, Domain())
+        topic = topic_of(source)
+        state.epochs[topic] = epoch.after(state.epochs.get(topic))
         seals = state.seals.setdefault((source, pane), Seals())
         seals.add(until, offset, idle)
         seals.revisable = max(seals.revisable, revisable)
+        seals.holds = holds
         if until != LATEST:
             state.told[pane] = max(until, state.told.get(pane, EARLIEST))
         before = state.closed.get(pane, EARLIEST)
@@ -302,8 +332,10 @@ class Windows:
     def _certificate(self, domain: str, pane: str, end: int) -> tuple[dict[str, int], list[str]]:
         offsets: dict[str, int] = {}
         idle: list[str] = []
-        for (source, key), seals in self.domains[domain].seals.items():
-            found = seals.sealed_by(end) if key == pane else None
+        of = self.domains[domain]
+        for (source, key), seals in of.seals.items():
+            mine = key == pane and of.epoch_of(source).owns(end)
+            found = seals.sealed_by(end) if mine else None
             if found is not None:
                 offsets[source] = found[0]
                 if found[1]:
@@ -318,7 +350,7 @@ class Windows:
         gone: list[Window] = []
         for pane, closed in domain.closed.items():
             mine = [seals for (_, key), seals in domain.seals.items() if key == pane]
-            horizon = min(closed, min(seals.revisable for seals in mine) - 1)
+            horizon = min(closed, domain.unrevisable(pane))
             if closed in (EARLIEST, LATEST) or horizon <= self.swept.get(pane, EARLIEST) + SWEEP:
                 continue
             self.swept[pane] = horizon
@@ -357,5 +389,4 @@ def _window(item: tuple[tuple[int, int], list[PartialRows]]) -> tuple[int, int]:
 
 
 def _domain_of(source: str) -> str:
-    """The topic of `topic/partition`."""
-    return source.rsplit("/", 1)[0]
+    return domain_of(topic_of(source))

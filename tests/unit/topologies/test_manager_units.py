@@ -1,13 +1,16 @@
 """What the manager says of units: planned, ready, done, and what must not happen."""
 
 from streams.event_time.windows import EARLIEST
+from topologies.epochs import Epoch
 from topologies.manager.units import Closed, Manager, Report, SourceSealed
 
 DOMAIN, PANE = "telemetry.raw", "p"
 
 
 def seal(partition: int, until: int, offset: int = 1) -> SourceSealed:
-    return SourceSealed(DOMAIN, f"{DOMAIN}/{partition}", 2, PANE, until, offset, False, until)
+    return SourceSealed(
+        DOMAIN, f"{DOMAIN}/{partition}", Epoch(2), PANE, until, offset, False, until
+    )
 
 
 def closed(reducer: int, after: int, until: int) -> Closed:
