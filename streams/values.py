@@ -168,7 +168,9 @@ def from_table(table: Table, schema: Schema) -> dict[str, Values]:
             wanted = np.dtype(np.uint8 if kind.kind == "bool" else _DTYPES[kind.kind])
             if data.dtype != wanted:
                 raise MalformedTable(f"column '{name}' is {data.dtype}, not {kind}")
-            data = data.astype(_DTYPES[kind.kind], copy=False)
+            data = data.astype(_DTYPES[kind.kind])  # kernels take no read-only array
+        else:
+            data = BytesColumn(np.array(data.offsets, np.int64), data.data)
         mask = table.columns.get(_VALID + name)
         valid = None if mask is None else np.asarray(mask).astype(np.bool_)
         if valid is not None and not kind.nullable:

@@ -92,6 +92,11 @@ class TaskHost:
         """The processor's figures as of the last load, commit or idle call; from any thread."""
         return self._stats
 
+    @property
+    def processor(self) -> Processor | None:
+        """The processor, for tests that look into it; None: none is loaded."""
+        return self._processor
+
     def close(self) -> None:
         """Let go of the store; raises nothing."""
         store, self._store, self._processor = self._store, None, None

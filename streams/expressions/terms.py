@@ -22,9 +22,8 @@ import numpy as np
 
 from streams import schema as types
 from streams.batch import Array, BytesColumn
-from streams.schema import Schema, TopologyError, Type
-from streams.topology import texts
-from streams.topology.rules import (
+from streams.expressions import texts
+from streams.expressions.rules import (
     CASTS,
     advice,
     both,
@@ -34,6 +33,7 @@ from streams.topology.rules import (
     made,
     result_type,
 )
+from streams.schema import Schema, TopologyError, Type
 from streams.values import Bools, Values, constant, masked
 
 Rows: TypeAlias = Mapping[str, Values]

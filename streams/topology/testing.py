@@ -1,0 +1,246 @@
+"""Run a whole topology without a broker, step by step: for the tests of those who write one.
+
+    driver = TopologyTestDriver(plan, {"orders": 2})
+    driver.pipe("orders", [{"shop": "a", "amount": 2.5, "at": 10}], partition=0)
+    driver.run()                    # process and commit everything, in every task
+    driver.idle()                   # time passes, nothing comes: idle marks are written
+    driver.read("totals")           # rows, as dicts
+    driver.restart()                # every process dies; state comes back from the changelogs
+
+It runs the tasks of a real worker (`streams.testing.TaskDriver`) over a log in memory.
+`same_any_way` runs a topology in many ways that must not matter, and compares.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from streams.operators.processor import FusedProcessor
+from streams.operators.running import RunningMerge, RunningRows
+from streams.operators.travel import Enrich, Process
+from streams.task.processor import InputRecord
+from streams.testing import MemoryLog, TaskDriver
+from streams.topology import nodes
+from streams.topology.codecs import Codec
+from streams.topology.plan import Plan
+from streams.values import values_of
+
+Row = Mapping[str, Any]
+
+
+class TopologyTestDriver:
+    """Every task of a topology, in this process.
+
+    `partitions`: of the topics that are read; those that the builder was told of need no entry.
+    `seed`: how what is read is cut into batches, and which task goes first, is drawn from it.
+    """
+
+    def __init__(
+        self, plan: Plan, partitions: Mapping[str, int] | None = None, *, seed: int | None = None
+    ) -> None:
+        self.plan = plan
+        self.log = MemoryLog()
+        self._chance = random.Random(seed or 0)
+        given = dict(partitions or {})
+        for sub in plan.subs:
+            self.log.create(sub.topic, sub.partitions or given.get(sub.topic, 1))
+        for topic in plan.output_topics():
+            self.log.create(topic, given.get(topic, 1))
+        self._sources = {
+            node.topic: node
+            for node in plan.nodes
+            if isinstance(node, nodes.Source | nodes.TableSource)
+        }
+        self.tasks = [
+            TaskDriver(self.log, topology, topic, partition, app="test", seed=seed)
+            for topology in plan.topologies()
+            for topic in topology.topics
+            for partition in range(self.log.partitions(topic))
+        ]
+        self._end = self._ends()
+
+    # ------------------------------------------------------------ in
+
+    def pipe(
+        self, topic: str, rows: Iterable[Row], *, partition: int = 0, timestamp_ms: int = 0
+    ) -> None:
+        """Rows as records of a topic, as the codec of its stream writes them."""
+        source = self._sources[topic]
+        given = list(rows)
+        schema = source.schema
+        columns = {n: values_of(kind, [r.get(n) for r in given]) for n, kind in schema.items()}
+        codec: Codec = source.codec.bound(schema)
+        for key, value in codec.encode(columns, len(given)):
+            self.pipe_record(topic, value, key=key, partition=partition, timestamp_ms=timestamp_ms)
+
+    def pipe_record(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        partition: int = 0,
+        timestamp_ms: int = 0,
+    ) -> None:
+        """A record as it is; of a table, one without a value is a tombstone."""
+        self.log.append(topic, partition, value, key=key, timestamp_ms=timestamp_ms)
+
+    # ------------------------------------------------------------ time
+
+    def run(self) -> None:
+        """Process and commit until nothing moves any more; time passes as commits need it.
+
+        Tables are then read to their end: rows that waited for them go on.
+        """
+        moved = True
+        while moved:
+            before = self._ends()
+            for task in self._chance.sample(self.tasks, len(self.tasks)):
+                task.settle()
+                if task.task.ended:
+                    raise AssertionError(f"{task.id} stopped: {task.task.stats()}")
+                if isinstance(self._sources.get(task.id.topic), nodes.TableSource):
+                    task.advance(self.plan.settings.idle_after_ms)
+                    task.settle()
+            moved = self._ends() != before
+
+    def advance(self, ms: int) -> None:
+        """Let time pass in every task."""
+        for task in self.tasks:
+            task.advance(ms)
+        self.run()
+
+    def idle(self, at_ms: int | None = None) -> None:
+        """Nothing comes for so long that partitions count as idle; `at_ms`: the clock then."""
+        for task in self.tasks:
+            if at_ms is not None:
+                task.wall_clock_ms = at_ms - self.plan.settings.idle_after_ms
+        self.advance(self.plan.settings.idle_after_ms)
+        self.advance(1)
+
+    def restart(self, *, lose_disk: bool = True, task: int | None = None) -> None:
+        """Every task's process, or one's, dies and comes back; the disk is lost or kept."""
+        for each in self.tasks if task is None else [self.tasks[task]]:
+            each.crash(lose_disk=lose_disk)
+            each.start()
+
+    # ------------------------------------------------------------ out
+
+    def read(self, topic: str, codec: Codec | None = None) -> list[dict[str, Any]]:
+        """Everything committed in a topic, row by row; JSON unless a codec with a schema is given.
+
+        A row of a record without a value holds only `_key`.
+        """
+        found: list[dict[str, Any]] = []
+        for record in self.read_records(topic):
+            if record.value is None:
+                found.append({"_key": record.key})
+            elif codec is None:
+                found += [msgspec.json.decode(line) for line in record.value.split(b"\n")]
+            else:
+                columns = codec.decode([record]).columns
+                lists = [values.to_list() for values in columns.values()]
+                found += [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+        return found
+
+    def read_new(self, topic: str) -> list[dict[str, Any]]:
+        """What was committed in a topic since it was read by this last."""
+        rows = self.read(topic)
+        start = self._end.get(topic, 0)
+        self._end[topic] = len(rows)
+        return rows[start:]
+
+    def read_records(self, topic: str) -> list[InputRecord]:
+        """The committed records, partition by partition."""
+        count = self.log.partitions(topic)
+        return [record for p in range(count) for record in self.log.read(topic, p)]
+
+    def latest(self, topic: str, *keys: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+        """The last row of each key in a topic of updates."""
+        return {tuple(row[key] for key in keys): row for row in self.read(topic)}
+
+    def dead_letters(self) -> list[InputRecord]:
+        """What could not be processed; the headers `code` and `reason` say why."""
+        return self.read_records(self.plan.settings.dead_letter_topic)
+
+    def store(self, name: str) -> list[dict[str, Any]] | dict[bytes, bytes]:
+        """What an operator keeps, over all tasks: the rows of a table, or byte strings by key."""
+        rows: list[dict[str, Any]] = []
+        stored: dict[bytes, bytes] = {}
+        own = False
+        for stage in (s for p in self._processors() for s in p.stages if s.name == name):
+            if isinstance(stage, Process):
+                own = True
+                stored |= dict(stage.store.items())
+            elif isinstance(stage, Enrich | RunningRows | RunningMerge):
+                columns = stage.table.rows() if isinstance(stage, Enrich) else stage.rows()
+                lists = [values.to_list() for values in columns.values()]
+                rows += [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+        return stored if own else rows
+
+    def stats(self) -> dict[str, Any]:
+        """The figures of every operator, by task."""
+        return {str(t.id): p.stats() for t, p in zip(self.tasks, self._processors(), strict=True)}
+
+    def _processors(self) -> list[FusedProcessor]:
+        found: list[FusedProcessor] = []
+        for task in self.tasks:
+            live = task.host.processor
+            assert isinstance(live, FusedProcessor)
+            found.append(live)
+        return found
+
+    def _ends(self) -> dict[str, int]:
+        topics = [*self._sources, *self.plan.internal_topics()]
+        return {
+            f"{topic}/{p}": self.log.bounds(topic, p)[1]
+            for topic in topics
+            for p in range(self.log.partitions(topic))
+        }
+
+
+def same_any_way(
+    make: Callable[[int], TopologyTestDriver],
+    feed: Sequence[Callable[[TopologyTestDriver], None]],
+    result: Callable[[TopologyTestDriver], Any],
+    *,
+    seeds: Iterable[int] = range(5),
+    order: Callable[[random.Random], Sequence[int]] | None = None,
+) -> Any:
+    """Feed a topology in several ways that must not matter; the result, which is always the same.
+
+    For every seed: what is read is cut elsewhere, tasks take turns in another order, processes die
+    between two steps (with or without their disk) and in the middle of a commit's input. `make`
+    builds a driver with a seed; `feed` are the steps, `order` may draw another order of them.
+
+    Raises:
+        AssertionError: Two ways gave two results.
+    """
+    first: Any = None
+    for number, seed in enumerate(seeds):
+        chance = random.Random(seed)
+        driver = make(seed)
+        places = list(range(len(feed))) if order is None else list(order(chance))
+        for at in places:
+            feed[at](driver)
+            if number and chance.random() < 0.5:
+                driver.run() if chance.random() < 0.5 else _some(driver, chance)
+            if number and chance.random() < 0.3:
+                driver.restart(lose_disk=chance.random() < 0.5)
+        driver.run()
+        found = result(driver)
+        if number == 0:
+            first = found
+        assert found == first, f"seed {seed} gave another result: {found} and {first}"
+    return first
+
+
+def _some(driver: TopologyTestDriver, chance: random.Random) -> None:
+    """Some tasks do some of their work, so that a crash finds them in the middle of it."""
+    for task in chance.sample(driver.tasks, len(driver.tasks)):
+        for _ in range(chance.randrange(30)):
+            task.turn()
