@@ -173,7 +173,8 @@ class WindowParts(_WithPanes):
         self._panes.add(batch.slice(start, len(batch)), clock)
 
     def flush(self, out: list[OutputRecord]) -> None:
-        if self._due():
+        if self._of.updates is not None:
+            # all of it, at every commit: a replay ends where one was, and sends nothing twice
             self._send(None)
         out += self._out
         self._out = []

@@ -10,8 +10,8 @@ import random
 
 import pytest
 
-from streams.schema import Schema, TopologyError, Type, binary, boolean, f64, i64, string, time
 from streams.expressions import Expr, col, lit, when
+from streams.schema import Schema, TopologyError, Type, binary, boolean, f64, i64, string, time
 from streams.values import values_of
 
 EXPRESSIONS = int(os.environ.get("TIDEMILL_EXPRESSIONS", "150"))

@@ -1,0 +1,195 @@
+"""Windows of random streams, through restarts and in any batches, against the rules row by row.
+
+Longer: TIDEMILL_DSL_STORIES (how many random stories, 30 if not given).
+"""
+
+import math
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from dsl_reference import Reference
+
+from streams.config import TaskSettings
+from streams.expressions import col
+from streams.operators.entry import idle_mark
+from streams.operators.windows import TimeWindows
+from streams.schema import Schema, f64, string, time
+from streams.topology import agg
+from streams.topology.builder import StreamsBuilder
+from streams.topology.codecs import Json
+from streams.topology.testing import TopologyTestDriver
+
+STORIES = int(os.environ.get("TIDEMILL_DSL_STORIES", "30"))
+SCHEMA = Schema(key=string.optional, value=f64, at=time)
+SETTINGS = TaskSettings(batch_records=7, snapshot_interval_ms=300, commit_interval_ms=100)
+
+
+class Story:
+    """A random stream: partitions, windows, records, and how it is run."""
+
+    def __init__(self, seed):
+        self.seed = seed
+        self.chance = chance = random.Random(seed)
+        self.partitions = chance.choice([1, 2, 3])
+        self.advance = chance.choice([5, 10])
+        self.size = self.advance * chance.choice([1, 1, 2, 3]) + chance.choice([0, 0, 2])
+        self.grace = chance.choice([0, 3, 10, 17])
+        self.horizon = chance.choice([None, None, 20, 45])
+        self.coherent = chance.random() < 0.4
+        self.updates = self.horizon is None and chance.random() < 0.3
+        self.records = [self._partition(p) for p in range(self.partitions)]
+
+    def _partition(self, partition):
+        chance, now, records = self.chance, self.chance.randrange(-30, 30), []
+        for _ in range(chance.randrange(1, 60)):
+            now += chance.choice([0, 0, 1, 2, 5, 40 if chance.random() < 0.1 else 3])
+            if chance.random() < 0.1:
+                records.append(now + chance.randrange(10))
+                continue
+            rows = []
+            for _ in range(chance.choice([1, 1, 2, 5])):
+                late = chance.choice([0, 0, 1, 4, 12, 30])
+                key = chance.choice("abcdef") if chance.random() < 0.9 else None
+                if self.coherent:
+                    key = f"{partition}{key or ''}"
+                rows.append({"key": key, "value": chance.uniform(-5, 5), "at": now - late})
+            records.append(rows)
+        return records
+
+    def plan(self):
+        windows = TimeWindows.of(self.size).advance_by(self.advance).grace(self.grace)
+        if self.horizon is not None:
+            windows = windows.revisions(self.horizon)
+        builder = StreamsBuilder("story")
+        stream = builder.stream(
+            "rows", Json(SCHEMA), time="at", partitions=self.partitions,
+            key="key" if self.coherent else None,
+        )  # fmt: skip
+        windowed = stream.group_by("key").windowed_by(windows)
+        if self.updates:
+            windowed = windowed.updates()
+        windowed.aggregate(
+            name="windows", n=agg.count(), total=agg.sum("value"), top=agg.max("value")
+        ).to("out", Json(key="key"))
+        return builder.build(SETTINGS)
+
+    def run(self):
+        """Deliver the records, with crashes in between; what came out, and the driver."""
+        chance = self.chance
+        driver = TopologyTestDriver(self.plan(), {"out": 2}, seed=self.seed)
+        places = [0] * self.partitions
+        while left := [p for p in range(self.partitions) if places[p] < len(self.records[p])]:
+            p = chance.choice(left)
+            record = self.records[p][places[p]]
+            places[p] += 1
+            if isinstance(record, int):
+                mark = idle_mark("rows", p, record)
+                driver.log.append("rows", p, mark.value, headers=mark.headers)
+            else:
+                lines = b"\n".join(
+                    value for _, value in Json(SCHEMA).encode(_columns(record), len(record))
+                )
+                driver.pipe_record("rows", lines, partition=p)
+            self._disturb(driver)
+        driver.run()
+        return driver
+
+    def _disturb(self, driver):
+        chance = self.chance
+        for task in driver.tasks:
+            if chance.random() < 0.1:
+                for _ in range(chance.randrange(25)):
+                    task.turn()
+                if chance.random() < 0.3:
+                    task.advance(chance.choice([50, 150, 400]))
+            if chance.random() < 0.02:
+                task.crash(lose_disk=chance.random() < 0.5)
+                task.start()
+        if chance.random() < 0.02:
+            driver.run()
+
+
+def _columns(rows):
+    from streams.values import values_of
+
+    return {name: values_of(kind, [row[name] for row in rows]) for name, kind in SCHEMA.items()}
+
+
+def expected(story):
+    """(first, last, closed, rows by window, dropped): of all partitions, or of each by itself."""
+    shares = [[p] for p in story.records] if story.coherent else [story.records]
+    first, last, closed, open_rows, dropped = {}, {}, set(), {}, 0
+    for records in shares:
+        want = Reference(records, story.size, story.advance, story.grace, story.horizon)
+        first |= {place: summary(rows) for place, rows in want.first_rows().items()}
+        rows_of = want.last_rows(story.grace, story.advance)
+        last |= {place: summary(rows) for place, rows in rows_of.items()}
+        closed |= want.closed
+        open_rows |= want.first
+        dropped += want.dropped
+    return first, last, closed, open_rows, dropped
+
+
+def summary(rows):
+    values = [row["value"] for row in rows]
+    return {"n": len(values), "total": math.fsum(values), "top": max(values)}
+
+
+def published(row):
+    return {name: row[name] for name in ("n", "total", "top")}
+
+
+@pytest.mark.parametrize("seed", range(STORIES))
+def test_windows_publish_what_the_rules_say_whatever_happens(seed):
+    story = Story(seed)
+    driver = story.run()
+    assert not driver.dead_letters()
+    want_first, want_last, _, _, want_dropped = expected(story)
+    rows = driver.read("out")
+    first, last, revisions = {}, {}, {}
+    for row in rows:
+        if not row.get("final", True):
+            continue
+        place = (row["window_end"], row["key"])
+        assert row["window_start"] == row["window_end"] - story.size
+        if row.get("revision", 1) == 1:
+            assert place not in first, f"{place} was published twice"
+            first[place] = published(row)
+        assert row.get("revision", 1) > revisions.get(place, 0)
+        revisions[place] = row.get("revision", 1)
+        last[place] = published(row)
+    assert first == want_first
+    assert last == (want_first if story.horizon is None else want_last)
+    figures = [each.get("windows", {}) for each in driver.stats().values()]
+    assert sum(each.get("dropped", 0) for each in figures) == want_dropped
+
+
+@pytest.mark.parametrize("seed", range(STORIES // 4))
+def test_updates_before_the_close_end_with_what_is_final(seed):
+    story = Story(seed)
+    story.updates, story.horizon = True, None
+    driver = story.run()
+    last = driver.latest("out", "window_end", "key")
+    _, _, closed, rows_of, _ = expected(story)
+    for place, rows in rows_of.items():
+        assert last[place]["final"] == (place in closed)
+        assert published(last[place]) == summary(rows)
+
+
+def test_rows_that_an_expression_drops_move_time_all_the_same():
+    builder = StreamsBuilder("dropped")
+    stream = builder.stream("rows", Json(SCHEMA), time="at", partitions=1)
+    windows = stream.where(col("value") > 0).group_by("key").windowed_by(TimeWindows.of(10))
+    windows.aggregate(n=agg.count()).to("out")
+    driver = TopologyTestDriver(builder.build())
+    driver.pipe(
+        "rows", [{"key": "a", "value": 1.0, "at": 3}, {"key": "a", "value": -1.0, "at": 10}]
+    )
+    driver.run()
+    assert [(row["key"], row["n"]) for row in driver.read("out")] == [("a", 1)]
