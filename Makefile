@@ -70,6 +70,7 @@ bench-parts: install
 simulate: install
 	TIDEMILL_SIMULATIONS=100000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_task_crashes.py
 	TIDEMILL_HISTORIES=4000 $(BIN)/python -m pytest -q --timeout 3600 -k history tests/simulation/test_group_simulation.py tests/simulation/test_transaction_simulation.py
+	TIDEMILL_HISTORIES=20000 $(BIN)/python -m pytest -q --timeout 3600 -k history tests/simulation/test_log_compaction.py
 	TIDEMILL_SINK_SEEDS=6000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/sink
 	TIDEMILL_STORIES=10000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_topology_against_oracle.py
 	TIDEMILL_ORDERS=20 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_same_points_any_way.py

@@ -52,12 +52,30 @@ def parse(arguments: list[str] | None = None) -> BrokerConfig:
     add("--retention-ms", type=int, default=defaults.retention_ms, help="-1 keeps for ever")
     add("--retention-bytes", type=int, default=-1, help="a partition; -1 is no limit")
     add("--segment-bytes", type=int, default=defaults.segment_bytes)
+    add(
+        "--cleaner-interval",
+        type=int,
+        default=15_000,
+        metavar="MS",
+        help="how often to look for a compacted topic that is dirty enough",
+    )
+    add(
+        "--cleaner-share",
+        type=float,
+        default=0.25,
+        metavar="SHARE",
+        help="of one core's time that compaction may take (0.25)",
+    )
     add("--max-message-bytes", type=int, default=defaults.max_message_bytes)
     given = parser.parse_args(arguments)
     for name in ("port", "advertised_port"):
         value = getattr(given, name)
         if value is not None and not 0 <= value <= 65535:
             parser.error(f"--{name.replace('_', '-')} {value}: a port is between 0 and 65535")
+    if not 0 < given.cleaner_share <= 1:
+        parser.error(f"--cleaner-share {given.cleaner_share}: more than 0, at most 1")
+    if given.cleaner_interval < 1:
+        parser.error(f"--cleaner-interval {given.cleaner_interval}: at least 1 ms")
     return BrokerConfig(
         data=given.data,
         host=given.host,
@@ -70,6 +88,8 @@ def parse(arguments: list[str] | None = None) -> BrokerConfig:
         fsync_interval_ms=given.fsync_interval,
         auto_create_topics=given.auto_create_topics,
         default_partitions=given.default_partitions,
+        cleaner_interval_ms=given.cleaner_interval,
+        cleaner_share=given.cleaner_share,
         log=LogSettings(
             segment_bytes=given.segment_bytes,
             retention_ms=given.retention_ms,

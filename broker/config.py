@@ -33,5 +33,13 @@ class BrokerConfig:
     max_pipelined_bytes: int = 64 << 20
     """Bytes of answers that a connection may have waiting to be sent."""
     retention_check_ms: int = 30_000
+    cleaner_interval_ms: int = 15_000
+    """How often the broker looks for a log to compact while there was none (Kafka's
+    log.cleaner.backoff.ms)."""
+    cleaner_share: float = 0.25
+    """Of one core's time that compaction may take."""
+    cleaner_map_bytes: int = 64 << 20
+    """Memory for the offsets of keys while a log is compacted, 30 bytes a key; a log with more new
+    keys takes several passes (Kafka's log.cleaner.dedupe.buffer.size)."""
     stop_grace_ms: int = 2_000
     log: LogSettings = field(default_factory=LogSettings)

@@ -120,7 +120,7 @@ def topics(settings: Settings) -> list[TopicSpec]:
         return {**large, "cleanup.policy": "delete", "retention.ms": str(hours_kept * hours)}
 
     shards, raw = settings.shard_partitions, settings.raw_partitions
-    changelog = {**large, "cleanup.policy": "compact"}
+    changelog = {**large, "cleanup.policy": "compact", "segment.bytes": str(32 << 20)}
     return [
         TopicSpec("telemetry.raw", raw, kept(settings.raw_retention_hours)),
         TopicSpec("telemetry.partials", shards, kept(24)),

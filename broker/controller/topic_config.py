@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from broker.log.settings import LogSettings
 
-BOOLEAN, STRING, INT, LIST, LONG = 1, 2, 3, 7, 5
+BOOLEAN, STRING, INT, LIST, LONG, DOUBLE = 1, 2, 3, 7, 5, 6
 """Types of settings as DescribeConfigs names them (KIP-569)."""
 
 
@@ -30,6 +30,13 @@ def _whole(least: int, most: int = 2**63 - 1) -> Callable[[str], str | None]:
         return None if least <= number <= most else f"not between {least} and {most}"
 
     return problem
+
+
+def _share(value: str) -> str | None:
+    try:
+        return None if 0 <= float(value) <= 1 else "not between 0 and 1"
+    except ValueError:
+        return "not a number"
 
 
 def _one_of(*allowed: str) -> Callable[[str], str | None]:
@@ -59,10 +66,14 @@ _BOOLEAN = _one_of("true", "false")
 TOPIC_CONFIGS: dict[str, TopicConfig] = {
     "cleanup.policy": TopicConfig(
         LIST,
-        lambda settings: "delete" if settings.deletes else "compact",
+        lambda settings: ",".join(
+            name
+            for name, on in (("compact", settings.compacts), ("delete", settings.deletes))
+            if on
+        ),
         _policies,
-        "delete: old segments go by time and size. compact: nothing is deleted by age; the log "
-        "keeps all records (a superset of what compaction would leave).",
+        "delete: old segments go by time and size. compact: at least the last record of each key "
+        "is kept; records need a key. Both may be given.",
     ),
     "retention.ms": TopicConfig(
         LONG,
@@ -106,17 +117,46 @@ TOPIC_CONFIGS: dict[str, TopicConfig] = {
         _BOOLEAN,
         "Parse every record of a batch before it is appended, not only the header and checksum.",
     ),
+    "delete.retention.ms": TopicConfig(
+        LONG,
+        lambda settings: str(settings.delete_retention_ms),
+        _whole(0),
+        "How long a compacted topic keeps tombstones and transaction markers once it cleaned them: "
+        "the time a reader that begins at offset 0 has to see them.",
+    ),
+    "min.cleanable.dirty.ratio": TopicConfig(
+        DOUBLE,
+        lambda settings: str(settings.min_cleanable_ratio),
+        _share,
+        "Share of a compacted log that must be new before it is cleaned.",
+    ),
+    "min.compaction.lag.ms": TopicConfig(
+        LONG,
+        lambda settings: str(settings.min_compaction_lag_ms),
+        _whole(0),
+        "Segments with a record that is younger are not compacted.",
+    ),
+    "max.compaction.lag.ms": TopicConfig(
+        LONG,
+        lambda settings: str(settings.max_compaction_lag_ms),
+        _whole(1),
+        "A record that waited longer is compacted whatever the share of new ones.",
+    ),
     "compression.type": _accepted(STRING, "producer", _one_of("producer")),
     "min.insync.replicas": _accepted(INT, "1", _one_of("1")),
-    "delete.retention.ms": _accepted(LONG, "86400000", _whole(0)),
-    "min.cleanable.dirty.ratio": _accepted(STRING, "0.5", lambda _: None),
-    "min.compaction.lag.ms": _accepted(LONG, "0", _whole(0)),
-    "max.compaction.lag.ms": _accepted(LONG, str(2**63 - 1), _whole(1)),
     "flush.ms": _accepted(LONG, str(2**63 - 1), _whole(0)),
     "flush.messages": _accepted(LONG, str(2**63 - 1), _whole(1)),
     "unclean.leader.election.enable": _accepted(BOOLEAN, "false", _BOOLEAN),
     "message.timestamp.difference.max.ms": _accepted(LONG, str(2**63 - 1), _whole(0)),
 }
+
+
+def conflict(defaults: LogSettings, configs: Mapping[str, str]) -> str | None:
+    """Why (checked) settings do not go together, None if they do."""
+    settings = log_settings(defaults, configs)
+    if settings.min_compaction_lag_ms > settings.max_compaction_lag_ms:
+        return "min.compaction.lag.ms is greater than max.compaction.lag.ms"
+    return None
 
 
 def log_settings(defaults: LogSettings, configs: Mapping[str, str]) -> LogSettings:
@@ -133,6 +173,11 @@ def log_settings(defaults: LogSettings, configs: Mapping[str, str]) -> LogSettin
         max_message_bytes=int(text("max.message.bytes")),
         stamp_append_time=text("message.timestamp.type") == "LogAppendTime",
         deletes="delete" in text("cleanup.policy"),
+        compacts="compact" in text("cleanup.policy"),
+        min_cleanable_ratio=float(text("min.cleanable.dirty.ratio")),
+        delete_retention_ms=int(text("delete.retention.ms")),
+        min_compaction_lag_ms=int(text("min.compaction.lag.ms")),
+        max_compaction_lag_ms=int(text("max.compaction.lag.ms")),
         check_records=text("tidemill.check.records") == "true",
         producer_expiry_ms=defaults.producer_expiry_ms,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from broker.controller.topic_config import TOPIC_CONFIGS, log_settings
+from broker.controller.topic_config import TOPIC_CONFIGS, conflict, log_settings
 from broker.log.settings import LogSettings
 from broker.protocol.errors import ErrorCode
 from broker.records.batch import Refusal
@@ -76,7 +76,9 @@ class TopicCatalog:
             problem = None if value is None else known.problem(value)
             if problem is not None:
                 return Refusal(ErrorCode.invalid_config, f"{name}={value!r}: {problem}")
-        return None
+        given = {name: value for name, value in configs.items() if value is not None}
+        problem = conflict(self.defaults, given)
+        return None if problem is None else Refusal(ErrorCode.invalid_config, problem)
 
     def create(
         self, name: str, topic_id: UUID, partitions: int, configs: Mapping[str, str | None]
@@ -114,11 +116,14 @@ class TopicCatalog:
     def grow(self, name: str, count: int) -> Topic:
         return self._put(replace(self.topics[name], partitions=count))
 
-    def check_alter(self, name: str, changes: list[ConfigChange]) -> Refusal | None:
+    def check_alter(
+        self, name: str, changes: list[ConfigChange], *, all_of_them: bool
+    ) -> Refusal | None:
         """Why a topic's configuration can't be changed so."""
         if name not in self.topics:
             return Refusal(ErrorCode.unknown_topic_or_partition, f"no topic {name!r}")
-        return self._check_configs({change.name: change.value for change in changes})
+        before: Mapping[str, str] = {} if all_of_them else self.topics[name].configs
+        return self._check_configs({**before, **{item.name: item.value for item in changes}})
 
     def alter(self, name: str, changes: list[ConfigChange], *, all_of_them: bool) -> Topic:
         """Change settings; with `all_of_them` those not named go back to their defaults."""

@@ -45,7 +45,7 @@ def _alter(broker: Broker, item: Any, check_only: bool, incremental: bool) -> Re
                 return found
             change = found
         changes.append(change)
-    refusal = catalog.check_alter(name, changes)
+    refusal = catalog.check_alter(name, changes, all_of_them=not incremental)
     if refusal is None and not check_only:
         refusal = broker.change_topics(
             lambda: catalog.alter(name, changes, all_of_them=not incremental)

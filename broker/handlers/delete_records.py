@@ -28,6 +28,8 @@ def _delete(broker: Broker, topic: str, part: Any) -> Fields:
         return _answer(part, ErrorCode.unknown_topic_or_partition, -1)
     if topic in INTERNAL_TOPICS:
         return _answer(part, ErrorCode.invalid_topic_exception, -1)
+    if log.settings.compacts and not log.settings.deletes:
+        return _answer(part, ErrorCode.policy_violation, -1)
     start = log.delete_before(part.offset)
     if isinstance(start, Refusal):
         return _answer(part, start.error, -1)

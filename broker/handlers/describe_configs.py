@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.controller.topic_config import LONG, STRING, TOPIC_CONFIGS
+from broker.controller.topic_config import DOUBLE, LONG, STRING, TOPIC_CONFIGS
 from broker.controller.topics import Topic
 from broker.handlers.port import Api, Broker, Fields, Request, field
 from broker.protocol.errors import ErrorCode
@@ -67,6 +67,9 @@ def _broker_configs(broker: Broker) -> list[dict[str, Any]]:
         ("log.segment.bytes", str(config.log.segment_bytes), LONG),
         ("message.max.bytes", str(config.log.max_message_bytes), LONG),
         ("socket.request.max.bytes", str(config.max_request_bytes), LONG),
+        ("log.cleaner.backoff.ms", str(config.cleaner_interval_ms), LONG),
+        ("log.cleaner.dedupe.buffer.size", str(config.cleaner_map_bytes), LONG),
+        ("tidemill.cleaner.share", str(config.cleaner_share), DOUBLE),
         ("tidemill.fsync", config.fsync, STRING),
     ]
     return [

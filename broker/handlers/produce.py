@@ -13,6 +13,7 @@ from broker.protocol.produce import (
     encode_produce,
 )
 from broker.records.batch import TRANSACTIONAL, Refusal, check_client_batch
+from broker.records.keys import without_key
 
 OLDEST_WITH_MAGIC_2 = 3
 
@@ -58,6 +59,10 @@ def _append(broker: Broker, data: PartitionData, logs: list[PartitionLog]) -> Pa
         if error:
             missing = f"no open transaction of this producer holds {topic}-{partition}"
             return _refused(data, Refusal(error, missing))
+    if log.settings.compacts:
+        bad = without_key(records, header)
+        if bad is not None:
+            return _refused(data, Refusal(bad.error, bad.message), bad.indexes)
     outcome = log.append(records, header, broker.now_ms())
     if isinstance(outcome, Refusal):
         return _refused(data, outcome)
@@ -92,8 +97,11 @@ def _lost(broker: Broker, result: PartitionResult) -> str | None:
     return "the topic was deleted" if log is None else log.failed
 
 
-def _refused(data: PartitionData, refusal: Refusal) -> PartitionResult:
-    return PartitionResult(data.topic, data.partition, refusal.error, -1, -1, -1, refusal.message)
+def _refused(
+    data: PartitionData, refusal: Refusal, bad_records: tuple[int, ...] = ()
+) -> PartitionResult:
+    error, message = refusal
+    return PartitionResult(data.topic, data.partition, error, -1, -1, -1, message, bad_records)
 
 
 def _answer(request: Request, acks: int, results: list[PartitionResult]) -> None:

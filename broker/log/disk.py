@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class File(Protocol):
-    """A file that grows at its end. Only `sync` may be called from another thread."""
+    """A file that grows at its end. Other threads may `sync` it, and read what is not changed."""
 
     size: int
     """Bytes in it, as far as the program is concerned (not: on the platter)."""
@@ -46,6 +46,11 @@ class Disk(Protocol):
 
     def replace(self, path: str, data: bytes) -> None:
         """Put `data` at `path`, durably: after a crash it is there whole, or the old content is."""
+        ...
+
+    def rename(self, path: str, new: str) -> None:
+        """Give a file that was synced another name in its folder, durably, also where a file had
+        that name; open files stay open. What was removed in the folder before stays removed."""
         ...
 
     def names(self, folder: str) -> list[str]:

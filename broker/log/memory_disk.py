@@ -70,6 +70,12 @@ class MemoryDisk:
             raise self.sync_error
         self._files[path] = _Node(bytearray(data), data, name_synced=True)
 
+    def rename(self, path: str, new: str) -> None:
+        if self.sync_error is not None:
+            raise self.sync_error
+        self._files[new] = self._files.pop(path)
+        self._files[new].name_synced = True
+
     def names(self, folder: str) -> list[str]:
         prefix = f"{folder}/" if folder else ""
         paths = [*self._files, *self._folders]

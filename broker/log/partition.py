@@ -8,9 +8,12 @@ Readers see what is below the high watermark. With `visible_when_synced` that is
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from broker.log.compaction.checkpoint import Checkpoint, CompactionState
 from broker.log.disk import Disk
+from broker.log.lookup import TimedOffset, first_at_time
 from broker.log.producers import Duplicate, ProducerTable
 from broker.log.segment import Segment
 from broker.log.settings import UNLIMITED, LogSettings
@@ -27,7 +30,8 @@ from broker.records.batch import (
     read_header,
 )
 from broker.records.build import build_marker
-from broker.records.iterate import CorruptRecordsError, iterate
+from broker.records.codecs import CorruptRecordsError
+from broker.records.iterate import iterate
 
 LEADER_EPOCH = 0
 START_NAME = "log-start"
@@ -55,11 +59,6 @@ class Slice(NamedTuple):
     aborted: list[tuple[int, int]] | None = None
 
 
-class TimedOffset(NamedTuple):
-    offset: int
-    timestamp: int
-
-
 _NOTHING = memoryview(b"")
 
 
@@ -75,6 +74,7 @@ class PartitionLog:
         producers: ProducerTable,
         log_start: int,
         snapshots: list[int],
+        checkpoint: Checkpoint,
         *,
         visible_when_synced: bool,
     ) -> None:
@@ -93,10 +93,13 @@ class PartitionLog:
         self.closed = False
         self.syncing = False
         self.dirty = False
+        self.compaction = CompactionState(checkpoint)
         self._visible_when_synced = visible_when_synced
         self._bases = [segment.base_offset for segment in segments]
         self._sealed_unsynced: list[Segment] = []
+        self._sealed_syncing: tuple[Segment, ...] = ()
         self._snapshots = snapshots
+        self._snapshot_saved = max(snapshots, default=0)
         self._checkpointed = segments[-1].vouched
         self._checkpoint_due = False
         self._visible_segment = segments[-1]
@@ -235,7 +238,7 @@ class PartitionLog:
         need not scan what is there; by itself that happens every `CHECKPOINT_BYTES`.
         """
         active = self.segments[-1]
-        sealed = tuple(self._sealed_unsynced)
+        sealed = self._sealed_syncing = tuple(self._sealed_unsynced)
         self._sealed_unsynced.clear()
         self.dirty = False
         self.syncing = True
@@ -257,14 +260,17 @@ class PartitionLog:
     def finish_sync(self, job: SyncJob, result: SyncResult) -> None:
         """Take note of what became of `job`."""
         self.syncing = False
+        self._sealed_syncing = ()
         if self.closed:
-            self._close_files()
+            self.close()
             return
         if result.problem is not None:
             why = result.problem.strerror or result.problem
             self.failed = f"{self.folder}: sync failed: {why}"
             return
-        if not result.saved:
+        if result.saved:
+            self._snapshot_saved = max(self._snapshots, default=0)
+        else:
             self._sealed_unsynced[:0] = [
                 segment for segment in job.sealed if segment in self.segments
             ]
@@ -295,7 +301,7 @@ class PartitionLog:
         return self.producers.last_stable_offset(self.high_watermark)
 
     def read(self, offset: int, max_bytes: int, *, committed: bool, at_least_one: bool) -> Slice:
-        """Batches from the one that holds `offset`, about `max_bytes` of them.
+        """Batches from the one that holds `offset` or follows it, about `max_bytes` of them.
 
         `at_least_one`: a first batch that is larger comes whole. `committed`: only below the last
         stable offset, with the aborted transactions among them.
@@ -307,14 +313,16 @@ class PartitionLog:
         if offset >= limit:
             return Slice(0, _NOTHING, aborted)
         at = bisect_right(self._bases, offset) - 1
-        segment = self.segments[at]
-        if offset >= segment.next_offset:
-            segment = self.segments[at + 1]
-        end = self._limit_position(segment, limit)
-        start = segment.index.position_before(offset)
-        window = self._window(segment, offset, start, end, max_bytes, at_least_one)
-        if window is None:
-            return Slice(0, _NOTHING, aborted)
+        while True:
+            segment = self.segments[at]
+            end = self._limit_position(segment, limit)
+            start = segment.index.position_before(offset)
+            window = self._window(segment, offset, start, end, max_bytes, at_least_one)
+            if window is not None:
+                break
+            at += 1
+            if at == len(self.segments) or self.segments[at].base_offset >= limit:
+                return Slice(0, _NOTHING, aborted)
         position, records = window
         if aborted is not None and self.producers.aborted:
             behind = segment.index.offset_after(position + len(records))
@@ -341,7 +349,8 @@ class PartitionLog:
         max_bytes: int,
         at_least_one: bool,
     ) -> tuple[int, memoryview] | None:
-        """Position and bytes of the batches that begin with the one that holds `offset`."""
+        """Position and bytes of the batches that begin with the one that holds `offset`, or with
+        the next one if compaction removed that; None if there is none in the segment."""
         read_ahead = 2 * 4096 + HEADER_SIZE
         data = segment.file.read(start, min(max(max_bytes, 0) + read_ahead, end - start))
         at = 0
@@ -358,7 +367,7 @@ class PartitionLog:
                 break
             at += header.size
         if header.size > max_bytes and not at_least_one:
-            return None
+            return start + at, _NOTHING
         wanted = min(max(max_bytes, header.size), end - start - at)
         if at + wanted > len(data):
             start, at = start + at, 0
@@ -369,29 +378,7 @@ class PartitionLog:
 
     def offset_for_time(self, time: int, limit: int) -> TimedOffset | None:
         """The first record below `limit` whose timestamp is `time` or later."""
-        for segment in self.segments:
-            if segment.max_timestamp < time or segment.base_offset >= limit:
-                continue
-            start = segment.index.position_before_time(time)
-            for position, header in segment.scan(start, segment.size, verify=False):
-                if header.max_timestamp < time or header.next_offset <= self.log_start:
-                    continue
-                found = self._record_at(segment, position, header, time)
-                if found is not None:
-                    return found if found.offset < limit else None
-        return None
-
-    def _record_at(
-        self, segment: Segment, position: int, header: BatchHeader, time: int
-    ) -> TimedOffset | None:
-        batch = segment.file.read(position, header.size)
-        try:
-            for record in iterate(batch, header):
-                if record.timestamp >= time and record.offset >= self.log_start:
-                    return TimedOffset(record.offset, record.timestamp)
-        except CorruptRecordsError:
-            return TimedOffset(max(header.base_offset, self.log_start), header.max_timestamp)
-        return None
+        return first_at_time(self.segments, self.log_start, time, limit)
 
     def offset_of_max_time(self, limit: int) -> TimedOffset | None:
         """The record with the greatest timestamp below `limit` (the first of several)."""
@@ -408,7 +395,7 @@ class PartitionLog:
         """Delete the segments that time or size no longer allow; how many went. OSError: some may
         have gone, the log is consistent."""
         self.producers.forget_before(self.log_start, now_ms - self.settings.producer_expiry_ms)
-        if self.syncing or not self.settings.deletes:
+        if self.syncing or self.compaction.running or not self.settings.deletes:
             return 0
         settings = self.settings
         if settings.retention_ms != UNLIMITED:
@@ -458,11 +445,46 @@ class PartitionLog:
         self.log_start = max(self.log_start, self.segments[0].base_offset)
         oldest.remove()
 
+    # --- compaction -----------------------------------------------------------------------------
+
+    def stable_segments(self) -> list[Segment]:
+        """The segments that never change again but by compaction: sealed, below the last stable
+        offset, with index and a snapshot of the producers behind them on the disk."""
+        limit = min(self.last_stable_offset(), self._snapshot_saved)
+        unsaved = (*self._sealed_syncing, *self._sealed_unsynced)
+        return [
+            segment
+            for segment in self.segments[:-1]
+            if segment.next_offset <= limit and segment not in unsaved
+        ]
+
+    def saved_snapshot(self) -> tuple[int, bytes]:
+        """The newest snapshot of the producers on the disk: its offset and content."""
+        offset = self._snapshot_saved
+        return offset, self.disk.read(f"{self.folder}/{snapshot_name(offset)}") or b""
+
+    def swap_in(
+        self, sources: Sequence[Segment], fresh: Segment, removed_markers: frozenset[int]
+    ) -> None:
+        """From now on read `fresh` instead of `sources`. Aborted transactions whose markers went
+        are forgotten with them: no data of them is left, and nothing would end them."""
+        if self.closed:
+            fresh.file.close()
+            return
+        at = self.segments.index(sources[0])
+        self.segments[at : at + len(sources)] = [fresh]
+        self._bases = [segment.base_offset for segment in self.segments]
+        if self._visible_segment in sources:
+            self._visible_segment, self._visible_position = fresh, fresh.size
+        self.producers.forget_aborted(removed_markers)
+        for segment in sources:
+            segment.file.close()
+
     def close(self) -> None:
-        """Take no more; close the files, or let the sync that runs do so. Nothing is synced."""
+        """Take no more; close the files, or let what works on them do so. Nothing is synced."""
         self.closed = True
         self.failed = f"{self.folder} is closed"
-        if not self.syncing:
+        if not self.syncing and not self.compaction.running:
             self._close_files()
 
     def _close_files(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -167,6 +168,10 @@ class ProducerTable:
             for item in self.aborted[at:]
             if item.first_offset < end
         ]
+
+    def forget_aborted(self, markers: Container[int]) -> None:
+        """Drop the aborted transactions whose markers, at these offsets, are gone from the log."""
+        self.aborted = [item for item in self.aborted if item.last_offset not in markers]
 
     def is_open(self, producer_id: int) -> bool:
         return producer_id in self._open

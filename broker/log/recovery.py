@@ -4,19 +4,22 @@ What an index file vouches for was synced before that file was written, and is t
 rest (of the active segment, and of any that a crash caught between rolling and syncing) is scanned
 batch by batch with its checksums; the log ends at the first batch that is not whole. What was
 scanned is synced before a reader sees it: after a mere kill it may be in the page cache only.
+Where segments were swapped by compaction, offsets may be missing; elsewhere a hole is a torn log.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
+from broker.log.compaction.checkpoint import read_checkpoint
+from broker.log.compaction.swap import finish_swaps, log_bases
 from broker.log.disk import Disk
 from broker.log.partition import SNAPSHOT_SUFFIX, START_NAME, PartitionLog, snapshot_name
 from broker.log.producers import ProducerTable
 from broker.log.segment import Segment
 from broker.log.settings import LogSettings
 from broker.records.batch import BatchHeader
-from broker.records.build import marker_is_commit
-
-_SUFFIX = ".log"
+from broker.records.build import marker_epoch, marker_is_commit
 
 
 def open_log(
@@ -24,11 +27,14 @@ def open_log(
 ) -> PartitionLog:
     """The log in `folder`, made empty if there is none. OSError if the disk refuses."""
     disk.make_folder(folder)
-    segments = _open_segments(disk, folder, now_ms)
+    finish_swaps(disk, folder)
+    checkpoint = read_checkpoint(disk, folder)
+    segments = _open_segments(disk, folder, checkpoint.swapped_below, now_ms)
     stored_start = disk.read(f"{folder}/{START_NAME}")
     log_start = max(segments[0].base_offset, int(stored_start or b"0"))
     log_start = min(log_start, segments[-1].next_offset)
     producers, snapshots = _producers(disk, folder, segments, now_ms)
+    producers.forget_aborted(_lost_markers(producers, segments, checkpoint.swapped_below))
     return PartitionLog(
         disk,
         folder,
@@ -37,42 +43,58 @@ def open_log(
         producers,
         log_start,
         snapshots,
+        checkpoint,
         visible_when_synced=visible_when_synced,
     )
 
 
-def _open_segments(disk: Disk, folder: str, now_ms: int) -> list[Segment]:
-    bases = [int(name[: -len(_SUFFIX)]) for name in disk.names(folder) if name.endswith(_SUFFIX)]
+def _open_segments(disk: Disk, folder: str, swapped_below: int, now_ms: int) -> list[Segment]:
     segments: list[Segment] = []
     torn = False
-    for base in sorted(bases):
+    for base in log_bases(disk, folder):
         segment = Segment(disk, folder, base, now_ms)
-        if torn or (segments and base != segments[-1].next_offset):
-            torn = True
+        before = segments[-1] if segments else None
+        merged = False
+        if before is not None and before.base_offset < swapped_below:
+            merged = base < before.next_offset  # into the one before; its removal was lost
+            before.next_offset = max(base, before.next_offset)
+        torn = torn or (before is not None and not merged and base != before.next_offset)
+        if torn or merged:
             segment.remove()
             continue
         segment.load_index()
         if segment.size < segment.file.size:
-            torn = _scan(segment)
+            torn = _scan(segment, base < swapped_below)
         segments.append(segment)
     if not segments:
         segments.append(Segment(disk, folder, 0, now_ms))
     return segments
 
 
-def _scan(segment: Segment) -> bool:
+def _scan(segment: Segment, has_holes: bool) -> bool:
     """Note every whole batch of the segment, cut the rest off, sync; whether there was a rest."""
     expected = segment.next_offset
     for _, header in segment.scan(segment.size, segment.file.size, verify=True):
-        if header.base_offset != expected:
+        if header.base_offset < expected or (header.base_offset > expected and not has_holes):
             break
         expected = header.next_offset
-        segment.note(header.base_offset, expected, header.max_timestamp, header.size)
+        segment.take(header)
     torn = segment.file.size > segment.size
     if torn:
         segment.file.truncate(segment.size)
     segment.file.sync()
     return torn
+
+
+def _lost_markers(table: ProducerTable, segments: list[Segment], swapped_below: int) -> set[int]:
+    """Offsets of markers that compaction removed after the table's snapshot was written."""
+    bases = [segment.base_offset for segment in segments]
+    lost: set[int] = set()
+    for offset in [item.last_offset for item in table.aborted if item.last_offset < swapped_below]:
+        found = segments[max(0, bisect_right(bases, offset) - 1)].locate(offset)
+        if found is None or found[1].base_offset != offset:
+            lost.add(offset)
+    return lost
 
 
 def _producers(
@@ -118,7 +140,10 @@ def _apply(
         table.record(header, header.base_offset, now_ms)
         return
     marker = segment.file.read(position, header.size)
-    epoch = int.from_bytes(marker[-5:-1], "big", signed=True)
     table.record_marker(
-        header, header.base_offset, now_ms, commit=marker_is_commit(marker), coordinator_epoch=epoch
+        header,
+        header.base_offset,
+        now_ms,
+        commit=marker_is_commit(marker),
+        coordinator_epoch=marker_epoch(marker),
     )

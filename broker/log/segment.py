@@ -61,14 +61,22 @@ class SparseIndex:
 class Segment:
     """A segment, open for reading; the last one of a log also for appending."""
 
-    def __init__(self, disk: Disk, folder: str, base_offset: int, opened_ms: int) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        folder: str,
+        base_offset: int,
+        opened_ms: int,
+        file: File | None = None,
+    ) -> None:
+        """`file`: what it is written to, if that is to have the segment's name only later."""
         self._disk = disk
         self._folder = folder
         self.base_offset = base_offset
         self.next_offset = base_offset
         self.max_timestamp = -1
         self.opened_ms = opened_ms
-        self.file: File = disk.open(f"{folder}/{log_name(base_offset)}")
+        self.file: File = file or disk.open(f"{folder}/{log_name(base_offset)}")
         self.size = 0
         self.vouched = 0
         """Bytes that the index file vouched for when the segment was opened."""
@@ -85,6 +93,11 @@ class Segment:
         self.next_offset = next_offset
         if max_timestamp > self.max_timestamp:
             self.max_timestamp = max_timestamp
+
+    def take(self, header: BatchHeader) -> None:
+        """`note` of a batch with this header. An empty one tells no record's time."""
+        time = header.max_timestamp if header.record_count else -1
+        self.note(header.base_offset, header.next_offset, time, header.size)
 
     def scan(self, position: int, end: int, *, verify: bool) -> Iterator[tuple[int, BatchHeader]]:
         """(position, header) of each whole batch from `position` to `end`; stops at the first that

@@ -48,6 +48,8 @@ class PartitionResult(NamedTuple):
     log_append_time: int
     log_start: int
     message: str | None = None
+    bad_records: tuple[int, ...] = ()
+    """Places of the records that the message is about (KIP-467)."""
 
 
 def decode_produce(body: memoryview, version: int) -> ProduceRequest:
@@ -108,7 +110,7 @@ def _decode_any(body: memoryview, version: int) -> ProduceRequest:
 def encode_produce(version: int, results: list[PartitionResult]) -> bytes:
     """The response body of Produce v0-8; results of one topic must be neighbours."""
     if version == 8 and len(results) == 1 and results[0].message is None:
-        topic, partition, error, base_offset, time, log_start, _ = results[0]
+        topic, partition, error, base_offset, time, log_start, _, _ = results[0]
         name = topic.encode()
         return (
             _ONE_TOPIC.pack(1, len(name))
@@ -140,14 +142,16 @@ def encode_produce(version: int, results: list[PartitionResult]) -> bytes:
             result.log_start,
         )[: _RESULT_SIZES[min(version, 5)]]
         if version >= 8:
-            _add_record_errors(out, result.message)
+            _add_record_errors(out, result.message, result.bad_records)
     if previous is not None:
         _I32.pack_into(out, count_at, count)
     return _I32.pack(topics) + out + (b"\0\0\0\0" if version >= 1 else b"")
 
 
-def _add_record_errors(out: bytearray, message: str | None) -> None:
-    out += b"\0\0\0\0"
+def _add_record_errors(out: bytearray, message: str | None, bad_records: tuple[int, ...]) -> None:
+    out += _I32.pack(len(bad_records))
+    for index in bad_records:
+        out += _I32.pack(index) + b"\xff\xff"
     if message is None:
         out += b"\xff\xff"
     else:

@@ -27,6 +27,8 @@ CODEC_MASK = 0x07
 LOG_APPEND_TIME = 0x08
 TRANSACTIONAL = 0x10
 CONTROL = 0x20
+DELETE_HORIZON = 0x40
+"""The base timestamp is the time from which tombstones or the marker may go (KIP-534)."""
 LAST_CODEC = 4
 NO_PRODUCER = -1
 MAX_INT32 = 0x7FFFFFFF
@@ -70,6 +72,11 @@ class BatchHeader(NamedTuple):
     @property
     def is_control(self) -> bool:
         return bool(self.attributes & CONTROL)
+
+    @property
+    def delete_horizon_ms(self) -> int | None:
+        """When compaction may remove the batch's tombstones, or the marker; None: not yet known."""
+        return self.base_timestamp if self.attributes & DELETE_HORIZON else None
 
 
 class Refusal(NamedTuple):

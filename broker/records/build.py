@@ -29,11 +29,11 @@ def build_batch(
     body = bytearray()
     for index, (key, value) in enumerate(records):
         record = bytearray(b"\0\0")  # attributes, time delta
-        _varint(record, index)
+        put_varint(record, index)
         _sized(record, key)
         _sized(record, value)
         record += b"\0"  # headers
-        _varint(body, len(record))
+        put_varint(body, len(record))
         body += record
     batch = bytearray(HEADER_SIZE)
     HEADER.pack_into(
@@ -62,11 +62,19 @@ def build_marker(
 
 def marker_is_commit(batch: bytes | bytearray | memoryview, at: int = 0) -> bool:
     """Whether the control batch at `at` commits (else it aborts)."""
-    # record: length, attributes, time delta, offset delta, key length (one byte each), key
-    return _MARKER_KEY.unpack_from(batch, at + HEADER_SIZE + 5)[1] == COMMIT
+    (length,) = struct.unpack_from(">i", batch, at + 8)
+    # the record ends with: key, value's length (one byte), value, number of headers (one byte)
+    behind = _MARKER_KEY.size + 1 + _MARKER_VALUE.size + 1
+    return _MARKER_KEY.unpack_from(batch, at + LENGTH_PREFIX + length - behind)[1] == COMMIT
 
 
-def _varint(out: bytearray, value: int) -> None:
+def marker_epoch(batch: bytes | bytearray | memoryview) -> int:
+    """The coordinator's epoch in one whole control batch."""
+    return int.from_bytes(batch[-5:-1], "big", signed=True)
+
+
+def put_varint(out: bytearray, value: int) -> None:
+    """Append a zigzag varint."""
     value = (value << 1) ^ (value >> 63)
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -76,7 +84,7 @@ def _varint(out: bytearray, value: int) -> None:
 
 def _sized(out: bytearray, data: bytes | None) -> None:
     if data is None:
-        _varint(out, -1)
+        put_varint(out, -1)
     else:
-        _varint(out, len(data))
+        put_varint(out, len(data))
         out += data

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import cramjam
-
 from broker.records.batch import CODEC_MASK, HEADER_SIZE, LOG_APPEND_TIME, BatchHeader
-
-_XERIAL = b"\x82SNAPPY\x00"
-
-
-class CorruptRecordsError(Exception):
-    """The records are not what the batch's header says."""
+from broker.records.codecs import CorruptRecordsError, decompress
 
 
 class RecordView(NamedTuple):
@@ -28,17 +21,21 @@ class RecordView(NamedTuple):
 
 
 def iterate(batch: bytes | bytearray | memoryview, header: BatchHeader) -> Iterator[RecordView]:
-    """Each record of one whole batch. Raises CorruptRecordsError."""
+    """Each record of one whole batch, which compaction may have thinned out: offsets grow, within
+    the batch's range. Raises CorruptRecordsError."""
+    if not header.record_count:
+        return
     try:
-        data = _decompress(header.attributes & CODEC_MASK, bytes(batch[HEADER_SIZE : header.size]))
-        at = 0
-        for expected in range(header.record_count):
-            size, at = _varint(data, at)
+        data = decompress(header.attributes & CODEC_MASK, bytes(batch[HEADER_SIZE : header.size]))
+        at, least = 0, header.base_offset
+        for index in range(header.record_count):
+            size, at = read_varint(data, at)
             if size < 0 or at + size > len(data):
-                raise CorruptRecordsError(f"record {expected} reaches past the batch")
+                raise CorruptRecordsError(f"record {index} reaches past the batch")
             record = _record(data, at, at + size, header)
-            if record.offset != header.base_offset + expected:
-                raise CorruptRecordsError(f"record {expected} has another offset")
+            if not least <= record.offset < header.next_offset:
+                raise CorruptRecordsError(f"record {index} has another offset")
+            least = record.offset + 1
             yield record
             at += size
     except (IndexError, struct.error) as problem:
@@ -48,11 +45,11 @@ def iterate(batch: bytes | bytearray | memoryview, header: BatchHeader) -> Itera
 
 
 def _record(data: bytes, at: int, end: int, header: BatchHeader) -> RecordView:
-    time_delta, at = _varint(data, at + 1)
-    offset_delta, at = _varint(data, at)
+    time_delta, at = read_varint(data, at + 1)
+    offset_delta, at = read_varint(data, at)
     key, at = _bytes(data, at, end)
     value, at = _bytes(data, at, end)
-    headers, at = _varint(data, at)
+    headers, at = read_varint(data, at)
     if headers < 0:
         raise CorruptRecordsError("a negative number of headers")
     for _ in range(headers):
@@ -68,7 +65,7 @@ def _record(data: bytes, at: int, end: int, header: BatchHeader) -> RecordView:
 
 
 def _bytes(data: bytes, at: int, end: int) -> tuple[bytes | None, int]:
-    size, at = _varint(data, at)
+    size, at = read_varint(data, at)
     if size == -1:
         return None, at
     if size < 0 or at + size > end:
@@ -76,7 +73,8 @@ def _bytes(data: bytes, at: int, end: int) -> tuple[bytes | None, int]:
     return data[at : at + size], at + size
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """A zigzag varint at `at`, and where it ends. IndexError, CorruptRecordsError."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -87,40 +85,3 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise CorruptRecordsError("a varint of more than ten bytes")
-
-
-def _decompress(codec: int, data: bytes) -> bytes:
-    try:
-        return _CODECS[codec](data)
-    except KeyError:
-        raise CorruptRecordsError(f"compression codec {codec}") from None
-    except (cramjam.DecompressionError, ValueError, struct.error) as problem:
-        raise CorruptRecordsError(f"codec {codec}: {problem}") from problem
-
-
-def _gzip(data: bytes) -> bytes:
-    return bytes(cramjam.gzip.decompress(data))
-
-
-def _lz4(data: bytes) -> bytes:
-    return bytes(cramjam.lz4.decompress(data))
-
-
-def _zstd(data: bytes) -> bytes:
-    return bytes(cramjam.zstd.decompress(data))
-
-
-def _snappy(data: bytes) -> bytes:
-    """Raw snappy, or the Java library's framing: a 16-byte head, then sized blocks."""
-    if not data.startswith(_XERIAL):
-        return bytes(cramjam.snappy.decompress_raw(data))
-    out = bytearray()
-    at = 16
-    while at < len(data):
-        (size,) = struct.unpack_from(">i", data, at)
-        out += bytes(cramjam.snappy.decompress_raw(data[at + 4 : at + 4 + size]))
-        at += 4 + size
-    return bytes(out)
-
-
-_CODECS: dict[int, Callable[[bytes], bytes]] = {0: bytes, 1: _gzip, 2: _snappy, 3: _lz4, 4: _zstd}

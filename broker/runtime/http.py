@@ -38,9 +38,12 @@ def _answer(node: Node, head: bytes) -> bytes:
         text = node.metrics.render(names, node.gauges())
         return _response("200 OK", "text/plain; version=0.0.4", text)
     if path == b"/health":
-        failed = [labels for name, labels, value in node.gauges() if name == "log_failed" and value]
+        bad = [(name, labels) for name, labels, value in node.gauges() if value]
+        failed = [labels for name, labels in bad if name == "log_failed"]
+        uncleanable = [labels for name, labels in bad if name == "log_uncleanable"]
         healthy = node.ready and not failed
-        body = json.dumps({"healthy": healthy, "failed_logs": failed}) + "\n"
+        report = {"healthy": healthy, "failed_logs": failed, "uncleanable_logs": uncleanable}
+        body = json.dumps(report) + "\n"
         status = "200 OK" if healthy else "503 Service Unavailable"
         return _response(status, "application/json", body)
     return _response("404 Not Found", "text/plain", "/metrics or /health\n")

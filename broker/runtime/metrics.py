@@ -30,6 +30,13 @@ class Metrics:
     syncs: int = 0
     sync_seconds: float = 0.0
     sync_failures: int = 0
+    cleanings: int = 0
+    cleaner_failures: int = 0
+    cleaner_read_bytes: int = 0
+    cleaner_written_bytes: int = 0
+    cleaner_removed_records: int = 0
+    cleaner_seconds: float = 0.0
+    """Of one core."""
 
     def render(self, api_names: Mapping[int, str], gauges: Iterable[tuple[str, str, float]]) -> str:
         """All counters and the given gauges (name, labels, value) in Prometheus' text format."""
@@ -43,6 +50,12 @@ class Metrics:
             ("syncs_total", "counter", self.syncs),
             ("sync_seconds_total", "counter", self.sync_seconds),
             ("sync_failures_total", "counter", self.sync_failures),
+            ("cleanings_total", "counter", self.cleanings),
+            ("cleaner_failures_total", "counter", self.cleaner_failures),
+            ("cleaner_read_bytes_total", "counter", self.cleaner_read_bytes),
+            ("cleaner_written_bytes_total", "counter", self.cleaner_written_bytes),
+            ("cleaner_removed_records_total", "counter", self.cleaner_removed_records),
+            ("cleaner_cpu_seconds_total", "counter", self.cleaner_seconds),
         ]
         for name, kind, value in simple:
             lines += [f"# TYPE tidemill_broker_{name} {kind}", f"tidemill_broker_{name} {value}"]

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -15,12 +15,14 @@ from broker.config import BrokerConfig
 from broker.controller.topics import INTERNAL_TOPICS, Topic, TopicCatalog
 from broker.coordination import Coordinator, Services
 from broker.handlers.port import Api, Fields, Timer
+from broker.log.compaction.dirt import measure
 from broker.log.partition import PartitionLog
 from broker.log.recovery import open_log
 from broker.log.settings import UNLIMITED, LogSettings
 from broker.protocol.errors import ErrorCode, MalformedRequestError
 from broker.records.batch import Refusal
 from broker.runtime.buffers import BufferPool
+from broker.runtime.cleaner import Cleaner
 from broker.runtime.clock import Clock
 from broker.runtime.connection import Connection, Slot
 from broker.runtime.coordinators import Admissions, Runner
@@ -70,6 +72,15 @@ class Node:
         self._flusher = Flusher(
             loop, config.fsync, config.fsync_interval_ms, self.metrics, self._wake_readers
         )
+        self._cleaner = Cleaner(
+            loop,
+            self._all_logs,
+            self._flusher.flush_soon,
+            config.cleaner_share,
+            config.cleaner_map_bytes,
+            self.metrics,
+            self.now_ms,
+        )
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -94,6 +105,8 @@ class Node:
         """Answer what is ready, sync, close. Nothing that was acknowledged depends on it."""
         for runner in self._runners.values():
             runner.close()
+        self._cleaner.stop()
+        await asyncio.sleep(0)  # what it did last is taken over
         await self._flusher.drain()
         for connection in list(self.connections):
             connection.close()
@@ -118,6 +131,13 @@ class Node:
                 self.retain(written)
                 if written.dirty:
                     self._flusher.flush_soon(written)
+
+    def clean(self) -> None:
+        """Compact the log that needs it most, if none is being compacted."""
+        self._cleaner.check()
+
+    def _all_logs(self) -> Iterator[PartitionLog]:
+        return (written for logs in self._logs.values() for written in logs)
 
     def retain(self, written: PartitionLog) -> None:
         try:
@@ -301,4 +321,20 @@ class Node:
                     ("log_size_bytes", labels, written.size),
                     ("log_failed", labels, int(written.failed is not None)),
                 ]
+                if written.settings.compacts:
+                    found += self._compaction_gauges(labels, written)
         return sorted(found, key=lambda gauge: gauge[0])
+
+    def _compaction_gauges(
+        self, labels: str, written: PartitionLog
+    ) -> list[tuple[str, str, float]]:
+        state, dirt = written.compaction, measure(written, self.now_ms())
+        found: list[tuple[str, str, float]] = [
+            ("log_dirty_ratio", labels, dirt.ratio),
+            ("log_dirty_bytes", labels, dirt.dirty_bytes),
+            ("log_first_dirty_offset", labels, dirt.first_dirty),
+            ("log_uncleanable", labels, int(state.uncleanable is not None)),
+        ]
+        if state.cleaned_at_ms is not None:
+            found.append(("log_last_cleaned_seconds", labels, state.cleaned_at_ms / 1000))
+        return found

@@ -38,6 +38,11 @@ class OsDisk:
             raise
         _sync_folder(target.parent)
 
+    def rename(self, path: str, new: str) -> None:
+        target = self._root / new
+        (self._root / path).replace(target)
+        _sync_folder(target.parent)
+
     def names(self, folder: str) -> list[str]:
         try:
             return sorted(os.listdir(self._root / folder))

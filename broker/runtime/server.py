@@ -38,7 +38,7 @@ async def run(
     folder = DataFolder(config.data)
     node = Node(config, folder, APIS, COORDINATORS, loop)
     servers: list[asyncio.Server] = []
-    keeper: asyncio.Task[None] | None = None
+    keepers: list[asyncio.Task[None]] = []
     try:
         server = await _listen(
             loop.create_server(
@@ -59,7 +59,10 @@ async def run(
         node.port = config.advertised_port or port
         node.start()
         gc.freeze()
-        keeper = asyncio.create_task(_keep(node, config.retention_check_ms / 1000))
+        keepers = [
+            asyncio.create_task(_every(config.retention_check_ms / 1000, node.retain_all)),
+            asyncio.create_task(_every(config.cleaner_interval_ms / 1000, node.clean)),
+        ]
         await server.start_serving()
         node.ready = True
         on_ready(port, metrics_port)
@@ -68,7 +71,7 @@ async def run(
         node.ready = False
         for listening in servers:
             listening.close()
-        if keeper is not None:
+        for keeper in keepers:
             keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await keeper
@@ -86,10 +89,10 @@ async def _listen(server: asyncio.Future[asyncio.Server] | object, place: str) -
         raise
 
 
-async def _keep(node: Node, interval: float) -> None:
+async def _every(interval: float, work: Callable[[], None]) -> None:
     while True:
         await asyncio.sleep(interval)
         try:
-            node.retain_all()
+            work()
         except Exception:
-            log.exception("retention")
+            log.exception("%s", work.__name__)

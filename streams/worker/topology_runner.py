@@ -33,6 +33,11 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.02
 OFFSETS_SECONDS = 5.0
 MAX_REJOINS = 20
+CHANGELOG_SETTINGS = {
+    "cleanup.policy": "compact",
+    "max.message.bytes": "10485760",
+    "segment.bytes": str(32 << 20),  # the newest segment is never compacted, and is restored whole
+}
 
 
 class TopologyRunner:
@@ -253,8 +258,7 @@ class TopologyRunner:
                     self._changelogs[name] = count
                 else:
                     inputs = await self._lookup.partition_count(at[0])
-                    settings = {"cleanup.policy": "compact", "max.message.bytes": "10485760"}
-                    await create_topic(self._config, name, max(1, inputs), settings)
+                    await create_topic(self._config, name, max(1, inputs), CHANGELOG_SETTINGS)
             except Retriable as error:
                 if waited_ms >= self.topology.settings.give_up_after_ms:
                     raise Fatal(f"no changelog {name}: {error.message}", error.advice) from error

@@ -17,7 +17,8 @@ from broker.records.batch import (
     read_header,
 )
 from broker.records.build import build_batch, build_marker, marker_is_commit
-from broker.records.iterate import CorruptRecordsError, iterate
+from broker.records.codecs import CorruptRecordsError
+from broker.records.iterate import iterate
 
 MANY = [(b"k%d" % i, b"v" * i) for i in range(20)]
 LIMIT = 1 << 20
