@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tidemill.holding import Tasks
+from tidemill.holding import Tasks, clock
 
 _REASONS = {
     "instrument": "{} is not what `increase` counts: it counts monotonic sums",
 }
 """What is wrong, by the code of the refusal; filled with what the stream is."""
+
+_NOTICED = {
+    "start-changed": "began anew, with another start time: each counted whole",
+    "decreased": "fell below the one before: each counted whole",
+    "overlap": "overlapped another writer of the same stream: each counted zero",
+    "gap": "came after more than 15 minutes of silence: the stream was unknown",
+    "unknown-start": "were the first of their stream, begun nobody knows when: each a base line",
+    "tie": "had another of the same stream and time that was greater: none counted",
+}
+"""What it means, by the kind of the notice."""
 
 
 def refused(workers: Mapping[str, Tasks], definition: str | None = None) -> list[str]:
@@ -24,7 +34,7 @@ def refused(workers: Mapping[str, Tasks], definition: str | None = None) -> list
     """
     streams: dict[tuple[str, str, str], int] = {}
     points: dict[tuple[str, str, str], int] = {}
-    for row in _rows(workers):
+    for row in _rows(workers, "refused"):
         key = (row["definition"], row["reason"], row["detail"])
         if definition in (None, row["definition"]):
             streams[key] = streams.get(key, 0) + row["streams"]
@@ -39,12 +49,35 @@ def refused(workers: Mapping[str, Tasks], definition: str | None = None) -> list
     return said
 
 
-def _rows(workers: Mapping[str, Tasks]) -> Iterator[dict[str, Any]]:
-    """What the tasks refuse; of two claims to a partition the one further on."""
+def noticed(workers: Mapping[str, Tasks], definition: str) -> list[str]:
+    """A sentence a kind of what was noticed about a definition's cumulative streams.
+
+    workers: A worker's name -> its tasks.
+    """
+    totals: dict[str, int] = {}
+    newest: dict[str, int] = {}
+    for row in _rows(workers, "resets"):
+        if row["definition"] == definition:
+            for kind in _NOTICED:
+                totals[kind] = totals.get(kind, 0) + row.get(kind, 0)
+            for window in row["windows"]:
+                for kind in window.keys() & _NOTICED.keys():
+                    newest[kind] = max(newest.get(kind, 0), window["end"])
+    said: list[str] = []
+    for kind, why in _NOTICED.items():
+        if count := totals.get(kind, 0):
+            many = "1 sample" if count == 1 else f"{count:,} samples"
+            last = f" (the latest up to {clock(newest[kind])})" if kind in newest else ""
+            said.append(f"{many} {why}{last}")
+    return said
+
+
+def _rows(workers: Mapping[str, Tasks], account: str) -> Iterator[dict[str, Any]]:
+    """What an account of the tasks says; of two claims to a partition the one further on."""
     tasks: dict[str, Mapping[str, Any]] = {}
     for found in workers.values():
         for source, task in found.get("preaggregate", {}).items():
             if source not in tasks or task["position"] > tasks[source]["position"]:
                 tasks[source] = task
     for task in tasks.values():
-        yield from task["processor"].get("refused", ())
+        yield from task["processor"].get(account, ())

@@ -12,6 +12,7 @@ TIDEMILL_STORIES and TIDEMILL_SEED choose the stories, TIDEMILL_RESTARTS multipl
 import os
 import random
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
-from oracle import final, scenario
+from oracle import final, resets, scenario
 from oracle import log as oracle_log
 from oracle.arithmetic import bits
 from oracle.definitions import Definition, duration
@@ -145,6 +146,8 @@ def check(text: str, rng: random.Random, *, settles: bool, restless: bool = Fals
         certify(certificate, partitions)
     conforms(got.finals)
     compare_ledgers(partitions, want, got)
+    if not got.refused:
+        compare_resets(partitions, told.definitions, got)
     return len(got.first) + len(got.latest)
 
 
@@ -186,6 +189,21 @@ def compare_ledgers(partitions: Sequence[Partition], want: Result, got: Rows) ->
         refused[row["definition"]] = refused.get(row["definition"], 0) + row["points"]
     for name, tally in want.tallies.items():
         assert refused.get(name, 0) == tally.unsuitable
+
+
+def compare_resets(
+    partitions: Sequence[Partition], definitions: Sequence[Definition], got: Rows
+) -> None:
+    """Resets, gaps, overlaps and ties in the accounts are those that sealing records have seen."""
+    found: dict[str, Counter[str]] = {}
+    for row in (row for account in got.ledger.values() for row in account["resets"]):
+        kinds = {k: n for k, n in row.items() if k not in ("definition", "windows")}
+        found.setdefault(row["definition"], Counter()).update(kinds)
+        assert len(row["windows"]) <= 8
+    for definition in definitions:
+        want = resets.noticed(partitions, definition)
+        assert found.pop(definition.name, Counter()) == want, f"noticed for {definition.name}"
+    assert not found
 
 
 def compare_finals(

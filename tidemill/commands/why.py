@@ -7,7 +7,7 @@ import difflib
 
 from metric_registry.plan import ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST
-from tidemill.accounts import refused
+from tidemill.accounts import noticed, refused
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import UNREACHABLE, CommandError
 from tidemill.commands.output import Output, emit
@@ -41,7 +41,7 @@ def why(name: str, *, settings: SettingsFile = None, output: Output = "table") -
                 print(f"  {sentence}")
             if not holding.held:
                 print("  nothing holds it")
-        for sentence in refused(situation.workers, name):
+        for sentence in (*refused(situation.workers, name), *noticed(situation.workers, name)):
             print(sentence)
         return 0
     emit([as_row(holding, situation) for holding in found], (), output)
@@ -86,6 +86,7 @@ def as_row(holding: Holding, situation: Situation) -> dict[str, object]:
         "held": holding.held,
         "sentences": list(holding.sentences),
         "refused": refused(situation.workers, situation.definition.name),
+        "noticed": noticed(situation.workers, situation.definition.name),
     }
 
 

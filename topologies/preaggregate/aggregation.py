@@ -36,6 +36,7 @@ from topologies.preaggregate.panes import (
     packed,
 )
 from topologies.preaggregate.ranges import PaneIndex, Range, joined
+from topologies.preaggregate.resets import by_definition
 
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
@@ -129,6 +130,7 @@ class Aggregation:
         self.changed_index: set[int] = set()
         self.pending: list[Late] = []
         self.pending_since = 0
+        self._noticed: list[tuple[int, list[tuple[int, list[int]]]]] = []
         self.definitions = definitions
         self.joined = np.zeros(0, np.int64)
         """By slot, the offset of the record from which on its stream is wanted; 0 past the end."""
@@ -237,8 +239,20 @@ class Aggregation:
         found: list[tuple[Window, GroupRows]] = []
         for item in self.panes.advance(frontier):
             window = (item.level, item.end)
+            if len(item.notices):
+                self._noticed.append((item.end, by_definition(self.cells, item.notices)))
             found.append((window, self._publishable(window, self.cells.fold(item.rows))))
         return found
+
+    def noticed(self) -> list[tuple[int, int, list[int]]]:
+        """(definition, pane's end, samples by kind) of what has sealed; see `resets`."""
+        told, self._noticed = self._noticed, []
+        return [
+            (definition, end, counts)
+            for end, found in told
+            for definition, counts in found
+            if end - self.key.pane >= self.definitions[definition].since
+        ]
 
     def _published(self, window: Window, cells: I64) -> npt.NDArray[np.bool_]:
         """Which of the cells are of definitions that publish this window."""

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from topologies.preaggregate.resets import Resets
+
 MOST_DETAILS = 16
 """Different details a definition and reason; what agents write without end counts as OTHER."""
 OTHER = "..."
@@ -121,11 +123,13 @@ class Ledger:
     def __init__(self) -> None:
         self.counts = Counts()
         self.refusals = Refusals()
+        self.resets = Resets()
         self._told = ""
 
     def body(self) -> dict[str, Any]:
         """Everything, for a row and for people."""
-        return {**asdict(self.counts), "refused": self.refusals.rows()}
+        accounts = {"refused": self.refusals.rows(), "resets": self.resets.rows()}
+        return {**asdict(self.counts), **accounts}
 
     def news(self, source: str, watermark: int) -> bytes | None:
         """The next row, if it says anything new."""
@@ -141,6 +145,7 @@ class Ledger:
         return {
             "counts": asdict(self.counts),
             "refused": self.refusals.to_meta(),
+            "resets": self.resets.rows(),
             "told": self._told,
         }
 
@@ -148,4 +153,5 @@ class Ledger:
         """What `to_meta` gave."""
         self.counts = Counts(**meta["counts"])
         self.refusals.restore(meta["refused"])
+        self.resets.restore(meta["resets"])
         self._told = meta["told"]

@@ -281,6 +281,8 @@ class PreaggregateProcessor:
     def _seal(self, aggregation: Aggregation, frontier: int, offset: int, idle: bool) -> None:
         after = aggregation.panes.frontier
         found = aggregation.seal(frontier)
+        for index, end, counts in aggregation.noticed():
+            self.ledger.resets.count(self.deployed.plan.definitions[index].name, end, counts)
         aggregation.forget(self.watermark)
         self._intake.digests.forget(self._receipt)
         self._intake.repeats.forget(min(a.first_offset(offset) for a in self.aggregations))

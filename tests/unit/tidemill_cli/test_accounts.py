@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidemill.accounts import refused
+from tidemill.accounts import noticed, refused
 
 
 def task(position: int, *rows: tuple[str, str, str, int, int]) -> dict[str, Any]:
@@ -29,3 +29,18 @@ def test_partitions_add_up_and_the_task_that_is_further_on_speaks_for_its_partit
 def test_where_everything_counts_nothing_is_said():
     assert refused({"worker-0": {"preaggregate": {"raw/0": task(5)}}}) == []
     assert refused({"worker-0": {"rollup": {}}}) == []
+
+
+def test_what_was_noticed_is_a_sentence_a_kind_with_its_latest_window():
+    def account(total: int, end: int) -> dict[str, Any]:
+        window = {"end": end * 10**9, "gap": 1}
+        row = {"definition": "requests", "gap": total, "tie": 1, "windows": [window]}
+        return {"position": 1, "processor": {"resets": [row]}}
+
+    workers = {"worker-0": {"preaggregate": {"raw/0": account(1, 60), "raw/1": account(1999, 90)}}}
+    assert noticed(workers, "requests") == [
+        "2,000 samples came after more than 15 minutes of silence: the stream was unknown "
+        "(the latest up to 1970-01-01 00:01:30)",
+        "2 samples had another of the same stream and time that was greater: none counted",
+    ]
+    assert noticed(workers, "another") == []
