@@ -64,18 +64,24 @@ def _marked(record: InputRecord, index: int) -> int | None:
 class RowsEntry(Entry):
     """Rows of a topic. Its watermark is the latest event time it has seen.
 
-    `step`: an idle mark is written when the clock has come so many ns further; 0: never.
+    `closes`: (advance, grace) of the windows that an idle mark may close; none: no marks.
     """
 
     def __init__(
-        self, name: str, codec: Codec, time: str | None, topic: str, partition: int, step: int
+        self,
+        name: str,
+        codec: Codec,
+        time: str | None,
+        topic: str,
+        partition: int,
+        closes: Sequence[tuple[int, int]],
     ) -> None:
         super().__init__(name)
         self._codec = codec
         self._time = time
         self._topic = topic
         self._partition = partition
-        self._step = step
+        self._closes = tuple(closes)
         self._watermark = EARLIEST
 
     def accept(self, records: Sequence[InputRecord]) -> None:
@@ -108,9 +114,10 @@ class RowsEntry(Entry):
 
     def idle(self, now_ms: int) -> list[OutputRecord]:
         now = now_ms * _MILLISECOND
-        if not self._step or now // self._step <= self._watermark // self._step:
-            return []
-        return [idle_mark(self._topic, self._partition, now)]
+        for advance, grace in self._closes:
+            if (now - grace) // advance > (self._watermark - grace) // advance:
+                return [idle_mark(self._topic, self._partition, now)]
+        return []
 
     def facts(self) -> dict[str, Any]:
         return {"watermark": self._watermark}

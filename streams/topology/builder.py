@@ -117,8 +117,12 @@ class StreamsBuilder:
         return KTable(self._added(made))
 
     def build(self, settings: TaskSettings | None = None) -> Plan:
-        """The plan: sub-topologies, internal topics. Raises `TopologyError`."""
-        return Plan(self.name, self.nodes, self._partitions, settings or TaskSettings())
+        """The plan: sub-topologies, internal topics. Raises `TopologyError`.
+
+        Without settings, what cannot be processed goes to `<name>-dead-letter`.
+        """
+        given = settings or TaskSettings(dead_letter_topic=f"{self.name}-dead-letter")
+        return Plan(self.name, self.nodes, self._partitions, given)
 
     def _named(self, given: str | None, default: str, numbered: bool = False) -> str:
         """A name that nobody else has."""

@@ -30,6 +30,7 @@ I64 = npt.NDArray[np.int64]
 
 Unit = Literal["ns", "us", "ms", "s"]
 _UNITS: dict[Unit, int] = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
+_KEYS = ("i64", "string", "time")
 _WORD = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _FIELDS: dict[str, Any] = {
     "i64": _WORD, "f64": float, "bool": bool, "string": str, "bytes": bytes, "time": _WORD,
@@ -100,9 +101,9 @@ class Json:
         self._times: Unit = times
         self._scale = _UNITS[times]
         for name in self.key if schema is not None else ():
-            if name not in self.schema or self.schema[name].kind not in ("i64", "string"):
+            if name not in self.schema or self.schema[name].kind not in _KEYS:
                 raise TopologyError(
-                    f"key column {name!r} of a Json codec is to be i64 or string in its schema"
+                    f"key column {name!r} of a Json codec is to be {', '.join(_KEYS)} in its schema"
                 )
         self._fields = [name for name in self.schema if name not in self.key]
         self._decoder = msgspec.json.Decoder(_row_type(self.schema, self._fields))
@@ -176,7 +177,7 @@ class Json:
                 raise Rejected(
                     "malformed-key", f"its key does not fit: {error}", index=index
                 ) from error
-        return {n: values_of(self.schema[n], [r[i] for r in rows]) for i, n in enumerate(self.key)}
+        return {n: self._scaled([row[i] for row in rows], n) for i, n in enumerate(self.key)}
 
     def _key_of(self, key: bytes | None) -> list[Any]:
         if key is None:
@@ -188,7 +189,7 @@ class Json:
             raise ValueError(f"it has {len(parts)} parts and should have {len(self.key)}")
         found: list[Any] = []
         for name, part in zip(self.key, parts, strict=True):
-            if self.schema[name].kind == "i64":
+            if self.schema[name].kind != "string":
                 found.append(int(np.int64(int(part))))
             elif isinstance(part, str):
                 found.append(part)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 from streams.operators.batch import Batch, Clock
 from streams.operators.entry import Entry, InternalEntry, RowsEntry, TableEntry
@@ -70,9 +69,9 @@ class _Assembly:
             case "table", nodes.TableSource():
                 return TableEntry(root.name, root.codec, self._table_senders(root))
             case "rows", nodes.Source():
-                step = _idle_step(self._plan) if root.idle_marks else 0
+                closes = _closed_by_marks(self._plan) if root.idle_marks else []
                 entry = RowsEntry(
-                    root.name, root.codec, root.time, self._topic, self._partition, step
+                    root.name, root.codec, root.time, self._topic, self._partition, closes
                 )
                 self._follow(root, entry)
                 return entry
@@ -189,9 +188,8 @@ def identity(plan: Plan, sub: SubTopology) -> str:
     return f"{digest} {text}"
 
 
-def _idle_step(plan: Plan) -> int:
-    """How far time has to come before another idle mark can close anything; 0: nothing closes."""
-    of: Callable[[Node], int] = lambda n: (  # noqa: E731
-        n.of.windows.advance if isinstance(n, nodes.Aggregate) and isinstance(n.of, Windowed) else 0
-    )
-    return min((step for step in map(of, plan.nodes) if step), default=0)
+def _closed_by_marks(plan: Plan) -> list[tuple[int, int]]:
+    """(advance, grace) of all windows: what an idle mark may close."""
+    found = [n.of for n in plan.nodes if isinstance(n, nodes.Aggregate)]
+    windows = [of.windows for of in found if isinstance(of, Windowed)]
+    return sorted({(each.advance, each.grace_ns) for each in windows})

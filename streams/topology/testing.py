@@ -37,10 +37,16 @@ class TopologyTestDriver:
 
     `partitions`: of the topics that are read; those that the builder was told of need no entry.
     `seed`: how what is read is cut into batches, and which task goes first, is drawn from it.
+    `clock_ms`: the wall clock at the start, unix ms, which idle marks say.
     """
 
     def __init__(
-        self, plan: Plan, partitions: Mapping[str, int] | None = None, *, seed: int | None = None
+        self,
+        plan: Plan,
+        partitions: Mapping[str, int] | None = None,
+        *,
+        seed: int | None = None,
+        clock_ms: int = 0,
     ) -> None:
         self.plan = plan
         self.log = MemoryLog()
@@ -61,7 +67,9 @@ class TopologyTestDriver:
             for topic in topology.topics
             for partition in range(self.log.partitions(topic))
         ]
-        self._end = self._ends()
+        for task in self.tasks:
+            task.wall_clock_ms = clock_ms
+        self._read: dict[tuple[str, int], int] = {}
 
     # ------------------------------------------------------------ in
 
@@ -117,10 +125,9 @@ class TopologyTestDriver:
     def idle(self, at_ms: int | None = None) -> None:
         """Nothing comes for so long that partitions count as idle; `at_ms`: the clock then."""
         for task in self.tasks:
-            if at_ms is not None:
-                task.wall_clock_ms = at_ms - self.plan.settings.idle_after_ms
-        self.advance(self.plan.settings.idle_after_ms)
-        self.advance(1)
+            task.wall_clock_ms = task.wall_clock_ms if at_ms is None else at_ms
+        for _ in range(2):
+            self.advance(self.plan.settings.idle_after_ms)
 
     def restart(self, *, lose_disk: bool = True, task: int | None = None) -> None:
         """Every task's process, or one's, dies and comes back; the disk is lost or kept."""
@@ -135,24 +142,17 @@ class TopologyTestDriver:
 
         A row of a record without a value holds only `_key`.
         """
-        found: list[dict[str, Any]] = []
-        for record in self.read_records(topic):
-            if record.value is None:
-                found.append({"_key": record.key})
-            elif codec is None:
-                found += [msgspec.json.decode(line) for line in record.value.split(b"\n")]
-            else:
-                columns = codec.decode([record]).columns
-                lists = [values.to_list() for values in columns.values()]
-                found += [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
-        return found
+        return [row for record in self.read_records(topic) for row in _rows(record, codec)]
 
-    def read_new(self, topic: str) -> list[dict[str, Any]]:
-        """What was committed in a topic since it was read by this last."""
-        rows = self.read(topic)
-        start = self._end.get(topic, 0)
-        self._end[topic] = len(rows)
-        return rows[start:]
+    def read_new(self, topic: str, codec: Codec | None = None) -> list[dict[str, Any]]:
+        """What was committed in a topic since this was called last."""
+        found: list[dict[str, Any]] = []
+        for partition in range(self.log.partitions(topic)):
+            start = self._read.get((topic, partition), 0)
+            records, end = self.log.fetch(topic, partition, start, 1 << 62)
+            self._read[topic, partition] = end
+            found += [row for record in records for row in _rows(record, codec)]
+        return found
 
     def read_records(self, topic: str) -> list[InputRecord]:
         """The committed records, partition by partition."""
@@ -201,6 +201,16 @@ class TopologyTestDriver:
             for topic in topics
             for p in range(self.log.partitions(topic))
         }
+
+
+def _rows(record: InputRecord, codec: Codec | None) -> list[dict[str, Any]]:
+    if record.value is None:
+        return [{"_key": record.key}]
+    if codec is None:
+        return [msgspec.json.decode(line) for line in record.value.split(b"\n")]
+    columns = codec.decode([record]).columns
+    lists = [values.to_list() for values in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
 def same_any_way(
