@@ -184,15 +184,12 @@ class TopologyTestDriver:
 
     def stats(self) -> dict[str, Any]:
         """The figures of every operator, by task."""
-        return {str(t.id): p.stats() for t, p in zip(self.tasks, self._processors(), strict=True)}
+        tasks = zip(self.tasks, (task.host.processor for task in self.tasks), strict=True)
+        return {str(task.id): live.stats() for task, live in tasks if live is not None}
 
     def _processors(self) -> list[FusedProcessor]:
-        found: list[FusedProcessor] = []
-        for task in self.tasks:
-            live = task.host.processor
-            assert isinstance(live, FusedProcessor)
-            found.append(live)
-        return found
+        live = (task.host.processor for task in self.tasks)
+        return [each for each in live if isinstance(each, FusedProcessor)]
 
     def _ends(self) -> dict[str, int]:
         topics = [*self._sources, *self.plan.internal_topics()]
