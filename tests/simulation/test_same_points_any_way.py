@@ -3,7 +3,8 @@
 One random set (gauges, delta and cumulative sums, integers and doubles, resets, new starts, ties,
 a gap, NaN, infinities, integers past 2**53) goes through the whole topology in 1, 2, 5 and 16
 partitions, in many orders, with restarts: streamed, replayed from the start of the same log by
-fresh tasks, loaded as history, and half and half. The bytes of every latest row (group hash,
+fresh tasks, loaded as history, half and half, and with a change of the number of partitions in
+their midst. The bytes of every latest row (group hash,
 labels, value bits, points) are the same, and the oracle's.
 
 What does differ, and must: `revision` (how often a row changed on the way), `late` (what came after
@@ -31,7 +32,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from oracle import scenario
+from oracle import epochs, scenario
 from oracle.arithmetic import bits
 from oracle.definitions import SECOND, Definition
 from oracle.log import LIVE, Record
@@ -49,6 +50,8 @@ PARTITIONS = (1, 2, 5, 16)
 HOSTS = tuple(f"h{number}" for number in range(12))
 HISTORY = "telemetry.history.x"
 TENANT = "t"
+CHANGE = 3600  # seconds: a boundary of every window, in the midst of the points
+LATER = "telemetry.raw.e2"
 
 HARD = ["0.0", "-0.0", "0.1", "-3.25", "7i", "9007199254740993i", "9007199254740992.0", "1e100"]
 HARD += ["-1e100", "5e-324", "inf", "-inf", "nan", "1.7e308", "-9223372036854775808i"]
@@ -95,10 +98,11 @@ def point_set(rng: random.Random) -> list[Told]:
 def _stream(rng: random.Random, host: str, name: str) -> Iterator[Told]:
     kind = rng.choice(["gauge", "delta", "cumulative", "cumulative", "cumulative"])
     hard = rng.random() < 0.4
-    times = sorted(rng.sample(range(1, 240), rng.randint(4, 10)))
+    first = 2 * (CHANGE - 60)
+    times = sorted(rng.sample(range(first + 1, first + 240), rng.randint(4, 10)))
     if rng.random() < 0.3:  # silent for longer than a stream is remembered
-        times += sorted(rng.sample(range(2200, 2320), rng.randint(1, 4)))
-    count, start = rng.choice([0, 2**53 - 3]), rng.choice(["-", "0", "1"])
+        times += sorted(rng.sample(range(first + 2200, first + 2320), rng.randint(1, 4)))
+    count, start = rng.choice([0, 2**53 - 3]), rng.choice(["-", "0", f"{CHANGE - 59}"])
     for half in times:
         if kind == "cumulative" and rng.random() < 0.2:
             count = 0
@@ -127,15 +131,17 @@ def ordered(points: Sequence[Told], order: int, rng: random.Random) -> list[Told
     return rng.sample(points, len(points))
 
 
-def records_of(points: Sequence[Told], rng: random.Random) -> Iterator[tuple[bytes, bytes, float]]:
-    """(routing key, request, newest time): points of a host travel together, a few at a time."""
+def records_of(
+    points: Sequence[Told], rng: random.Random
+) -> Iterator[tuple[bytes, bytes, tuple[float, ...]]]:
+    """(routing key, request, times): points of a host travel together, a few at a time."""
     waiting: dict[str, list[Told]] = defaultdict(list)
 
-    def sent(host: str) -> tuple[bytes, bytes, float]:
+    def sent(host: str) -> tuple[bytes, bytes, tuple[float, ...]]:
         told = waiting.pop(host)
         value = scenario.request(f"[host={host}] {' '.join(one.token for one in told)}")
         ((resource, _),) = split_by_resource(value)
-        return canonical_resource_key(TENANT, resource), value, max(one.time for one in told)
+        return canonical_resource_key(TENANT, resource), value, tuple(one.time for one in told)
 
     for told in points:
         waiting[told.host].append(told)
@@ -146,13 +152,30 @@ def records_of(points: Sequence[Told], rng: random.Random) -> Iterator[tuple[byt
 
 
 class Log:
-    """What lies on the topics; the partition follows from the resource, as the edge routes it."""
+    """What lies on the topics; the partition follows from the resource, as the edge routes it.
+
+    If `LATER` is among the topics, the live domain goes on there from `CHANGE` on.
+    """
 
     def __init__(self, topics: dict[str, int]) -> None:
         self.topics = topics
         self.records: dict[tuple[str, int], list[Record]] = {
             (topic, number): [] for topic, count in topics.items() for number in range(count)
         }
+        if LATER in topics:
+            since = _at(CHANGE)
+            for place in self.records:
+                bounds = {"until": since}
+                if place[0] == LATER:
+                    bounds = {"since": since, "partitions": topics[LATER]}
+                self._append(place, {"control": b"epoch"}, json.dumps(bounds).encode())
+
+    def topics_of(self, topic: str, times: Sequence[float]) -> list[str]:
+        """Where a record with points of these times goes."""
+        if topic != LIVE or LATER not in self.topics:
+            return [topic]
+        numbers = epochs.topics_for([_at(time) for time in times], [_at(CHANGE)])
+        return [(LIVE, LATER)[number - 1] for number in numbers]
 
     def data(self, topic: str, key: bytes, value: bytes, received: int) -> tuple[str, int]:
         """Append a request; returns its partition."""
@@ -164,7 +187,7 @@ class Log:
 
     def control(self, place: tuple[str, int], time: int, end: bool = False) -> None:
         """Append an idle mark, or to a history a marker."""
-        kind = b"idle" if place[0] == LIVE else b"marker"
+        kind = b"idle" if place[0] in (LIVE, LATER) else b"marker"
         self._append(place, {"control": kind}, json.dumps({"time": time, "end": end}).encode())
 
     def _append(self, place: tuple[str, int], headers: dict[str, bytes], value: bytes) -> None:
@@ -173,29 +196,38 @@ class Log:
 
 
 def laid_down(
-    points: Sequence[Told], topic_of: dict[str, str], partitions: int, rng: random.Random
+    points: Sequence[Told],
+    topic_of: dict[str, str],
+    partitions: int,
+    rng: random.Random,
+    later: int = 0,
 ) -> Log:
-    """The points in this order on the topics of their hosts, with marks, repeats and an end."""
-    log = Log(dict.fromkeys(topic_of.values(), partitions))
+    """The points in this order on the topics of their hosts, with marks, repeats and an end.
+
+    later: how many partitions the live domain has from `CHANGE` on; 0: no change.
+    """
+    log = Log(dict.fromkeys(topic_of.values(), partitions) | ({LATER: later} if later else {}))
     newest, received = 0.0, 0
-    sent: list[tuple[str, bytes, bytes, int]] = []
+    sent: list[tuple[list[str], bytes, bytes, int]] = []
     by_key = {}
     for host, topic in topic_of.items():
         ((resource, _),) = split_by_resource(scenario.request(f"[host={host}] m@1=1"))
         by_key[canonical_resource_key(TENANT, resource)] = topic
-    for key, value, time in records_of(points, rng):
-        newest = max(newest, time)
+    for key, value, times in records_of(points, rng):
+        newest = max(newest, *times)
         received = max(received, _at(newest - rng.uniform(0, 60)))
-        place = log.data(by_key[key], key, value, received)
-        sent.append((by_key[key], key, value, received))
+        targets = log.topics_of(by_key[key], times)
+        (place, *_) = [log.data(topic, key, value, received) for topic in targets]
+        sent.append((targets, key, value, received))
         if rng.random() < 0.1:  # its agent never saw the answer
-            topic, again, body, seen = rng.choice(sent)
+            targets, again, body, seen = rng.choice(sent)
             if received - seen < 500 * SECOND:
-                log.data(topic, again, body, received)
+                for topic in targets:
+                    log.data(topic, again, body, received)
         if rng.random() < 0.05:
             log.control(place, _at(newest - rng.uniform(-30, 30)))
     for place in log.records:
-        if place[0] == LIVE:
+        if place[0] in (LIVE, LATER):
             log.control(place, _at(8000))  # all windows seal,
             log.control(place, _at(8010))  # and what came late has settled
         else:
@@ -229,9 +261,14 @@ def expected(seed: int) -> tuple[Counter, dict, dict[object, bytes]]:
 
 
 def accepted(log: Log) -> Counter:
-    """Every accepted point of the log; no other may be there but repeats."""
-    points = [point for partition in read_log(log.records) for point in partition.points]
-    assert {point.fate for point in points} <= {"accepted", "repeat"}
+    """Every accepted point; no other may be there but repeats, and counters below zero."""
+    points = [
+        point
+        for partition in read_log(log.records)
+        for point in partition.points
+        if epochs.owns(partition, point.time)
+    ]
+    assert {point.fate for point in points} <= {"accepted", "repeat", "negative"}
     return Counter(
         (point.stream, point.time, point.start, bits(point.value), str(point.value))
         for point in points
@@ -278,7 +315,7 @@ def test_the_bytes_of_the_latest_rows_do_not_tell_how_the_points_came(
 
 
 def every_way(seed: int, partitions: int, order: int) -> None:
-    """Streamed, replayed, loaded, and half and half."""
+    """Streamed, replayed, loaded, half and half, and on more or fewer partitions after a time."""
     rng = random.Random(f"{seed}/{partitions}/{order}")
     points = ordered(the_set(seed), order + PARTITIONS.index(partitions), rng)
     streamed = laid_down(points, topics_of("streamed", rng), partitions, rng)
@@ -290,6 +327,9 @@ def every_way(seed: int, partitions: int, order: int) -> None:
     for way in ("history", "both"):
         log = laid_down(points, topics_of(way, rng), partitions, rng)
         run(log, seed, f"{way} {partitions} {order}")
+    later = rng.choice([count for count in PARTITIONS if count != partitions])
+    changed = laid_down(points, topics_of("streamed", rng), partitions, rng, later)
+    run(changed, seed, f"changed {partitions} {later} {order}")
 
 
 def test_the_set_holds_what_is_hard():
