@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from topologies.partials import PartialRows
 from topologies.preaggregate.cells import Cells, GroupRows, Membership
 from topologies.preaggregate.epochs import without_base_lines
 from topologies.preaggregate.panes import (
+    Late,
     PaneKey,
     Panes,
     PointColumns,
@@ -48,15 +49,6 @@ class Publishes:
 
     sizes: frozenset[int]
     since: int = EARLIEST
-
-
-class Late(NamedTuple):
-    """A late point that has not settled: its stream, time, record, and kind."""
-
-    slot: int
-    time: int
-    offset: int
-    cumulative: bool
 
 
 @dataclass(slots=True)
@@ -199,21 +191,6 @@ class Aggregation:
         for row in np.flatnonzero(cumulative).tolist():
             start, raw, meta = points.starts[row], points.raws[row], points.metas[row]
             self._move_base(slots[row], times[row], int(start), int(raw), int(meta))
-
-    def await_base_lines(
-        self, points: PointColumns, records: I32, offsets: I64, received: I64
-    ) -> None:
-        """Let late samples from before the epoch settle, where increases are counted."""
-        which = [
-            at
-            for at, slot in enumerate(points.slots.tolist())
-            if self.cells.increases(self.cells.cells_of({slot}))
-        ]
-        if which and not self.pending:
-            self.pending_since = int(received[records[which[0]]])
-        for at in which:
-            slot, time, offset = points.slots[at], points.times[at], offsets[records[at]]
-            self.pending.append(Late(int(slot), int(time), int(offset), True))
 
     def _move_base(self, slot: int, time: int, start: int, raw: int, meta: int) -> None:
         """A late sample may still be the last one before the open panes."""

@@ -19,7 +19,7 @@ from streams.kernels.keep import LATE
 from streams.kernels.rows import IS_CUMULATIVE
 from topologies.encodings.points import Points
 from topologies.epochs import Bounds
-from topologies.preaggregate.panes import I64, Panes, PointColumns, packed
+from topologies.preaggregate.panes import I64, Late, Panes, PointColumns, packed
 
 if TYPE_CHECKING:
     from topologies.preaggregate.aggregation import Aggregation
@@ -111,7 +111,7 @@ def without_base_lines(
         points, records = points.where(taken), records[taken]
         move_bases(aggregation.panes, points)
         if aggregation.panes.frontier > since:
-            aggregation.await_base_lines(points, records, offsets, received)
+            _await(aggregation, points, offsets[records], received[records])
     return rest
 
 
@@ -126,3 +126,15 @@ def move_bases(panes: Panes, points: PointColumns) -> None:
     slots = last[:, POINT_WHOSE] >> 8
     last[:, POINT_WHOSE] &= 0xFF
     panes.bases[slots] = last
+
+
+def _await(aggregation: Aggregation, points: PointColumns, offsets: I64, received: I64) -> None:
+    """Let late base lines settle, where increases are counted. offsets, received: of each point."""
+    cells = aggregation.cells
+    slots = points.slots.tolist()
+    which = [at for at, slot in enumerate(slots) if cells.increases(cells.cells_of({slot}))]
+    if which and not aggregation.pending:
+        aggregation.pending_since = int(received[which[0]])
+    for at in which:
+        time, offset = int(points.times[at]), int(offsets[at])
+        aggregation.pending.append(Late(slots[at], time, offset, True))

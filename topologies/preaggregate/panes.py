@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -116,6 +116,15 @@ class PointColumns:
             np.concatenate([part.raws for part in chosen] or [np.zeros(0, np.int64)]),
             np.concatenate([part.metas for part in chosen] or [np.zeros(0, np.uint8)]),
         )
+
+
+class Late(NamedTuple):
+    """A late point that has not settled: its stream, time, record, and kind."""
+
+    slot: int
+    time: int
+    offset: int
+    cumulative: bool
 
 
 @dataclass(slots=True)

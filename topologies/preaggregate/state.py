@@ -18,9 +18,9 @@ import numpy as np
 from streams.errors import Fatal
 from streams.kernels.fold import BASE_WIDTH
 from streams.kernels.rows import STREAM_WIDTH
-from topologies.preaggregate.aggregation import Aggregation, Late
+from topologies.preaggregate.aggregation import Aggregation
 from topologies.preaggregate.intake import Deployment, Intake
-from topologies.preaggregate.panes import I64, StreamRows, empty_bases
+from topologies.preaggregate.panes import I64, Late, StreamRows, empty_bases
 from topologies.preaggregate.ranges import PaneIndex, Range
 
 FORMAT = 5
