@@ -261,6 +261,23 @@ _CODES = (
         'source: {metric: requests, where: {version: "1.10"}, unit: "1"}',
     ),
     Code(
+        "TM208",
+        "error",
+        "units that do not convert",
+        "Values are converted from the unit of the source to the one that is published, so both "
+        "measure the same: a time is no number of bytes.",
+        "source: {metric: latency, unit: ms}\nunit: By",
+        "source: {metric: latency, unit: ms}\nunit: s",
+    ),
+    Code(
+        "TM209",
+        "error",
+        "unit of a count",
+        "A count of points is in {point} and one of streams in {stream}; values are not looked at.",
+        'unit: "{page}"\naggregate: {over_time: count, over_space: sum}',
+        "aggregate: {over_time: count, over_space: sum}",
+    ),
+    Code(
         "TM301",
         "error",
         "windows do not nest",

@@ -224,7 +224,10 @@ class Source(Section):
         max_length=MAX_LIST,
         description="Attributes that a point must have, each with its value or one of a list.",
     )
-    unit: str = Field(description="Unit of the source's points in UCUM: By, s, 1, %, {request}.")
+    unit: str = Field(
+        description="Unit of the source's points in UCUM: By, s, 1, %, {request}. It holds for "
+        "points that do not say theirs."
+    )
 
 
 class Space(Section):
@@ -324,6 +327,11 @@ class MetricDefinition(Section):
     description: str | None = Field(default=None, description="What the number means.")
     owner: str | None = Field(default=None, description="Who answers for it.")
     source: Source
+    unit: str | None = Field(
+        default=None,
+        description="Unit in which values are counted and published, in UCUM; the source's unless "
+        "said. Values are converted when they are read.",
+    )
     space: Space
     time: Time
     aggregate: Aggregate

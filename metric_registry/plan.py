@@ -24,7 +24,7 @@ asks the resource alone; what is not a string is rendered as JSON), or None wher
 Where = tuple[tuple[str, tuple[str, ...]], ...]
 
 API_VERSION = "tidemill/v1"
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 SEMANTIC_FIELDS = (
     "name",
     "sources",
@@ -63,9 +63,12 @@ class ResolvedDefinition:
     """Sorted (attribute, sorted values): a point matches if each attribute has one of its values.
     An absent attribute never matches."""
     source_unit: str
-    """UCUM unit of the source's points."""
+    """UCUM unit of the source's points that do not say theirs."""
+    read_unit: str
+    """UCUM unit that values are converted to when they are read. It follows from the published
+    unit, or is the source's where points or streams are counted; so a version needs no more."""
     unit: str
-    """UCUM unit of the published value; differs from the source's where points or streams are
+    """UCUM unit of the published value; differs from `read_unit` where points or streams are
     counted."""
     keep: tuple[str, ...]
     """Attributes that a group keeps, sorted. `tenant` is part of every group and never listed."""

@@ -37,11 +37,11 @@ def expires_after(definition: MetricDefinition, granularity: int) -> int:
     return windows if duration is None else -(-duration // (granularity * SECOND))
 
 
-def published_unit(source_unit: str, over_time: OverTime, over_space: OverSpace) -> str:
+def published_unit(read_unit: str, over_time: OverTime, over_space: OverSpace) -> str:
     """The unit of the published value: counting changes it."""
     if over_space == "count":
         return "{stream}"
-    return "{point}" if over_time == "count" else source_unit
+    return "{point}" if over_time == "count" else read_unit
 
 
 def resolve(definition: MetricDefinition) -> ResolvedDefinition:
@@ -56,6 +56,7 @@ def resolve(definition: MetricDefinition) -> ResolvedDefinition:
     if not names:
         raise ResolveError(f"{definition.name} names no source")
     granularities = tuple(sorted(set(time.granularities)))
+    read_unit = definition.unit or source.unit
     fields: dict[str, Any] = {
         "name": definition.name,
         "sources": tuple(sorted(set(names))),
@@ -64,7 +65,8 @@ def resolve(definition: MetricDefinition) -> ResolvedDefinition:
             for attribute, values in sorted(source.where.items())
         ),
         "source_unit": source.unit,
-        "unit": published_unit(source.unit, aggregate.over_time, over_space),
+        "read_unit": read_unit,
+        "unit": published_unit(read_unit, aggregate.over_time, over_space),
         "keep": tuple(sorted(set(definition.space.keep) - {"tenant"})),
         "over_time": aggregate.over_time,
         "over_space": over_space,

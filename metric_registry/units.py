@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from metric_registry.ucum import Conversion, NoConversion, conversion, is_known
+
 MAX_LENGTH = 63
 """OpenTelemetry metrics API: an instrument unit has at most 63 ASCII characters."""
 
@@ -81,6 +83,22 @@ def better(atom: str) -> str:
         singular = atom[:-1] if atom.endswith("s") and not atom.endswith("ss") else atom
         return f"{{{singular}}}"
     return ""
+
+
+def conversion_of(said: str, wanted: str) -> Conversion | NoConversion:
+    """How values of a unit as an agent wrote it become values of another.
+
+    What UCUM does not know is taken for what was probably meant: `bytes`, `seconds`, `requests`.
+    """
+    found = conversion(said, wanted)
+    if isinstance(found, NoConversion):
+        meant = conversion(_meant(said), _meant(wanted))
+        return found if isinstance(meant, NoConversion) else meant
+    return found
+
+
+def _meant(unit: str) -> str:
+    return unit if is_known(unit) else better(unit) or unit
 
 
 def is_ratio(unit: str) -> bool:

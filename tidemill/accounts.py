@@ -12,6 +12,7 @@ from tidemill.holding import Tasks, clock
 
 _REASONS = {
     "instrument": "{} is not what `increase` counts: it counts monotonic sums",
+    "unit": "their unit `{}` does not convert to the definition's",
 }
 """What is wrong, by the code of the refusal; filled with what the stream is."""
 

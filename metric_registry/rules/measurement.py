@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from metric_registry import units
 from metric_registry.fields import Problem
 from metric_registry.rules.subject import Rule, Subject
+from metric_registry.ucum import NoConversion, conversion
 
 
 def aggregates_stated(subject: Subject) -> Iterator[Problem]:
@@ -38,9 +39,14 @@ def one_source(subject: Subject) -> Iterator[Problem]:
 
 
 def unit(subject: Subject) -> Iterator[Problem]:
-    """TM203, TM204: a unit as UCUM writes it."""
-    given = subject.definition.source.unit
-    path = ("source", "unit")
+    """TM203, TM204: units as UCUM writes them."""
+    definition = subject.definition
+    yield from _unit(definition.source.unit, ("source", "unit"))
+    if definition.unit is not None:
+        yield from _unit(definition.unit, ("unit",))
+
+
+def _unit(given: str, path: tuple[str, ...]) -> Iterator[Problem]:
     if why := units.malformed(given):
         message = f"`{given}` is not a unit: {why}"
         yield Problem(code="TM203", message=message, path=path, help="write it like `By` or `s`")
@@ -54,6 +60,36 @@ def unit(subject: Subject) -> Iterator[Problem]:
             path=path,
             help=f"write `{meant}`" if meant else "a counted thing is written `{thing}`",
             replacement=meant or None,
+        )
+
+
+def units_convert(subject: Subject) -> Iterator[Problem]:
+    """TM208: values of the source's unit become values of the published one."""
+    definition = subject.definition
+    source, target = definition.source.unit, definition.unit
+    if target is None or units.malformed(source) or units.malformed(target):
+        return
+    found = conversion(source, target)
+    if isinstance(found, NoConversion):
+        yield Problem(
+            code="TM208",
+            message=f"values in `{source}` are none in `{target}`: {found.reason}",
+            path=("unit",),
+            help=f"write a unit of what `{source}` measures, or correct the source's",
+        )
+
+
+def unit_of_a_count(subject: Subject) -> Iterator[Problem]:
+    """TM209: what counts points or streams is measured in these."""
+    definition = subject.definition
+    counted = {"points": definition.aggregate.over_time, "streams": definition.aggregate.over_space}
+    what = [name for name, how in counted.items() if how == "count"]
+    if definition.unit is not None and what:
+        yield Problem(
+            code="TM209",
+            message=f"the definition counts {what[-1]}, whatever the unit of their values",
+            path=("unit",),
+            help="leave `unit` out",
         )
 
 
@@ -87,6 +123,8 @@ RULES: tuple[Rule, ...] = (
     aggregates_stated,
     one_source,
     unit,
+    units_convert,
+    unit_of_a_count,
     sum_of_shares,
     increase_of_a_gauge,
 )

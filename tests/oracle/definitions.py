@@ -30,7 +30,8 @@ class Definition:
 
     final: whether it is published on the final topic, and how: cumulative or not, carrying what
     late points change or not, and `expire`, for how many windows (or ns, if the second is True) a
-    series goes on without data. groups: the most it may have in a window.
+    series goes on without data. groups: the most it may have in a window. source_unit: of points
+    that say none; unit: that values are read in.
     """
 
     name: str
@@ -46,6 +47,8 @@ class Definition:
     carry: bool
     expire: tuple[int, bool]
     groups: int
+    source_unit: str
+    unit: str
 
     @property
     def finest(self) -> int:
@@ -110,6 +113,8 @@ def parse(doc: dict[str, Any]) -> Definition:
         carry=adds_up and publish.get("late", "drop") == "carry",
         expire=(duration(expire), True) if isinstance(expire, str) else (expire, False),
         groups=doc.get("limits", {}).get("series", 100_000),
+        source_unit=doc["source"].get("unit", "1"),
+        unit=doc.get("unit") or doc["source"].get("unit", "1"),
     )
 
 

@@ -27,6 +27,7 @@ from oracle.oracle import (
     group_of,
     window_end,
 )
+from oracle.units import as_read
 
 SETTLE = 2 * SECOND
 Labels = tuple[tuple[str, str], ...]
@@ -154,7 +155,7 @@ def carried(
     for partition in partitions:
         settled = _settled(partition, same_pane)
         counted = [
-            (point, group_of(definition, point))
+            (as_read(definition, point), group_of(definition, point))
             for point in partition.points
             if _counts(definition, partition, point, Tally())
         ]

@@ -53,6 +53,7 @@ class Point:
     metric: str
     kind: str  # gauge, delta, cumulative, unspecified; histogram, ... are not read
     monotonic: bool
+    unit: str
     stream: str  # canonical text of tenant, resource, scope, instrument, attributes
     lookup: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]  # point, scope, resource
     tenant: str
@@ -217,6 +218,7 @@ def decode(
                         metric=metric.name,
                         kind=kind,
                         monotonic=monotonic,
+                        unit=metric.unit,
                         stream=f"{owner},{_canonical(own)}]",
                         lookup=(own, scope, resource),
                         tenant=tenant,

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
-from oracle import epochs
+from oracle import epochs, units
 from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_double
 from oracle.definitions import Definition
 from oracle.log import Partition, Point, render
@@ -75,6 +75,7 @@ class Tally:
     no_value: int = 0
     negative: int = 0
     unsuitable: int = 0
+    other_unit: int = 0
     beyond_corrections: int = 0
 
 
@@ -165,7 +166,7 @@ def _compute_one(
                 definition.over_time == "increase" and point.kind == "cumulative",
             )
         )
-        points.append((partition, point))
+        points.append((partition, units.as_read(definition, point)))
     if not rows:
         return
     of_group = list(groups)
@@ -216,6 +217,8 @@ def _counts(definition: Definition, partition: Partition, point: Point, tally: T
         point.kind in ("delta", "cumulative") and point.monotonic
     ):
         tally.unsuitable += 1
+    elif units.convert(definition, point) is None:
+        tally.other_unit += 1
     elif _beyond_corrections(definition, partition, point):
         tally.beyond_corrections += 1
     else:

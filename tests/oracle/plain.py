@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from oracle import epochs
+from oracle import epochs, units
 from oracle.definitions import Definition
 from oracle.log import Partition, Point
 from oracle.oracle import STREAM_GAP, Key, Tally, _counts, group_of
@@ -28,7 +28,7 @@ def compute(
     latest: Answer = {}
     for d in definitions:
         counted = [
-            (partition, point, group_of(d, point))
+            (partition, units.as_read(d, point), group_of(d, point))
             for partition in partitions
             for point in partition.points
             if _counts(d, partition, point, Tally())

@@ -14,13 +14,15 @@
     final  total 10s @10 host=a = 1.5          # every point of the final topic, if any is listed
     tally  total accepted=3 repeated=1
 
-`define` also takes temporality=cumulative, late=carry and expire=2 (or expire=1m). A final point is
+`define` also takes unit=s, source_unit=ms (else `1`), temporality=cumulative, late=carry and
+expire=2 (or expire=1m). A final point is
 written `= none` if it has no value, `since 0` if it does not start with its window, and
 `of history.x` if it follows the time of a history.
 
 Times are seconds after 2023-11-15 00:00 UTC. A point is `name{attributes}@time=value`: a gauge;
 `+=` makes it a delta sum, `=value^start` a cumulative monotonic sum (`^-`: no start time); `~=` in
 the place of `=` says that the sum is not monotonic.
+`name{attributes}:ms@...` says the unit of the stream.
 Values: `1.5` double, `3i` integer, `nan`, `inf`, `none` (no recorded value, or
 `none/7`: the same beside a value). `@-`: no timestamp.
 `at 4 tenant=x` names a tenant (else `t`), and `tenant` is left out of rows of tenant `t`.
@@ -45,7 +47,7 @@ from oracle.log import CUMULATIVE, DELTA, LIVE, NO_VALUE, Record
 
 EPOCH = 1_700_006_400 * SECOND
 POINT = re.compile(
-    r"(?P<name>[\w.]+)(\{(?P<own>[^}]*)\})?@(?P<time>-|[\d.]+)(?P<delta>\+)?(?P<falls>~)?="
+    r"(?P<name>[\w.]+)(\{(?P<own>[^}]*)\})?(:(?P<unit>[^@]+))?@(?P<time>-|[\d.]+)(?P<delta>\+)?(?P<falls>~)?="
     r"(?P<value>[^\s^]+)(\^(?P<start>-|[\d.]+))?"
 )
 FINAL = re.compile(
@@ -155,7 +157,7 @@ def _topic(word: str) -> str:
 def _definition(text: str) -> Definition:
     name, *settings = text.split()
     given = dict(setting.split("=", 1) for setting in settings)
-    source: dict[str, object] = {"metric": given["metric"]}
+    source: dict[str, object] = {"metric": given["metric"], "unit": given.get("source_unit", "1")}
     if "where" in given:
         source["where"] = dict(pair.split(":") for pair in given["where"].split(","))
     return parse(
@@ -164,6 +166,7 @@ def _definition(text: str) -> Definition:
             "kind": "Metric",
             "name": name,
             "source": source,
+            "unit": given.get("unit"),
             "space": {"keep": [label for label in given.get("keep", "").split(",") if label]},
             "time": {
                 "granularities": given["sizes"].split(","),
@@ -244,7 +247,7 @@ def request(text: str) -> bytes:
         found = POINT.fullmatch(token)
         if not found:
             raise ValueError(f"{token!r} is not a point")
-        _add_point(metrics.add(name=found["name"]), found)
+        _add_point(metrics.add(name=found["name"], unit=found["unit"] or ""), found)
     return message.SerializeToString()
 
 

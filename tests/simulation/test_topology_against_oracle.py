@@ -42,6 +42,7 @@ SECOND = 1_000_000_000
 END = scenario.nanoseconds("3000")
 STORIES = int(os.environ.get("TIDEMILL_STORIES", "250"))
 SEED = int(os.environ.get("TIDEMILL_SEED", "1"))
+OVER_SPACE = ["sum", "sum", "count", "min", "max", "avg", "last"]
 OVER_TIME = ["sum", "count", "min", "max", "avg", "last", *["increase"] * 3]
 
 VALUES = ["0.0", "-0.0", "1.5", "2.5", "0.1", "-3.25", "7i", "9007199254740993i", "1e100"]
@@ -66,11 +67,23 @@ def story(rng: random.Random) -> str:
         for labels in ["{g=a}", "{g=b}", "{g=a,s=1}", "{s=1}", ""]
     }
 
+    scale = rng.choice([[""], [""], [""], ["ms", "s", "min"], ["Cel", "K", "[degF]"]])
+    units = {key: rng.choice([*scale, *scale, "", "By"]) for key in kinds} if scale != [""] else {}
+
+    def measured(over_time: str, over_space: str) -> str:
+        if scale == [""]:
+            return ""
+        counts = "count" in (over_time, over_space)
+        unit = "" if counts else rng.choice(["", *(f" unit={each}" for each in scale)])
+        return f" source_unit={rng.choice(scale)}{unit}"
+
     def point() -> str:
         labels = rng.choice(["{g=a}", "{g=b}", "{g=a,s=1}", "{s=1}", ""])
         name, value = rng.choice("mmmn"), rng.choice(values)
         time = rng.choice([*times, "-"] if rng.random() < 0.1 else times)
         kind, falls = kinds[name, labels]  # a stream keeps it; another kind is another stream
+        unit = units.get((name, labels), "")
+        labels += unit and f":{unit}"
         if kind == "cumulative":
             since = rng.choice(["-", "0", "1", "12", "21"])
             return f"{name}{labels}@{time}{falls}={value}^{since}"
@@ -104,16 +117,16 @@ def story(rng: random.Random) -> str:
         return f"{place} at {received} {host}{' '.join(points)}"
 
     lines = ["topic raw 2", "topic history.x 2", "topic history.y 1"]
+    how = [(rng.choice(OVER_TIME), rng.choice(OVER_SPACE)) for _ in range(rng.choice([1, 2, 3]))]
     lines += [
-        f"define d{i} over_time={rng.choice(OVER_TIME)} "
-        f"over_space={rng.choice(['sum', 'sum', 'count', 'min', 'max', 'avg', 'last'])} metric=m "
+        f"define d{i} over_time={over_time} over_space={over_space} metric=m "
         f"keep={rng.choice(['', 'g', 'g,host', 's'])} "
         f"sizes={rng.choice(['5s', '5s,20s', '10s', '10s,30s', '20s,1m', '5s,10s,20s'])} "
         f"grace={rng.choice(['0s', '2s', '15s'])} "
         f"corrections={rng.choice(['15s', '30s', '1m', '1d'])} "
         f"temporality={rng.choice(['delta', 'cumulative'])} late={rng.choice(['drop', 'carry'])} "
-        f"expire={rng.choice(['0', '1', '2', '5', '25s', '1m'])}"
-        for i in range(rng.choice([1, 2, 3]))
+        f"expire={rng.choice(['0', '1', '2', '5', '25s', '1m'])}{measured(over_time, over_space)}"
+        for i, (over_time, over_space) in enumerate(how)
     ]
     size = rng.choice([5, 15, 30, 60])
     lines += [record(i, size) for i in range(size)]
@@ -188,7 +201,7 @@ def compare_ledgers(partitions: Sequence[Partition], want: Result, got: Rows) ->
         assert row["streams"] > 0
         refused[row["definition"]] = refused.get(row["definition"], 0) + row["points"]
     for name, tally in want.tallies.items():
-        assert refused.get(name, 0) == tally.unsuitable
+        assert refused.get(name, 0) == tally.unsuitable + tally.other_unit
 
 
 def compare_resets(
@@ -297,14 +310,22 @@ def test_the_same_messages_leave_a_partition_whatever_the_batches_and_restarts(s
 def test_random_logs_while_definitions_join(seed: int):
     """All but the first definition join, by a record in each partition, before their time comes.
 
-    They share the first one's panes: a base line is known where its metric was counted before.
+    They share the first one's panes and unit: a base line is known where its metric was counted
+    before.
     """
     rng = random.Random(f"change/{seed}")
     told = scenario.loads(story(rng))
     first, *later = told.definitions
     sizes = [first.sizes, (first.finest,), (first.finest, 4 * first.finest)]
     told.definitions = [first] + [
-        replace(one, sizes=rng.choice(sizes), grace=first.grace, corrections=first.corrections)
+        replace(
+            one,
+            sizes=rng.choice(sizes),
+            grace=first.grace,
+            corrections=first.corrections,
+            source_unit=first.source_unit,
+            unit=first.unit,
+        )
         for one in [*later, replace(first, name="d9", over_space="sum", keep=("host",))]
     ]
     since = scenario.EPOCH + first.finest * rng.randrange(12)

@@ -1,16 +1,19 @@
-"""Which definitions share panes, and what a stream is to a definition."""
+"""Which definitions share panes, what a stream is to a definition, and in which unit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from metric_registry.plan import Plan, ResolvedDefinition
+from metric_registry.ucum import Conversion, NoConversion
+from metric_registry.units import conversion_of
 from streams.event_time.windows import EARLIEST, SECOND
 from streams.kernels.rows import TIME_DELTA_INCREASE, WANTS_VALUE
 from topologies.encodings.points import GAUGE, SUM_CUMULATIVE, SUM_DELTA
-from topologies.identity.stream import Stream
+from topologies.identity.stream import GroupLabels, Stream, group_labels, look_up
 from topologies.preaggregate.aggregation import Publishes
-from topologies.preaggregate.cells import OVER_TIME
+from topologies.preaggregate.cells import OVER_TIME, Membership
 from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.ledger import Refusal
 from topologies.preaggregate.panes import PaneKey
@@ -38,10 +41,31 @@ def carries(plan: Plan, definitions: Iterable[int]) -> bool:
     return any(one.publish_final and one.publish_late == "carry" for one in chosen)
 
 
-def refusal_of(definition: ResolvedDefinition, stream: Stream) -> Refusal | None:
-    """Why a stream that the definition names is no member of it; None if it is one.
+def matched(plan: Plan, stream: Stream) -> tuple[dict[Conversion, list[Membership]], list[Refusal]]:
+    """The cells of a stream by how its values are converted for them; who refuses it, and why."""
+    groups: dict[tuple[str, ...], GroupLabels] = {}
+    found: dict[Conversion, list[Membership]] = {}
+    refusals: list[Refusal] = []
+    for index in plan.matches(stream.metric, partial(look_up, stream)):
+        definition = plan.definitions[index]
+        read = reading_of(definition, stream)
+        if isinstance(read, Refusal):
+            refusals.append(read)
+            continue
+        group = groups.get(definition.keep)
+        if group is None:
+            group = groups[definition.keep] = group_labels(stream, definition.keep)
+        whose = group.hi.to_bytes(8) + group.lo.to_bytes(8)
+        member = Membership(index, kind_of(definition, stream), whose, group.labels)
+        found.setdefault(read, []).append(member)
+    return found, refusals
 
-    An increase is published as a monotonic sum, so it counts monotonic sums only.
+
+def reading_of(definition: ResolvedDefinition, stream: Stream) -> Conversion | Refusal:
+    """How a definition reads the values of a stream that it names, or why it does not.
+
+    An increase is published as a monotonic sum, so it counts monotonic sums only. Values in a unit
+    of another dimension are of another thing; so are sums on a scale whose zero lies elsewhere.
     """
     if definition.over_time == "increase" and not (
         stream.monotonic and stream.kind in (SUM_DELTA, SUM_CUMULATIVE)
@@ -49,7 +73,11 @@ def refusal_of(definition: ResolvedDefinition, stream: Stream) -> Refusal | None
         monotonic = "monotonic " if stream.monotonic else "non-monotonic "
         kind = stream.kind_name if stream.kind == GAUGE else monotonic + stream.kind_name
         return Refusal(definition.name, "instrument", kind.replace("_", " "))
-    return None
+    source = definition.source_unit
+    read = conversion_of(stream.unit or source, definition.read_unit)
+    if isinstance(read, NoConversion) or (read.offset and stream.kind != GAUGE):
+        return Refusal(definition.name, "unit", stream.unit or source)
+    return read
 
 
 def kind_of(definition: ResolvedDefinition, stream: Stream) -> int:

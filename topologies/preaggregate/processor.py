@@ -7,7 +7,6 @@ import json
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from streams.batch import encode_table
 from streams.event_time.windows import EARLIEST, LATEST, window_end
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.epochs import Bounds, domain_of, first_bounds
-from topologies.identity.stream import GroupLabels, group_labels, look_up
 from topologies.partials import PartialRows, split, to_table
 from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Publishes, Recomputation
@@ -25,9 +23,10 @@ from topologies.preaggregate.cells import Membership
 from topologies.preaggregate.config import PreaggregateConfig
 from topologies.preaggregate.epochs import owned
 from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
-from topologies.preaggregate.ledger import Ledger, Refusal
-from topologies.preaggregate.members import carries, kind_of, pane_keys, refusal_of
+from topologies.preaggregate.ledger import Ledger
+from topologies.preaggregate.members import carries, matched, pane_keys
 from topologies.preaggregate.panes import PaneKey, PointColumns
+from topologies.preaggregate.readings import Readings
 
 PARTIALS = "telemetry.partials"
 PROGRESS = "telemetry.progress"
@@ -74,6 +73,7 @@ class PreaggregateProcessor:
         self._receipt = 0  # of data, by edges' clocks
         self.newest = EARLIEST
         self.ledger = Ledger()
+        self._readings = Readings()
         self._position = 0
         self._replay_from: int | None = None
         self._refill_until = 0
@@ -104,16 +104,19 @@ class PreaggregateProcessor:
         self.bounds = self._intake.bounds = Bounds(*restored.meta["bounds"])
         self.aggregations = self._aggregations()
         self._blocks.fill(restored, self._intake, self.aggregations)
-        self._learn_streams()
+        meta = restored.meta
+        self._blocks.fill_readings(restored, self._readings, len(self._intake.series))
+        self.ledger.restore(meta["ledger"])
+        memberships = self._matched_anew()
         for aggregation in self.aggregations:
+            for chosen in memberships:
+                aggregation.cells.add_stream(_of(chosen, aggregation.definitions))
             aggregation.panes.grow(aggregation.cells.streams)
         self._blocks.restore_bases(self.aggregations)
-        meta = restored.meta
         self.watermark = meta["watermark"]
         self.received = meta["received"]
         self._receipt = self._intake.newest = meta["receipt"]
         self.newest = meta["newest"]
-        self.ledger.restore(meta["ledger"])
         self._position = meta["position"]
         self._refill_until = self._position
         self._replay_from = min(meta["refill_from"], self._position)
@@ -126,11 +129,12 @@ class PreaggregateProcessor:
         for cut in range(0, len(records), BATCH):
             part = records[cut : cut + BATCH]
             batch = self._intake.read(part, again=True)
+            points, whose = self._readings.read(batch.points, batch.record)
             for aggregation in self.aggregations:
-                wanted = aggregation.cells.wanted()[batch.points.slots]
-                mask = wanted & ~aggregation.panes.late(batch.points)
-                mask &= aggregation.has_joined(batch.points, _offsets(part)[batch.record])
-                aggregation.panes.add(batch.points.where(mask))
+                wanted = aggregation.cells.wanted()[points.slots]
+                mask = wanted & ~aggregation.panes.late(points)
+                mask &= aggregation.has_joined(points, _offsets(part)[whose])
+                aggregation.panes.add(points.where(mask))
 
     # --- processing --------------------------------------------------------------------------
 
@@ -250,6 +254,7 @@ class PreaggregateProcessor:
         mine = points.slots[owned(points.times, self.bounds)]
         counts.points += len(mine)
         self.ledger.refusals.count(mine)
+        points, whose = self._readings.read(points, whose)
         received = np.array(batch.received, np.int64)
         for aggregation in self.aggregations:
             late, beyond = aggregation.add(points, whose, offsets, marks, received)
@@ -320,11 +325,12 @@ class PreaggregateProcessor:
             batch = self._intake.read(part, again=True)
             after = list(itertools.accumulate(batch.moves_to, max, initial=job.watermark))
             job.watermark = after[-1]
-            marks = np.array(after[:-1], np.int64)[batch.record]
-            mask = job.aggregation.within_horizon(batch.points, marks)
-            offsets = _offsets(part)[batch.record]
-            mask &= job.aggregation.has_joined(batch.points, offsets)
-            job.redone.keep(batch.points.where(mask), offsets[mask])
+            points, whose = self._readings.read(batch.points, batch.record)
+            marks = np.array(after[:-1], np.int64)[whose]
+            mask = job.aggregation.within_horizon(points, marks)
+            offsets = _offsets(part)[whose]
+            mask &= job.aggregation.has_joined(points, offsets)
+            job.redone.keep(points.where(mask), offsets[mask])
         if done:
             del job.redone.ranges[0]
             if not job.begins():
@@ -400,33 +406,24 @@ class PreaggregateProcessor:
 
     def _learn_streams(self) -> None:
         """Match streams that are new in the series table with the definitions, once each."""
-        count = len(self._intake.series)
-        known = self.aggregations[0].cells.streams if self.aggregations else count
-        for slot in range(known, count):
-            chosen, refusals = self._memberships(slot)
+        for series in range(self._readings.streams, len(self._intake.series)):
+            wanted, refusals = matched(self.deployed.plan, self._intake.series.stream(series))
+            members = self._readings.learn(series, wanted)
             self.ledger.refusals.add_stream(refusals)
-            for aggregation in self.aggregations:
-                aggregation.cells.add_stream(_of(chosen, aggregation.definitions))
+            for slot in self._readings.slots_of(series):
+                for aggregation in self.aggregations:
+                    chosen = _of(members.get(slot, []), aggregation.definitions)
+                    aggregation.cells.add_stream(chosen)
 
-    def _memberships(self, slot: int) -> tuple[list[Membership], list[Refusal]]:
-        """The cells of a stream, and why definitions that name it do not count it."""
-        stream = self._intake.series.stream(slot)
-        plan = self.deployed.plan
-        groups: dict[tuple[str, ...], GroupLabels] = {}
-        found: list[Membership] = []
-        refusals: list[Refusal] = []
-        for index in plan.matches(stream.metric, partial(look_up, stream)):
-            definition = plan.definitions[index]
-            refusal = refusal_of(definition, stream)
-            if refusal is not None:
-                refusals.append(refusal)
-                continue
-            group = groups.get(definition.keep)
-            if group is None:
-                group = groups[definition.keep] = group_labels(stream, definition.keep)
-            whose = group.hi.to_bytes(8) + group.lo.to_bytes(8)
-            found.append(Membership(index, kind_of(definition, stream), whose, group.labels))
-        return found, refusals
+    def _matched_anew(self) -> list[list[Membership]]:
+        """The memberships of every slot under the definitions in force."""
+        self.ledger.refusals.begin()
+        found: dict[int, list[Membership]] = {}
+        for series in range(len(self._intake.series)):
+            wanted, refusals = matched(self.deployed.plan, self._intake.series.stream(series))
+            found.update(self._readings.learn(series, wanted))
+            self.ledger.refusals.add_stream(refusals)
+        return [found.get(slot, []) for slot in range(len(self._readings))]
 
     def _adopt(self, deployed: Deployment, offset: int) -> None:
         """From the record at `offset` on these definitions are in force."""
@@ -435,12 +432,7 @@ class PreaggregateProcessor:
         before = {definition.version for definition in self.deployed.plan.definitions}
         self.deployed = deployed
         known = {aggregation.key: aggregation for aggregation in self.aggregations}
-        memberships: list[list[Membership]] = []
-        self.ledger.refusals.begin()
-        for slot in range(len(self._intake.series)):
-            chosen, refusals = self._memberships(slot)
-            memberships.append(chosen)
-            self.ledger.refusals.add_stream(refusals)
+        memberships = self._matched_anew()
         adopted: list[Aggregation] = []
         for key, levels, definitions in pane_keys(deployed):
             aggregation = known.get(key)
@@ -472,8 +464,10 @@ class PreaggregateProcessor:
             "newest": self.newest,
             "bounds": [self.bounds.since, self.bounds.until, self.bounds.partitions],
             "ledger": self.ledger.to_meta(),
+            "conversions": self._readings.to_meta(),
         }
-        return self._blocks.changed(meta, self._intake, self.aggregations, self.deployed)
+        blocks = self._blocks.changed(meta, self._intake, self.aggregations, self.deployed)
+        return blocks | state.readings_blocks(self._readings)
 
     def stats(self) -> dict[str, Any]:
         """Watermark, open windows, streams and what became of points; for people."""

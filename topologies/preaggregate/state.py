@@ -22,13 +22,15 @@ from topologies.preaggregate.aggregation import Aggregation
 from topologies.preaggregate.intake import Deployment, Intake
 from topologies.preaggregate.panes import I64, Late, StreamRows, empty_bases
 from topologies.preaggregate.ranges import PaneIndex, Range
+from topologies.preaggregate.readings import Readings
 
-FORMAT = 5
+FORMAT = 7
 BASES_A_BLOCK = 4096
 INDEX_SPAN = 64  # panes a block
 
 _META = b"meta"
 _PLAN = b"plan"
+_READINGS = b"readings/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,15 @@ class Blocks:
             parts = self._restored_bases.setdefault(aggregation.key.text(), {})
             parts[int(number)] = part.copy()
 
+    def fill_readings(self, restored: Restored, readings: Readings, streams: int) -> None:
+        """Put the readings of `streams` series back."""
+        blocks = [
+            (int(key.removeprefix(_READINGS)), value)
+            for key, value in restored.blocks.items()
+            if key.startswith(_READINGS)
+        ]
+        readings.restore(restored.meta["conversions"], blocks, streams)
+
     def restore_bases(self, aggregations: Sequence[Aggregation]) -> None:
         """Put base lines back, once the aggregations know how many streams there are."""
         for aggregation in aggregations:
@@ -175,6 +186,11 @@ class Blocks:
                 bases[start : start + len(part)] = part
             aggregation.panes.bases = bases
             self._saved_bases[name] = bases.copy()
+
+
+def readings_blocks(readings: Readings) -> dict[bytes, bytes | None]:
+    """The blocks of readings that changed since the last call."""
+    return {_READINGS + b"%d" % start: block for start, block in readings.changed_blocks()}
 
 
 def _squeeze(raw: bytes) -> bytes:

@@ -26,6 +26,14 @@ def test_partitions_add_up_and_the_task_that_is_further_on_speaks_for_its_partit
     assert refused(workers, "another") == []
 
 
+def test_a_unit_that_does_not_convert_is_named():
+    workers = {"w": {"preaggregate": {"raw/0": task(5, ("latency", "unit", "By", 1, 1))}}}
+    assert refused(workers) == [
+        "latency: 1 stream does not count, 1 point so far: their unit `By` does not convert to the "
+        "definition's"
+    ]
+
+
 def test_where_everything_counts_nothing_is_said():
     assert refused({"worker-0": {"preaggregate": {"raw/0": task(5)}}}) == []
     assert refused({"worker-0": {"rollup": {}}}) == []
