@@ -75,6 +75,9 @@ def _bytes(data: bytes, at: int, end: int) -> tuple[bytes | None, int]:
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """A zigzag varint at `at`, and where it ends. IndexError, CorruptRecordsError."""
+    byte = data[at]
+    if byte < 0x80:
+        return (byte >> 1) ^ -(byte & 1), at + 1
     value = shift = 0
     while True:
         byte = data[at]

@@ -53,7 +53,8 @@ def records_of(batch: bytes | bytearray | memoryview, header: BatchHeader) -> by
 def unpack(data: bytes, header: BatchHeader) -> list[RawRecord]:
     """Every record in `data`, as far as compaction looks. Raises CorruptRecordsError."""
     found: list[RawRecord] = []
-    at, least = 0, header.base_offset
+    base, behind, end_of_data = header.base_offset, header.next_offset, len(data)
+    at, least = 0, base
     try:
         for _ in range(header.record_count):
             start = at
@@ -61,14 +62,16 @@ def unpack(data: bytes, header: BatchHeader) -> list[RawRecord]:
             end = at + size
             time_delta, body = read_varint(data, at + 1)
             delta, at = read_varint(data, body)
-            offset = header.base_offset + delta
+            offset = base + delta
             length, at = read_varint(data, at)
-            key = None if length < 0 else data[at : at + length]
-            at += max(length, 0)
-            is_tombstone = read_varint(data, at)[0] < 0
-            if not (at < end <= len(data) and least <= offset < header.next_offset):
+            key = None
+            if length >= 0:
+                key = data[at : at + length]
+                at += length
+            length, at = read_varint(data, at)
+            if not (at < end <= end_of_data and least <= offset < behind):
                 raise CorruptRecordsError(f"a record of offset {offset} is not whole")
-            found.append(RawRecord(offset, time_delta, key, is_tombstone, start, body, end))
+            found.append(RawRecord(offset, time_delta, key, length < 0, start, body, end))
             at, least = end, offset + 1
     except IndexError as problem:
         raise CorruptRecordsError(str(problem)) from problem

@@ -21,7 +21,14 @@ from broker.log.partition import Appended, PartitionLog
 from broker.log.producers import Duplicate, ProducerTable
 from broker.log.recovery import open_log
 from broker.log.settings import LogSettings
-from broker.records.batch import CONTROL, HEADER, HEADER_SIZE, TRANSACTIONAL, read_header
+from broker.records.batch import (
+    CONTROL,
+    HEADER,
+    HEADER_SIZE,
+    TRANSACTIONAL,
+    BatchHeader,
+    read_header,
+)
 from broker.records.build import put_varint
 from broker.records.codecs import compress
 from broker.records.iterate import iterate
@@ -132,6 +139,17 @@ class Model:
                 fates[batch.base] = None
         return fates
 
+    def transactions(self) -> dict[int, list[int]]:
+        """The base offsets of the data that each marker ended, by the marker's offset."""
+        found: dict[int, list[int]] = {}
+        running: dict[int, list[int]] = {}
+        for batch in self.batches:
+            if batch.commit is not None:
+                found[batch.base] = running.pop(batch.producer, [])
+            elif batch.transactional:
+                running.setdefault(batch.producer, []).append(batch.base)
+        return found
+
     def records(self, start: int, limit: int) -> list[Rec]:
         """What counts in [start, limit): not the aborted ones."""
         fates = self.fates()
@@ -240,6 +258,8 @@ class World:
         self.synced = 0
         self.cleaned_end = 0
         self.first_cleaned: dict[int, int] = {}
+        self.alone_since: dict[int, int] = {}
+        self.last_pass = self.now
         self.counts = dict.fromkeys(("cleanings", "crashes", "swaps", "removed", "aborted"), 0)
         self.open()
         self.shadow = self.model.producers()
@@ -275,6 +295,7 @@ class World:
         lost = self.model.cut(end)
         self.expect(self.model.end == end, "the log ends within a batch")
         self.synced = end
+        self.note_lonely_markers(self.last_pass)
         if snapshots_lost:
             self.check_what_the_log_tells_of_producers(lost)
         else:
@@ -482,9 +503,11 @@ class World:
             outcome = stopped
         finally:
             self.note_what_may_go(end, started)
+            self.last_pass = started
         self.disk.left = None
         self.take_over(log, waiting)
         finish(log, outcome, self.now)
+        self.note_lonely_markers(started)
 
     def measure(self) -> Dirt:
         return measure(self.log, self.now)
@@ -500,6 +523,30 @@ class World:
         for record in self.model.records(0, end):
             if record.value is None:
                 self.first_cleaned.setdefault(record.offset, now)
+
+    def note_lonely_markers(self, now: int) -> None:
+        """Markers of which nothing else is left may go in `RETENTION_MS`, and only they."""
+        there = {header.base_offset for header in self.heads(self.log)}
+        for marker, data in self.model.transactions().items():
+            if not there.intersection(data):
+                self.alone_since.setdefault(marker, now)
+
+    def check_markers(self) -> None:
+        there = {header.base_offset for header in self.heads(self.log)}
+        for marker in self.model.transactions():
+            since = self.alone_since.get(marker, self.now)
+            may_go = marker < self.log.log_start or self.now >= since + RETENTION_MS
+            self.expect(may_go or marker in there, f"marker {marker} went too early")
+        for item in self.log.producers.aborted:
+            is_there = item.last_offset in there or item.last_offset < self.log.log_start
+            self.expect(is_there, f"{item} is remembered, its marker is gone")
+
+    def heads(self, log: PartitionLog) -> list[BatchHeader]:
+        return [
+            header
+            for segment in log.segments
+            for _, header in segment.scan(0, segment.size, verify=True)
+        ]
 
     def take_over(self, log: PartitionLog, waiting: list[Swapped]) -> None:
         for swapped in waiting:
@@ -595,12 +642,7 @@ class World:
         if log.high_watermark == log.log_start:
             return
         offset = self.random.randrange(log.log_start, log.high_watermark)
-        heads = [
-            header
-            for segment in log.segments
-            for _, header in segment.scan(0, segment.size, verify=True)
-            if header.next_offset > offset
-        ]
+        heads = [header for header in self.heads(log) if header.next_offset > offset]
         piece = log.read(offset, 1, committed=False, at_least_one=True)
         self.expect(bool(piece.records), f"nothing at {offset}, below {log.high_watermark}")
         self.expect(read_header(piece.records) == heads[0], f"another batch at {offset}")
@@ -629,6 +671,7 @@ class World:
             self.compare([r for r in lived if r.offset < limit], limit, f"{committed=}")
             self.check_what_must_stay({record.offset for record in lived}, limit)
         self.check_producers()
+        self.check_markers()
 
     def check_what_must_stay(self, found: set[int], limit: int) -> None:
         last: dict[bytes, Rec] = {}

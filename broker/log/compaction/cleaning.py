@@ -126,7 +126,7 @@ class Pass:
         """The latest offsets of the keys that are new, and up to where the map reaches."""
         first_dirty = self.dirt.first_dirty
         dirty = [item for item in self.dirt.segments if item.next_offset > first_dirty]
-        offsets = OffsetMap(sum(map(_record_count, dirty)), self.map_bytes)
+        offsets = OffsetMap(self._record_count(dirty), self.map_bytes)
         for segment in dirty:
             for header, batch in self._batches(segment):
                 if header.is_control or self.aborted.hold(header):
@@ -139,6 +139,14 @@ class Pass:
                     if not offsets.put(record.key, record.offset):
                         return offsets, record.offset
         return offsets, self.dirt.segments[-1].next_offset
+
+    def _record_count(self, segments: list[Segment]) -> int:
+        count = 0
+        for segment in segments:
+            for _, header in segment.scan(0, segment.size, verify=False):
+                count += header.record_count
+                self.pace()
+        return count
 
     def _clean(self, group: list[Segment], keeper: Keeper) -> None:
         """Make one segment of a group, unless that would change nothing."""
@@ -256,7 +264,3 @@ def last_batches(snapshot: bytes, offset: int, known: Container[int]) -> dict[in
         for producer_id, producer in table.producers.items()
         if producer_id in known
     }
-
-
-def _record_count(segment: Segment) -> int:
-    return sum(header.record_count for _, header in segment.scan(0, segment.size, verify=False))

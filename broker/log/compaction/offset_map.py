@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 _SLOT = struct.Struct("=16sq")
 _OFFSET = struct.Struct("=q")
+_FIRST_HALF = struct.Struct("=Q8x").unpack
 _FREE = bytes(16)
 _FULLEST = 0.8
 """Share of slots in use at most; beyond it probes grow long."""
@@ -47,13 +48,12 @@ class OffsetMap:
 
     def _find(self, digest: bytes) -> tuple[int, bool]:
         """Where the hash is, or the free place where it belongs."""
-        table, size = self._table, _SLOT.size
-        at = int.from_bytes(digest[:8], "little") % self._slots * size
-        end = self._slots * size
+        table = self._table
+        at = _FIRST_HALF(digest)[0] % self._slots * _SLOT.size
         while (found := bytes(table[at : at + 16])) != digest:
             if found == _FREE:
                 return at, True
-            at += size
-            if at == end:
+            at += _SLOT.size
+            if at == len(table):
                 at = 0
         return at, False

@@ -1,8 +1,12 @@
-"""Compacted topics as two clients see them, while they are being cleaned."""
+"""Compacted topics as two clients see them, while they are being cleaned.
+
+TIDEMILL_KILLS sets how often the broker is killed with kill -9.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
 import time
@@ -14,9 +18,18 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as Place
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 SECONDS = 60
+STARTED_MS = time.time() * 1000
+KILLS = int(os.environ.get("TIDEMILL_KILLS", "2"))
 SETTINGS = {
     "cleanup.policy": "compact",
     "segment.bytes": "20000",
@@ -85,6 +98,13 @@ def log_bytes(broker) -> int:
     return sum(path.stat().st_size for path in Path(broker.data).glob("logs/c-*/*/*.log"))
 
 
+def wait_for_a_cleaning(broker) -> None:
+    deadline = time.monotonic() + SECONDS
+    while "cleaned up to offset" not in broker.errors.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def read_with_confluent(broker, topic: str, isolation: str) -> tuple[dict[bytes, bytes], list[int]]:
     """The state at the end, and the offsets that were read."""
     consumer = Consumer(
@@ -106,7 +126,7 @@ def read_with_confluent(broker, topic: str, isolation: str) -> tuple[dict[bytes,
             for message in consumer.consume(500, 0.1):
                 assert message.error() is None, message.error()
                 offsets.append(message.offset())
-                apply(state, message.key(), message.value())
+                apply(state, message.key(), message.value(), message.timestamp()[1])
             if consumer.position([TopicPartition(topic, 0)])[0].offset >= end:
                 return state, offsets
         raise AssertionError(f"a reader stands still below {end}: {offsets[-3:]}")
@@ -114,7 +134,8 @@ def read_with_confluent(broker, topic: str, isolation: str) -> tuple[dict[bytes,
         consumer.close()
 
 
-def apply(state: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
+def apply(state: dict[bytes, bytes], key: bytes, value: bytes | None, time_ms: int) -> None:
+    assert STARTED_MS - 1000 < time_ms < time.time() * 1000 + 1000
     if value is None:
         state.pop(key, None)
     else:
@@ -139,7 +160,7 @@ def read_with_aiokafka(broker, topic: str, isolation: str) -> tuple[dict[bytes, 
                     got = await consumer.getmany(place, timeout_ms=100)
                     for record in got.get(place, []):
                         offsets.append(record.offset)
-                        apply(state, record.key, record.value)
+                        apply(state, record.key, record.value, record.timestamp)
             return state, offsets
         finally:
             await consumer.stop()
@@ -148,7 +169,7 @@ def read_with_aiokafka(broker, topic: str, isolation: str) -> tuple[dict[bytes, 
 
 
 def test_both_clients_read_the_latest_values_while_the_log_is_cleaned(broker):
-    topic = make_topic(broker)
+    topic = make_topic(broker, delete_retention_ms="86400000")
     writer = Writer(broker, topic, seed=1)
     done = threading.Event()
     readings: list[list[int]] = []
@@ -174,7 +195,7 @@ def test_both_clients_read_the_latest_values_while_the_log_is_cleaned(broker):
         assert offsets == sorted(set(offsets))
     for read in (read_with_confluent, read_with_aiokafka):
         assert read(broker, topic, "read_committed")[0] == writer.truth
-    assert "cleaned up to offset" in broker.errors.read_text()
+    wait_for_a_cleaning(broker)
     broker.kill()
     broker.start()
     for read in (read_with_confluent, read_with_aiokafka):
@@ -203,6 +224,34 @@ def test_tombstones_aborted_records_and_markers_go_in_the_end_and_readers_still_
     assert log_bytes(broker) < before
 
 
+def test_nothing_is_lost_when_the_broker_is_killed_again_and_again_while_it_cleans(broker):
+    topic = make_topic(broker, delete_retention_ms="86400000")
+    chance = random.Random(3)
+    producer = Producer(
+        {
+            "bootstrap.servers": broker.address,
+            "enable.idempotence": True,
+            "linger.ms": 1,
+            "reconnect.backoff.max.ms": 200,
+        }
+    )
+    truth: dict[bytes, bytes] = {}
+    for round_ in range(KILLS):
+        for number in range(chance.randint(1500, 4000)):
+            key = b"key-%d" % chance.randrange(60)
+            truth[key] = b"%d-%d-" % (round_, number) + b"x" * 50
+            producer.produce(topic, truth[key], key)
+            producer.poll(0)
+            if number % 200 == 0:
+                time.sleep(chance.random() / 50)
+        broker.kill()
+        broker.start()
+        assert producer.flush(SECONDS) == 0
+        assert read_with_confluent(broker, topic, "read_uncommitted")[0] == truth
+    wait_for_a_cleaning(broker)
+    assert read_with_aiokafka(broker, topic, "read_committed")[0] == truth
+
+
 def test_a_record_without_key_is_refused_and_the_producer_goes_on(broker):
     topic = make_topic(broker)
     told: list[str | None] = []
@@ -223,14 +272,19 @@ def test_settings_of_compaction_are_told_checked_and_changed(broker):
     told = admin.describe_configs([resource])[resource].result(10)
     assert {name: told[name].value for name in SETTINGS} == SETTINGS
     assert told["min.compaction.lag.ms"].value == "0"
-    for name, value in (("min.cleanable.dirty.ratio", "2"), ("min.compaction.lag.ms", "x")):
-        bad = ConfigResource(ResourceType.TOPIC, topic, set_config=SETTINGS | {name: value})
+    refused = (
+        {"min.cleanable.dirty.ratio": "2"},
+        {"min.compaction.lag.ms": "x"},
+        {"min.compaction.lag.ms": "2000", "max.compaction.lag.ms": "1000"},
+    )
+    for settings in refused:
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in settings.items()
+        ]
+        bad = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
         with pytest.raises(KafkaException, match="INVALID_CONFIG"):
-            admin.alter_configs([bad])[bad].result(10)
-    lags = {"min.compaction.lag.ms": "2000", "max.compaction.lag.ms": "1000"}
-    bad = ConfigResource(ResourceType.TOPIC, topic, set_config=lags)
-    with pytest.raises(KafkaException, match="INVALID_CONFIG"):
-        admin.alter_configs([bad])[bad].result(10)
+            admin.incremental_alter_configs([bad])[bad].result(10)
     place = TopicPartition(topic, 0, 0)
     with pytest.raises(KafkaException, match="POLICY_VIOLATION"):
         admin.delete_records([place])[place].result(10)
