@@ -91,6 +91,11 @@ def values_of(kind: Type, rows: Iterable[Any]) -> Values:
         TypeError, ValueError, OverflowError: A value is not of the type.
     """
     given = list(rows)
+    if not kind.nullable and None not in given:
+        if kind.kind == "string":
+            return Values(kind, BytesColumn.of([_utf8(row) for row in given]))
+        if not kind.is_text:
+            return Values(kind, np.array(given, dtype=_DTYPES[kind.kind]))
     present = [row is not None for row in given]
     valid = None if all(present) else np.array(present, np.bool_)
     if kind.is_text:
@@ -99,6 +104,10 @@ def values_of(kind: Type, rows: Iterable[Any]) -> Values:
     zero = False if kind.kind == "bool" else 0
     data = np.array([zero if v is None else v for v in given], dtype=_DTYPES[kind.kind])
     return Values(kind, data, valid)
+
+
+def _utf8(row: str | bytes) -> bytes:
+    return row.encode() if isinstance(row, str) else row
 
 
 def constant(kind: Type, value: Any, n: int) -> Values:

@@ -85,12 +85,17 @@ class RowsEntry(Entry):
         self._watermark = EARLIEST
 
     def accept(self, records: Sequence[InputRecord]) -> None:
-        marks = [_marked(record, index) for index, record in enumerate(records)]
-        data = [index for index, mark in enumerate(marks) if mark is None]
-        decoded = _at_their_index(self._codec, [records[index] for index in data], data)
+        moves = np.full(len(records), EARLIEST, np.int64)
+        data: Sequence[int] = range(len(records))
+        rows = records
+        if any(record.headers for record in records):
+            marks = [_marked(record, index) for index, record in enumerate(records)]
+            data = [index for index, mark in enumerate(marks) if mark is None]
+            rows = [records[index] for index in data]
+            moves = np.array([EARLIEST if mark is None else mark for mark in marks], np.int64)
+        decoded = _at_their_index(self._codec, rows, data)
         origin = np.array(data, np.int64)[decoded.records]
         times = self._times(records, decoded.columns, origin)
-        moves = np.array([EARLIEST if mark is None else mark for mark in marks], np.int64)
         np.maximum.at(moves, origin, times)
         reached = np.maximum.accumulate(np.append(self._watermark, moves))
         self._watermark = int(reached[-1])

@@ -73,6 +73,13 @@ def points_of(numbers: Array, times: I64) -> Points:
     return Points(np.ascontiguousarray(times), np.zeros(count, np.int64), raws, metas)
 
 
+def distinct(numbers: I64, below: int) -> I64:
+    """The different numbers among 0..below-1, ascending (NumPy's unique sorts or hashes)."""
+    there = np.zeros(below, np.bool_)
+    there[numbers] = True
+    return np.flatnonzero(there)
+
+
 class Groups:
     """Groups by key, each with a row in the state of every aggregate.
 
@@ -98,7 +105,7 @@ class Groups:
         if len(self.index) <= CHUNK:
             self.changed.add(0)
         else:
-            self.changed.update(np.unique(found >> CHUNK_BITS).tolist())
+            self.changed.update(distinct(found >> CHUNK_BITS, len(self.index)).tolist())
         return found
 
     def add(self, slots: I64, columns: Mapping[str, Values], times: I64) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from streams.event_time.windows import EARLIEST
 from streams.operators.batch import I64, Batch, Clock
 from streams.operators.frames import Frame
-from streams.operators.groups import Aggregation, Groups
+from streams.operators.groups import Aggregation, Groups, distinct
 from streams.operators.keys import pack
 from streams.operators.stage import Blocks, Stage, rows_of
 from streams.operators.windowed import group_records
@@ -52,7 +52,7 @@ class _Totals(Stage):
     def flush(self, out: list[OutputRecord]) -> None:
         if not self._touched:
             return
-        slots = np.unique(np.concatenate(self._touched))
+        slots = distinct(np.concatenate(self._touched), len(self._groups))
         self._touched = []
         order = np.argsort(self._groups.index.hashes()[slots], kind="stable")
         columns = self._groups.finish(slots[order], self._of.keys)

@@ -119,9 +119,12 @@ class StreamsBuilder:
     def build(self, settings: TaskSettings | None = None) -> Plan:
         """The plan: sub-topologies, internal topics. Raises `TopologyError`.
 
-        Without settings, what cannot be processed goes to `<name>-dead-letter`.
+        Without settings, what cannot be processed goes to `<name>-dead-letter`, and batches are
+        large: records of a row each cost half of what they do 256 at a time.
         """
-        given = settings or TaskSettings(dead_letter_topic=f"{self.name}-dead-letter")
+        given = settings or TaskSettings(
+            batch_records=4096, buffer_records=8192, dead_letter_topic=f"{self.name}-dead-letter"
+        )
         return Plan(self.name, self.nodes, self._partitions, given)
 
     def _named(self, given: str | None, default: str, numbered: bool = False) -> str:

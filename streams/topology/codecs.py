@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
@@ -120,7 +121,7 @@ class Json:
         rows, origin = self._rows(records)
         columns: dict[str, Values] = {}
         for name in self._fields:
-            columns[name] = self._scaled([getattr(row, name) for row in rows], name)
+            columns[name] = self._scaled(list(map(attrgetter(name), rows)), name)
         if self.key:
             keys = self.decode_keys(records)
             columns |= {name: values.take(origin) for name, values in keys.items()}
@@ -136,13 +137,12 @@ class Json:
     def _rows(self, records: Sequence[InputRecord]) -> tuple[list[Any], I64]:
         values = [record.value or b"" for record in records]
         joined = b"\n".join(values)
-        if joined.count(b"\n") == len(values) - 1 and joined.count(b"}") >= len(values):
+        if _objects(joined) == len(values):
             try:
                 rows = self._decoder.decode_lines(joined)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 rows = []
-            # no JSON has `}` and `{` side by side, so no object ends in another record
-            if len(rows) == len(values) and all(_is_object(value) for value in values):
+            if len(rows) == len(values):
                 return rows, np.arange(len(values))
         found: list[Any] = []
         origin: list[int] = []
@@ -222,9 +222,14 @@ class Json:
         return f"Json(key={', '.join(self.key)})" if self.key else "Json"
 
 
-def _is_object(value: bytes) -> bool:
-    stripped = value.strip()
-    return stripped[:1] == b"{" and stripped[-1:] == b"}"
+def _objects(joined: bytes) -> int:
+    """How many lines there are, if each begins with `{` and ends with `}`; else 0.
+
+    No JSON value has `}` and `{` side by side: no object of such lines goes on in the next.
+    """
+    lines = joined.count(b"\n") + 1
+    plain = joined[:1] == b"{" and joined[-1:] == b"}" and joined.count(b"}\n{") == lines - 1
+    return lines if plain else 0
 
 
 def _row_type(schema: Schema, names: Sequence[str]) -> type[Any]:

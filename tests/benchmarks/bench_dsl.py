@@ -4,7 +4,8 @@
 
 One task of a topology with one partition: records in, outputs of closed windows or changed totals
 out, and a snapshot at the end; no log. Columns come as tables of 1,000 rows a record, or as one
-JSON object a record, in calls of 256 records. The ceiling is NumPy's sum of the bytes of the
+JSON object a record, in calls as large as a worker makes
+them (4,096 records, or 8 MB). The ceiling is NumPy's sum of the bytes of the
 values. Medians.
 """
 
@@ -34,7 +35,6 @@ from streams.topology.builder import Stream, StreamsBuilder
 from streams.topology.codecs import Codec, Columnar, Json, Text
 from streams.values import Values
 
-BATCH = 256
 A_RECORD = 1000
 VOCABULARY = 10_000
 SERIES = 1_000
@@ -105,12 +105,14 @@ def cost(
     builder = StreamsBuilder("bench")
     shape(builder.stream("in", codec, time=time_column, partitions=1))
     plan = builder.build()
+    size = sum(len(record.value or b"") for record in given) // len(given)
+    step = min(plan.settings.batch_records, plan.settings.batch_bytes // size)
     taken: list[float] = []
     for _ in range(rounds + 1):
         task = plan.factory(plan.subs[0])("in", 0)
         begin = time.process_time()
-        for first in range(0, len(given), BATCH):
-            task.process(given[first : first + BATCH])
+        for first in range(0, len(given), step):
+            task.process(given[first : first + step])
         task.outputs()
         task.snapshot(len(given))
         taken.append((time.process_time() - begin) / rows * 1e9)
