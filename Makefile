@@ -66,6 +66,7 @@ bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_store.py
 	$(BIN)/python tests/benchmarks/bench_otlp_check.py
 	$(BIN)/python tests/benchmarks/bench_dsl.py
+	$(BIN)/python tests/benchmarks/bench_temporality.py
 
 # Longer work, with the same rigour, run by hand.
 simulate: install
@@ -76,6 +77,7 @@ simulate: install
 	TIDEMILL_STORIES=10000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_topology_against_oracle.py
 	TIDEMILL_DSL_STORIES=3000 $(BIN)/python -m pytest -q -n 2 --timeout 3600 tests/simulation/test_dsl_windows.py tests/simulation/test_dsl_tables.py
 	TIDEMILL_EXPRESSIONS=20000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_expressions.py
+	TIDEMILL_TEMPORALITY_STORIES=20000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/temporality
 	TIDEMILL_ORDERS=20 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_same_points_any_way.py
 	TIDEMILL_AGGREGATE_VALUES=10000000 TIDEMILL_AGGREGATE_SEEDS=100 $(BIN)/python -m pytest -q -s --timeout 3600 tests/unit/streams_aggregates
 

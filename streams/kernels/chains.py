@@ -6,7 +6,7 @@ What `streams.kernels.fold` is for numbers. Rows as in `streams.kernels.differen
 from __future__ import annotations
 
 from streams.kernels.compile import kernel
-from streams.kernels.differences import RANGES, copy_row, subtract_row, words_of
+from streams.kernels.differences import RANGES, copy_row, subtract_row, takes, words_of
 from streams.kernels.exponential import (
     AT,
     BITS,
@@ -211,7 +211,7 @@ def step_histograms(
                 )  # fmt: skip
         counts[1] = note(notices, counts[1], stream, kind_of(how, base_time, below), time)
         if whole or below:
-            copy_row(out, w, out_pool, used, rows, s, pool, layout)
+            copy_row(out, w, out_pool, used, rows, s, pool, layout, False)
         elif how == OVERLAPS:
             _clear_row(out, w, layout)
         elif how != CONTINUES:
@@ -241,11 +241,12 @@ def put_rows(
 ) -> Word:
     """Row which[j] of rows becomes row order[j] of other, from j = start on.
 
-    Returns how many have: fewer than k if the pool has to grow first. What a row held in the pool
-    stays behind.
+    Returns how many have: fewer than k if the pool has to grow first. A row is put where it was in
+    the pool if it fits there; else what it held stays behind.
     """
     for j in range(start, which.shape[0]):
-        if used[0] + words_of(other, order[j], layout) > pool.shape[1]:
+        again = takes(rows, which[j], other, order[j], layout)
+        if not again and used[0] + words_of(other, order[j], layout) > pool.shape[1]:
             return j
-        copy_row(rows, which[j], pool, used, other, order[j], theirs, layout)
+        copy_row(rows, which[j], pool, used, other, order[j], theirs, layout, again)
     return which.shape[0]
