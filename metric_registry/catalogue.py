@@ -282,7 +282,7 @@ _CODES = (
         "error",
         "windows do not nest",
         "Coarser windows are made of finer ones, so each granularity is a multiple of the next "
-        "finer one.",
+        "finer one; so are the days of a zone, and the hops of windows that hop.",
         "time: {granularities: [40s, 1m]}",
         "time: {granularities: [20s, 1m]}",
     ),
@@ -290,10 +290,10 @@ _CODES = (
         "TM302",
         "error",
         "calendar window",
-        "Weeks, months and years depend on a calendar and a zone; windows are of fixed length in "
-        "UTC for now.",
+        "Days, ISO weeks and months follow the calendar of a zone. Several of them, and years, are "
+        "for readers to add up.",
+        "time: {granularities: [1d, 3mo]}",
         "time: {granularities: [1d, 1mo]}",
-        "time: {granularities: [1d]}",
     ),
     Code(
         "TM303",
@@ -346,6 +346,40 @@ _CODES = (
         "A window is not published before its grace is over, so the promise cannot be kept.",
         "service_level: {freshness: 1s}",
         "service_level: {freshness: 1m}",
+    ),
+    Code(
+        "TM309",
+        "error",
+        "impossible hop",
+        "A hopping window is made of steps: its hop is less than its size and divides it. Weeks "
+        "and months are of different lengths and do not hop.",
+        "time: {granularities: [1m, 5m/2m]}",
+        "time: {granularities: [1m, 5m/1m]}",
+    ),
+    Code(
+        "TM310",
+        "error",
+        "unknown time zone",
+        "A zone is named as the tz database names it, by region and city.",
+        "time: {granularities: [1h, 1d], zone: Berlin}",
+        "time: {granularities: [1h, 1d], zone: Europe/Berlin}",
+    ),
+    Code(
+        "TM311",
+        "warning",
+        "many steps",
+        "Each step's row of every stream, 132 bytes, is held until the last window that it is part "
+        "of has sealed.",
+        "time: {granularities: [10s, 1h/10s]}",
+        "time: {granularities: [10s, 1h/1m]}",
+    ),
+    Code(
+        "TM312",
+        "warning",
+        "zone without use",
+        "A zone says when days, weeks and months begin; shorter windows are the same everywhere.",
+        "time: {granularities: [1m, 1h], zone: Europe/Berlin}",
+        "time: {granularities: [1m, 1h, 1d], zone: Europe/Berlin}",
     ),
     Code(
         "TM401",

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from metric_registry import zones
 from metric_registry.aggregates import coarser_from_finer_groups
 from metric_registry.durations import render, render_seconds
 from metric_registry.errors import count
+from metric_registry.granularities import text_of
 from metric_registry.plan import Plan, ResolvedDefinition
 
 Routing = Literal["resource"] | Sequence[str]
@@ -61,7 +63,7 @@ class Explanation:
             f"{count(len(self.plan.metrics), 'source metric')}; raw points keyed by {by}",
         ]
         for pane in self.plan.panes:
-            sizes = ", ".join(render_seconds(size) for size in pane.granularities)
+            sizes = ", ".join(text_of(size) for size in pane.granularities)
             lines.append(
                 f"  pass over windows of {render_seconds(pane.seconds)}: "
                 f"{count(len(pane.definitions), 'definition')}, windows of {sizes}"
@@ -150,7 +152,7 @@ def _resource_attributes(definition: ResolvedDefinition) -> tuple[str, ...]:
 
 
 def _lines(one: Explained, definition: ResolvedDefinition) -> list[str]:
-    sizes = ", ".join(render_seconds(size) for size in definition.granularities)
+    sizes = ", ".join(text_of(size) for size in definition.granularities)
     sealed = render(definition.grace_ns)
     lines = [
         f"{one.name} {one.version}",
@@ -158,6 +160,8 @@ def _lines(one: Explained, definition: ResolvedDefinition) -> list[str]:
         f"{_list(definition.group_by)}; windows of {sizes}, sealed {sealed} after their end",
         f"  {one.coherence}: {one.reason}",
     ]
+    if definition.zone_rules:
+        lines.append(f"  days, weeks and months of {_zone(definition)}")
     if one.free_key is not None:
         lines.append(f"  free with the raw topic keyed by {_key(one.free_key)}")
     if one.coarser == "groups":
@@ -165,6 +169,12 @@ def _lines(one: Explained, definition: ResolvedDefinition) -> list[str]:
     elif one.coarser == "streams":
         lines.append("  coarser windows need the state of every stream until they close")
     return lines
+
+
+def _zone(definition: ResolvedDefinition) -> str:
+    """The zone, and whose rules they are."""
+    current = zones.find(definition.zone).rules == definition.zone_rules
+    return f"{definition.zone}, by {'' if current else 'other rules than '}tz {zones.VERSION}"
 
 
 def _key(attributes: Sequence[str]) -> str:

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from metric_registry import durations
+from metric_registry import durations, zones
+from metric_registry.granularities import Granularity
 from metric_registry.plan import Late, OverSpace, OverTime, Temporality
 
 MAX_LIST = 64
@@ -43,21 +44,71 @@ def _duration(value: object) -> int:
         raise failure("TM107", str(error), advice, replacement=error.better) from error
 
 
-def _granularity(value: object) -> int:
-    """A window size in whole seconds."""
+def granularity(value: object) -> Granularity:
+    """A window size: whole seconds, or the text of a calendar or hopping window."""
     text = value if isinstance(value, str) else ""
+    size, sign, hop = text.partition("/")
+    if sign:
+        return _hopping(text, size.strip(), hop.strip())
+    if text in ("1w", "1mo"):
+        return text
     if text.endswith(("w", "y")) or _is_calendar(text):
         raise failure(
             "TM302",
-            f"`{text}` is a calendar window, and those are not offered yet",
-            "keep `1d`, and add days up where you read",
+            f"`{text}` is no window that is offered: of calendar windows there are `1d`, `1w` "
+            "and `1mo`",
+            "use one of these, and add up where you read",
         )
     nanoseconds = _duration(value)
     if nanoseconds == 0 or nanoseconds % durations.SECOND:
         raise failure("TM303", f"`{text}` is not a whole number of seconds", "the finest is `1s`")
     if nanoseconds > durations.UNITS_NS["y"]:
-        raise failure("TM303", f"`{text}` is longer than a year", "use `1d` for the coarsest")
+        raise failure("TM303", f"`{text}` is longer than a year", "use `1mo` for the coarsest")
     return nanoseconds // durations.SECOND
+
+
+def _hopping(text: str, size: str, hop: str) -> str:
+    """`5m/1m`: five minutes, every minute."""
+    for part in (size, hop):
+        if part in ("1w", "1mo") or _is_calendar(part):
+            raise failure(
+                "TM309",
+                f"`{text}`: weeks and months do not hop, their lengths differ",
+                "use days, such as `7d/1d` or `30d/1d`",
+            )
+    window, step = granularity(size), granularity(hop)
+    assert isinstance(window, int)
+    assert isinstance(step, int)
+    if window <= step or window % step:
+        below = max(step * (window // step), step)
+        near = " or ".join(
+            f"`{durations.render_seconds(one)}/{durations.render_seconds(step)}`"
+            for one in (below, below + step)
+            if one > step
+        )
+        raise failure(
+            "TM309",
+            f"windows of {durations.render_seconds(window)} are not made of whole steps of "
+            f"{durations.render_seconds(step)}"
+            if window > step
+            else f"`{text}` says that a new window comes every {durations.render_seconds(step)}, "
+            "which is not less than its size",
+            f"the hop divides the size: use {near}",
+        )
+    return f"{durations.render_seconds(window)}/{durations.render_seconds(step)}"
+
+
+def _zone(value: object) -> str:
+    name = _text(value)
+    if name in zones.names():
+        return name
+    near = zones.nearest(name)
+    raise failure(
+        "TM310",
+        f"there is no time zone `{name[:80]}`",
+        f"did you mean `{near}`?" if near else "write a name of the tz database, `Europe/Berlin`",
+        replacement=near,
+    )
 
 
 def _is_calendar(text: str) -> bool:
@@ -156,9 +207,17 @@ def _expiry(value: object) -> tuple[int, int | None]:
 _DURATION_SCHEMA = {"type": "string", "pattern": durations.PATTERN, "examples": ["10s", "1h"]}
 Duration = Annotated[int, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 """Nanoseconds."""
-_GRANULARITY_SCHEMA = {"type": "string", "pattern": r"^[0-9]{1,8}(s|m|h|d)$", "examples": ["10s"]}
-Granularity = Annotated[int, BeforeValidator(_granularity), WithJsonSchema(_GRANULARITY_SCHEMA)]
-"""Seconds."""
+_GRANULARITY_SCHEMA = {
+    "type": "string",
+    "pattern": r"^([0-9]{1,8}(s|m|h|d)( ?/ ?[0-9]{1,8}(s|m|h|d))?|1w|1mo)$",
+    "examples": ["10s", "1mo", "5m/1m"],
+}
+WindowSize = Annotated[
+    Granularity, BeforeValidator(granularity), WithJsonSchema(_GRANULARITY_SCHEMA)
+]
+"""As `granularities` has it, but that a day is 86400 in any zone."""
+_ZONE_SCHEMA = {"type": "string", "examples": ["UTC", "Europe/Berlin"]}
+ZoneName = Annotated[str, BeforeValidator(_zone), WithJsonSchema(_ZONE_SCHEMA)]
 Expiry = Annotated[
     tuple[int, int | None],
     BeforeValidator(_expiry),
@@ -243,10 +302,16 @@ class Space(Section):
 class Time(Section):
     """Windows, and how long they wait."""
 
-    granularities: list[Granularity] = Field(
+    granularities: list[WindowSize] = Field(
         min_length=1,
         max_length=16,
-        description="Window sizes; each a multiple of the next finer one.",
+        description="Window sizes; each a multiple of the next finer one. `1d`, `1w` and `1mo` "
+        "follow the zone; `5m/1m` is five minutes, every minute.",
+    )
+    zone: ZoneName = Field(
+        default=zones.UTC,
+        description="The time zone in which days, ISO weeks and months begin: a name of the tz "
+        "database.",
     )
     grace: Duration = Field(
         default=10 * durations.SECOND,
@@ -288,8 +353,8 @@ class Publish(Section):
         "topic ends; a sum publishes zeros meanwhile.",
         json_schema_extra={"default": EXPIRE_AFTER},
     )
-    keep: Annotated[dict[Granularity, Duration], WithJsonSchema(_KEEP_SCHEMA)] = Field(
-        default_factory=dict[int, int],
+    keep: Annotated[dict[WindowSize, Duration], WithJsonSchema(_KEEP_SCHEMA)] = Field(
+        default_factory=dict[Granularity, int],
         description="How long rows of a granularity are kept: {10s: 2d, 1h: 400d}.",
     )
 

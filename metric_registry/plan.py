@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from metric_registry.granularities import Granularity, order, step_of
+
 OverTime = Literal["sum", "count", "min", "max", "avg", "last", "increase"]
 OverSpace = Literal["sum", "count", "min", "max", "avg", "last"]
 Temporality = Literal["delta", "cumulative"]
@@ -24,7 +26,7 @@ asks the resource alone; what is not a string is rendered as JSON), or None wher
 Where = tuple[tuple[str, tuple[str, ...]], ...]
 
 API_VERSION = "tidemill/v1"
-PLAN_FORMAT = 3
+PLAN_FORMAT = 4
 SEMANTIC_FIELDS = (
     "name",
     "sources",
@@ -41,8 +43,9 @@ SEMANTIC_FIELDS = (
     "beyond",
 )
 """The fields whose change can change a published number or the identity of a row. The version is
-their hash. Where numbers go and how long they stay (`publish`) is not among them, nor is who owns
-them; a plan's hash covers `publish` as well."""
+their hash, with the rules of the zone if a granularity follows one. Where numbers go and how long
+they stay (`publish`) is not among them, nor is who owns them; a plan's hash covers `publish` as
+well."""
 
 
 class PlanError(ValueError):
@@ -74,8 +77,8 @@ class ResolvedDefinition:
     """Attributes that a group keeps, sorted. `tenant` is part of every group and never listed."""
     over_time: OverTime
     over_space: OverSpace
-    granularities: tuple[int, ...]
-    """Window sizes in seconds, ascending; each is a multiple of the one before it."""
+    granularities: tuple[Granularity, ...]
+    """Window sizes, finer ones first: seconds, or what `granularities` says of text."""
     grace_ns: int
     corrections_ns: int
     series_limit: int
@@ -86,11 +89,15 @@ class ResolvedDefinition:
     """Of the final topic's points where they are a sum."""
     publish_late: Late
     """Whether the final topic's next point carries what late points have changed."""
-    publish_expire_after: tuple[tuple[int, int], ...]
-    """(granularity in seconds, windows without data that a series survives on the final topic),
-    ascending, one a granularity."""
-    retention: tuple[tuple[int, int], ...]
-    """(granularity, how long its rows are kept), both in seconds, ascending, one a granularity."""
+    publish_expire_after: tuple[tuple[Granularity, int], ...]
+    """(granularity, windows without data that a series survives on the final topic), one a
+    granularity, in their order."""
+    retention: tuple[tuple[Granularity, int], ...]
+    """(granularity, seconds that its rows are kept), one a granularity, in their order."""
+    zone_rules: str = ""
+    """Of the zone that calendar granularities follow, see `zones.Zone`; empty if there are none."""
+    pane: int = 0
+    """Seconds of the windows that are computed from points, if none of the granularities is."""
 
     @property
     def group_by(self) -> tuple[str, ...]:
@@ -99,8 +106,13 @@ class ResolvedDefinition:
 
     @property
     def finest(self) -> int:
-        """The finest granularity in seconds; windows of it are computed from points."""
-        return self.granularities[0]
+        """Seconds of the windows that are computed from points: panes."""
+        return self.pane or step_of(self.granularities[0])
+
+    @property
+    def zone(self) -> str:
+        """The name of the zone that calendar granularities follow."""
+        return self.zone_rules.partition("|")[0] or "UTC"
 
     @property
     def publishes_a_sum(self) -> bool:
@@ -124,8 +136,8 @@ class Pane:
     seconds: int
     definitions: tuple[int, ...]
     """Indexes into Plan.definitions, ascending."""
-    granularities: tuple[int, ...]
-    """Every granularity of these definitions, in seconds, ascending."""
+    granularities: tuple[Granularity, ...]
+    """Every granularity of these definitions, finer ones first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +226,8 @@ def digest(value: Any, characters: int) -> str:
 def version_of(definition: Mapping[str, Any]) -> str:
     """The version of a definition, given its resolved fields by name."""
     semantic = {name: definition[name] for name in SEMANTIC_FIELDS}
+    if definition["zone_rules"]:
+        semantic["zone_rules"] = definition["zone_rules"]
     return digest({"apiVersion": API_VERSION, **semantic}, 16)
 
 
@@ -226,7 +240,7 @@ def _panes(definitions: tuple[ResolvedDefinition, ...]) -> tuple[Pane, ...]:
             seconds=seconds,
             definitions=tuple(indexes),
             granularities=tuple(
-                sorted({g for index in indexes for g in definitions[index].granularities})
+                sorted({g for i in indexes for g in definitions[i].granularities}, key=order)
             ),
         )
         for seconds, indexes in sorted(members.items())

@@ -4,37 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
-from metric_registry.durations import SECOND, UNITS_NS
+from metric_registry import zones
+from metric_registry.durations import SECOND
+from metric_registry.granularities import (
+    DAY,
+    Granularity,
+    is_calendar,
+    order,
+    pane_of,
+    step_of,
+)
 from metric_registry.models import MetricDefinition
 from metric_registry.plan import OverSpace, OverTime, ResolvedDefinition, version_of
 
-_DAY = UNITS_NS["d"] // SECOND
-_RETENTION = ((60, 2 * _DAY), (3600, 14 * _DAY), (_DAY, 400 * _DAY))
-_LONGEST_RETENTION = 5 * 365 * _DAY
+_RETENTION = ((60, 2 * DAY), (3600, 14 * DAY), (DAY, 400 * DAY))
+_LONGEST_RETENTION = 5 * 365 * DAY
 
 
 class ResolveError(ValueError):
     """A definition that the checks refuse."""
 
 
-def default_retention(granularity: int) -> int:
+def default_retention(granularity: Granularity) -> int:
     """How long rows are kept unless the definition says, in seconds: finer ones for less long."""
     for below, kept in _RETENTION:
-        if granularity < below:
+        if step_of(granularity) < below:
             return kept
     return _LONGEST_RETENTION
 
 
-def retention(definition: MetricDefinition, granularity: int) -> int:
-    """How long rows of a granularity (seconds) are kept, in seconds."""
+def retention(definition: MetricDefinition, granularity: Granularity) -> int:
+    """How long rows of a granularity are kept, in seconds."""
     stated = definition.publish.keep.get(granularity)
     return default_retention(granularity) if stated is None else stated // SECOND
 
 
-def expires_after(definition: MetricDefinition, granularity: int) -> int:
-    """Windows of a granularity (seconds) without data that a series survives."""
+def expires_after(definition: MetricDefinition, granularity: Granularity) -> int:
+    """Windows of a granularity without data that a series survives."""
     windows, duration = definition.publish.expire_after
-    return windows if duration is None else -(-duration // (granularity * SECOND))
+    return windows if duration is None else -(-duration // (step_of(granularity) * SECOND))
+
+
+def in_zone(granularity: Granularity, zone: str) -> Granularity:
+    """What a definition's granularity is in its zone: a day is one of the zone's."""
+    return "1d" if granularity == DAY and zone != zones.UTC else granularity
 
 
 def published_unit(read_unit: str, over_time: OverTime, over_space: OverSpace) -> str:
@@ -55,7 +68,10 @@ def resolve(definition: MetricDefinition) -> ResolvedDefinition:
     names = [source.metric] if source.metric else [one.metric for one in source.any_of or ()]
     if not names:
         raise ResolveError(f"{definition.name} names no source")
-    granularities = tuple(sorted(set(time.granularities)))
+    written = sorted(set(time.granularities), key=order)
+    granularities = tuple(in_zone(one, time.zone) for one in written)
+    zone = zones.find(time.zone)
+    pane = pane_of(granularities, zone.whole)
     read_unit = definition.unit or source.unit
     fields: dict[str, Any] = {
         "name": definition.name,
@@ -75,6 +91,7 @@ def resolve(definition: MetricDefinition) -> ResolvedDefinition:
         "corrections_ns": time.corrections,
         "series_limit": definition.limits.series,
         "beyond": definition.limits.beyond,
+        "zone_rules": zone.rules if any(map(is_calendar, granularities)) else "",
     }
     return ResolvedDefinition(
         version=version_of(fields),
@@ -83,6 +100,9 @@ def resolve(definition: MetricDefinition) -> ResolvedDefinition:
         publish_temporality=definition.publish.temporality,
         publish_late=definition.publish.late,
         publish_expire_after=tuple((g, expires_after(definition, g)) for g in granularities),
-        retention=tuple((g, retention(definition, g)) for g in granularities),
+        retention=tuple(
+            (g, retention(definition, one)) for g, one in zip(granularities, written, strict=True)
+        ),
+        pane=0 if pane in granularities else pane,
         **fields,
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from metric_registry.check import check
 from metric_registry.compile import compile_plan
+from metric_registry.granularities import size_of
 from metric_registry.plan import Plan
 from streams.config import TaskSettings, Topology
 from streams.task.processor import Processor
@@ -82,7 +83,8 @@ def retention_days(plan: Plan) -> dict[int, int]:
     """Resolution in seconds -> days that the store keeps its rows: the longest any asks for."""
     days: dict[int, int] = {}
     for definition in plan.definitions:
-        for resolution, seconds in definition.retention:
+        for granularity, seconds in definition.retention:
+            resolution = size_of(granularity)
             days[resolution] = max(days.get(resolution, 1), -(-seconds // 86_400))
     return days
 

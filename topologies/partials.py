@@ -41,7 +41,7 @@ class PartialRows:
 
     Attributes:
         definition: u16[n], the definition's index in the plan.
-        level: i64[n], window size in ns; end: i64[n], window end in unix ns.
+        level: i64[n], see `streams.event_time.levels`; end: i64[n], window end in unix ns.
         high, low: u64[n], the group's hash; labels: its labels.
         rows: i64[n, GROUP_WIDTH].
         spills: Row -> the part of its sum outside the limbs, in units of 2**-1074.
@@ -192,6 +192,7 @@ def describe(definition: ResolvedDefinition) -> dict[str, Any]:
         "late": definition.publish_late,
         "expire_after": [list(pair) for pair in definition.publish_expire_after],
         "keep": [list(pair) for pair in definition.retention],
+        "zone_rules": definition.zone_rules,
     }
 
 

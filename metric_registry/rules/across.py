@@ -70,7 +70,8 @@ def one_number_one_name(
 def _number(definition: ResolvedDefinition) -> bytes:
     """What a definition computes, whatever it is called."""
     resolved = asdict(definition)
-    return canonical({name: resolved[name] for name in SEMANTIC_FIELDS if name != "name"})
+    fields = {*SEMANTIC_FIELDS, "zone_rules"} - {"name"}
+    return canonical({name: resolved[name] for name in fields})
 
 
 def few_enough(placed: Sequence[Placed], settings: Settings) -> Iterator[tuple[int, Problem]]:

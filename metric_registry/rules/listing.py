@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from metric_registry import durations
-from metric_registry.durations import render_seconds
 from metric_registry.fields import Problem
+from metric_registry.granularities import text_of
+from metric_registry.models import granularity
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Mapping, Path, Scalar, Sequence, get
 
@@ -34,9 +34,7 @@ def _stands(subject: Subject, name: str) -> bool:
 def repeated_entries(subject: Subject) -> Iterator[Problem]:
     """TM109: an entry of a list that stood in it before."""
     definition = subject.definition
-    yield from _repeated(
-        ("time", "granularities"), map(render_seconds, definition.time.granularities)
-    )
+    yield from _repeated(("time", "granularities"), map(text_of, definition.time.granularities))
     yield from _repeated(("space", "keep"), definition.space.keep)
     sources = definition.source.any_of or []
     yield from _repeated(("source", "any_of"), (one.metric for one in sources))
@@ -60,7 +58,7 @@ def repeated_retention(subject: Subject) -> Iterator[Problem]:
     node = get(subject.root, ("publish", "keep"))
     stated = subject.definition.publish.keep
     if isinstance(node, Mapping) and len(node.entries) > len(stated):
-        sizes = [durations.parse(written) for written in node.entries]
+        sizes = [granularity(written) for written in node.entries]
         again = next(index for index, size in enumerate(sizes) if size in sizes[:index])
         yield Problem(
             code="TM109",

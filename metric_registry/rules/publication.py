@@ -5,8 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from metric_registry.durations import SECOND, parse, render, render_seconds
+from metric_registry.durations import SECOND, render, render_seconds
 from metric_registry.fields import Problem
+from metric_registry.granularities import (
+    Granularity,
+    is_hopping,
+    order,
+    size_of,
+    step_of,
+    text_of,
+)
+from metric_registry.models import granularity
 from metric_registry.plan import adds_up
 from metric_registry.resolve import expires_after, retention
 from metric_registry.rules.subject import Rule, Subject
@@ -15,15 +24,15 @@ from metric_registry.syntax.nodes import Mapping, Path, get
 
 def retention_of_a_window(subject: Subject) -> Iterator[Problem]:
     """TM401: `keep` is about granularities that are computed."""
-    computed = sorted(set(subject.definition.time.granularities))
+    computed = sorted(set(subject.definition.time.granularities), key=order)
     for size in subject.definition.publish.keep:
         if size not in computed:
             yield Problem(
                 code="TM401",
-                message=f"the definition computes no windows of {render_seconds(size)}",
+                message=f"the definition computes no windows of {text_of(size)}",
                 path=_written(subject, size),
                 on_key=True,
-                help="it computes " + ", ".join(f"`{render_seconds(one)}`" for one in computed),
+                help="it computes " + ", ".join(f"`{text_of(one)}`" for one in computed),
             )
 
 
@@ -33,17 +42,18 @@ def retention_outlives_corrections(subject: Subject) -> Iterator[Problem]:
     if time.corrections > subject.settings.raw_retention_ns:
         return  # TM306 says it already
     waits = -(-(time.grace + time.corrections) // SECOND)
-    for size in sorted(set(time.granularities)):
-        kept, needed = retention(definition, size), size + waits
+    for size in sorted(set(time.granularities), key=order):
+        kept, needed = retention(definition, size), size_of(size) + waits
         if kept < needed:
             stated = size in definition.publish.keep
             yield Problem(
                 code="TM402",
-                message=f"windows of {render_seconds(size)} are kept for {render_seconds(kept)}"
+                message=f"windows of {text_of(size)} are kept for {render_seconds(kept)}"
                 f"{'' if stated else ' by default'} and can change for "
-                f"{render_seconds(size)} + {render(time.grace)} + {render(time.corrections)}",
+                f"{render_seconds(size_of(size))} + {render(time.grace)} + "
+                f"{render(time.corrections)}",
                 path=_written(subject, size) if stated else ("time", "corrections"),
-                help=f"keep them longer, as `publish: {{keep: {{{render_seconds(size)}: "
+                help=f"keep them longer, as `publish: {{keep: {{{text_of(size)}: "
                 f"{render_seconds(_days(needed))}}}}}`, or shorten `time.corrections`",
             )
 
@@ -56,27 +66,27 @@ def _days(seconds: int) -> int:
 def coarse_outlives_fine(subject: Subject) -> Iterator[Problem]:
     """TM403: coarser rows are kept at least as long as finer ones."""
     definition = subject.definition
-    sizes = sorted(set(definition.time.granularities))
+    sizes = sorted({g for g in definition.time.granularities if not is_hopping(g)}, key=order)
     for finer, coarser in itertools.pairwise(sizes):
         if retention(definition, coarser) < retention(definition, finer):
             at = coarser if coarser in definition.publish.keep else finer
             kept = render_seconds(retention(definition, finer))
             yield Problem(
                 code="TM403",
-                message=f"windows of {render_seconds(coarser)} are kept for "
+                message=f"windows of {text_of(coarser)} are kept for "
                 f"{render_seconds(retention(definition, coarser))}, finer ones of "
-                f"{render_seconds(finer)} for {kept}",
+                f"{text_of(finer)} for {kept}",
                 path=_written(subject, at),
-                help=f"keep windows of {render_seconds(coarser)} for at least {kept}",
+                help=f"keep windows of {text_of(coarser)} for at least {kept}",
             )
 
 
-def _written(subject: Subject, size: int) -> Path:
+def _written(subject: Subject, size: Granularity) -> Path:
     """The path of a granularity in `publish.keep`, however it was spelled."""
     path: Path = ("publish", "keep")
     node = get(subject.root, path)
     spellings = node.entries if isinstance(node, Mapping) else {}
-    return next(((*path, one) for one in spellings if parse(one) == size * SECOND), path)
+    return next(((*path, one) for one in spellings if granularity(one) == size), path)
 
 
 def series_limit(subject: Subject) -> Iterator[Problem]:
@@ -97,14 +107,13 @@ MOST_SILENT_WINDOWS = 1000
 def expiry(subject: Subject) -> Iterator[Problem]:
     """TM406: a series that has no data ends before it has published too much of nothing."""
     definition = subject.definition
-    finest = min(definition.time.granularities)
+    finest = min(definition.time.granularities, key=step_of)
     windows = expires_after(definition, finest)
     if windows > MOST_SILENT_WINDOWS:
-        most = f"{render_seconds(finest * MOST_SILENT_WINDOWS)}"
+        most = f"{render_seconds(step_of(finest) * MOST_SILENT_WINDOWS)}"
         yield Problem(
             code="TM406",
-            message=f"a series would survive {windows:,} windows of {render_seconds(finest)} "
-            "without data",
+            message=f"a series would survive {windows:,} windows of {text_of(finest)} without data",
             path=("publish", "expire_after"),
             help=f"at most {MOST_SILENT_WINDOWS:,} windows are allowed, here `{most}`",
         )

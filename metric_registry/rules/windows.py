@@ -6,27 +6,72 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from metric_registry.durations import SECOND, UNITS_NS, render, render_seconds
+from metric_registry import zones
+from metric_registry.durations import render, render_seconds
 from metric_registry.fields import Problem
+from metric_registry.granularities import (
+    DAY,
+    HOUR,
+    Granularity,
+    is_calendar,
+    is_hopping,
+    size_of,
+    step_of,
+    text_of,
+)
+from metric_registry.resolve import in_zone
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Path
 
-_DAY = UNITS_NS["d"] // SECOND
 _GRANULARITIES: Path = ("time", "granularities")
 
 
 def windows_nest(subject: Subject) -> Iterator[Problem]:
-    """TM301: each granularity is a multiple of the next finer one."""
+    """TM301: each granularity is made of whole windows of the next finer one."""
     written = subject.definition.time.granularities
-    for finer, coarser in itertools.pairwise(sorted(set(written))):
+    sizes = sorted({one for one in written if isinstance(one, int)})
+    zone = zones.find(subject.definition.time.zone)
+    local = zone.name != zones.UTC
+    plain = [size for size in sizes if not (local and size == DAY)]
+    for finer, coarser in itertools.pairwise(plain):
         if coarser % finer:
-            yield Problem(
-                code="TM301",
-                message=f"a window of {render_seconds(coarser)} is not made of whole windows of "
-                f"{render_seconds(finer)}",
-                path=(*_GRANULARITIES, written.index(coarser)),
-                help=_nesting_advice(finer, coarser),
+            yield _not_nested(
+                finer, coarser, written.index(coarser), _nesting_advice(finer, coarser)
             )
+    for index, one in enumerate(written):
+        if is_hopping(one):
+            yield from _hops_nest(index, one, plain)
+        elif is_calendar(in_zone(one, zone.name)):
+            yield from _days_nest(index, one, plain, zone)
+
+
+def _days_nest(
+    index: int, calendar: Granularity, plain: list[int], zone: zones.Zone
+) -> Iterator[Problem]:
+    """A day of the zone, and what is made of days, is made of every finer granularity."""
+    wrong = [size for size in plain if size < size_of(calendar) and zone.whole % size]
+    if wrong:
+        fits = [size for size in (DAY, HOUR, 1800, 900, 60, 1) if zone.whole % size == 0]
+        advice = f"days of {zone.name} begin on whole windows of {render_seconds(zone.whole)}"
+        near = next((size for size in fits if size < wrong[0]), fits[-1])
+        advice += f": use `{render_seconds(near)}` for {render_seconds(wrong[0])}"
+        yield _not_nested(wrong[0], calendar, index, advice)
+
+
+def _hops_nest(index: int, hopping: Granularity, plain: list[int]) -> Iterator[Problem]:
+    hop = step_of(hopping)
+    if plain and hop % plain[0]:
+        advice = f"use a hop of whole windows of {render_seconds(plain[0])}, or a finer granularity"
+        yield _not_nested(plain[0], hopping, index, advice)
+
+
+def _not_nested(finer: Granularity, coarser: Granularity, index: int, advice: str) -> Problem:
+    return Problem(
+        code="TM301",
+        message=f"a window of {text_of(coarser)} is not made of whole windows of {text_of(finer)}",
+        path=(*_GRANULARITIES, index),
+        help=advice,
+    )
 
 
 def _nesting_advice(finer: int, coarser: int) -> str:
@@ -43,9 +88,11 @@ def _nesting_advice(finer: int, coarser: int) -> str:
 def windows_fit_the_day(subject: Subject) -> Iterator[Problem]:
     """TM307: sizes that neither divide a day nor are one."""
     for index, size in enumerate(subject.definition.time.granularities):
-        if size > _DAY:
+        if not isinstance(size, int):
+            continue
+        if size > DAY:
             message = f"windows of {render_seconds(size)} are counted from Thursday 1970-01-01"
-        elif _DAY % size:
+        elif DAY % size:
             message = f"windows of {render_seconds(size)} do not divide a day"
         else:
             continue
@@ -53,7 +100,46 @@ def windows_fit_the_day(subject: Subject) -> Iterator[Problem]:
             code="TM307",
             message=message,
             path=(*_GRANULARITIES, index),
-            help="use a size that divides a day, such as `5m`, `15m` or `6h`",
+            help="use a size that divides a day, such as `5m`, `15m` or `6h`"
+            if size < DAY
+            else "use `1w` or `1mo`, which follow the calendar",
+        )
+
+
+MOST_STEPS = 120
+
+
+def windows_of_many_steps(subject: Subject) -> Iterator[Problem]:
+    """TM311: hopping windows that keep a great many rows open."""
+    for index, one in enumerate(subject.definition.time.granularities):
+        steps = size_of(one) // step_of(one)
+        if steps > MOST_STEPS:
+            yield Problem(
+                code="TM311",
+                message=f"windows of {text_of(one)} hold the rows of {steps:,} steps, each with "
+                "every stream, for as long as they are open",
+                path=(*_GRANULARITIES, index),
+                help=f"use a hop of `{render_seconds(_hop_of(size_of(one)))}` or more",
+            )
+
+
+def _hop_of(size: int) -> int:
+    """The least divisor of a size that makes few enough steps."""
+    return next(hop for hop in range(-(-size // MOST_STEPS), size + 1) if size % hop == 0)
+
+
+def zone_without_use(subject: Subject) -> Iterator[Problem]:
+    """TM312: a zone that no granularity follows."""
+    time = subject.definition.time
+    if time.zone != zones.UTC and not any(
+        is_calendar(in_zone(g, time.zone)) for g in time.granularities
+    ):
+        yield Problem(
+            code="TM312",
+            message=f"no granularity follows the zone `{time.zone}`: windows of less than a day "
+            "are the same in every zone",
+            path=("time", "zone"),
+            help="add `1d`, `1w` or `1mo`, or leave `zone` out",
         )
 
 
@@ -105,4 +191,12 @@ def freshness(subject: Subject) -> Iterator[Problem]:
         )
 
 
-RULES: tuple[Rule, ...] = (windows_nest, windows_fit_the_day, grace, corrections, freshness)
+RULES: tuple[Rule, ...] = (
+    windows_nest,
+    windows_fit_the_day,
+    windows_of_many_steps,
+    zone_without_use,
+    grace,
+    corrections,
+    freshness,
+)

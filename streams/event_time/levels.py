@@ -26,7 +26,7 @@ Unit = Literal["1d", "1w", "1mo"]
 
 _CODES = 1 << 62
 _HOPPING = 1 << 61
-_UNITS: tuple[Unit, ...] = ("1d", "1w", "1mo")
+UNITS: tuple[Unit, ...] = ("1d", "1w", "1mo")
 _LENGTHS = {"1d": 86_400, "1w": 7 * 86_400, "1mo": 30 * 86_400}
 _BITS = 25
 """Of a size and a hop in seconds: up to 388 days."""
@@ -53,7 +53,7 @@ def calendar(unit: Unit, rules: str) -> int:
     rules: See `streams.event_time.zones`. Raises ZoneRulesError.
     """
     digest = hashlib.blake2b(rules.encode(), digest_size=6).digest()
-    code = _CODES | _UNITS.index(unit) << 48 | int.from_bytes(digest)
+    code = _CODES | UNITS.index(unit) << 48 | int.from_bytes(digest)
     if code not in _calendars:
         zone = ZoneRules.parse(rules)
         begins = {"1d": zone.days, "1w": zone.weeks, "1mo": zone.months}[unit]

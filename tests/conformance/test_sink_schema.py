@@ -86,6 +86,45 @@ def test_making_the_schema_again_changes_nothing_and_retention_follows_its_setti
         assert f"multiIf(resolution <= 10, {days}, 14)" in made
 
 
+def test_tables_of_the_first_version_take_calendar_and_hopping_windows_beside_what_they_have(
+    world: World,
+) -> None:
+    client, schema = world.client(), replace(world.config.schema, database="first")
+    for statement in [*preparation(schema), *migrations(schema)[0][1]]:
+        client.command(statement)
+    client.command(f"INSERT INTO {schema.applied} (version, lifetime) VALUES (1, '')")
+    plain = f"INSERT INTO {schema.rollups} (rollup, resolution, window_end, value, revision"
+    client.command(f"{plain}) VALUES ('m', 300, 1200, 1, 1)")
+    store = Store(world.config.store, schema)
+    store.ensure_schema()
+    store.close()
+    client.command(f"{plain}) VALUES ('m', 300, 1200, 2, 2)")  # the next revision of the old row
+    client.command(f"{plain}, hop) VALUES ('m', 300, 1200, 3, 1, 60)")
+    client.command(f"{plain}) VALUES ('m', 86400, 864000, 4, 1)")
+    for size, zone, start in (
+        (86400, "Europe/Berlin", 781200),
+        (604800, "UTC", 259200),
+        (2592000, "Europe/Berlin", -3600),
+    ):
+        client.command(
+            f"{plain}, zone, window_start) VALUES ('m', {size}, 864000, 5, 1, '{zone}', "
+            f"fromUnixTimestamp64Milli({1000 * start}, 'UTC'))"
+        )
+    found = client.query(
+        "SELECT granularity, zone, value, toUnixTimestamp64Milli(window_start) / 1000 "
+        "FROM first.rollups ORDER BY value, resolution"
+    ).result_rows
+    assert found == [
+        ("5m", "", 2.0, 900.0),
+        ("5m/1m", "", 3.0, 900.0),
+        ("1d", "", 4.0, 777600.0),
+        ("1d", "Europe/Berlin", 5.0, 781200.0),
+        ("1w", "UTC", 5.0, 259200.0),
+        ("1mo", "Europe/Berlin", 5.0, -3600.0),
+    ]
+    client.command("DROP DATABASE first")
+
+
 def test_tables_of_a_later_version_are_left_alone(world: World) -> None:
     world.client().command(
         f"INSERT INTO {world.config.schema.applied} (version, lifetime) VALUES (99, '')"
@@ -109,7 +148,7 @@ def test_old_windows_that_are_loaded_today_are_kept(world: World) -> None:
 def test_the_statements_for_a_cluster_are_sql_that_the_engine_reads(world: World) -> None:
     schema = Schema(database="clustered", cluster="main")
     store = opened(world)
-    for statement in [*preparation(schema), *migrations(schema)[0][1]]:
+    for statement in [*preparation(schema), *(s for _, made in migrations(schema) for s in made)]:
         assert store.rows(f"EXPLAIN AST {statement}")
     store.close()
 

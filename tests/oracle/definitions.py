@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from oracle import windows
+from oracle.windows import SECOND as SECOND
+from oracle.windows import Size as Size
+from oracle.windows import duration as duration
 
-SECOND = 1_000_000_000
-UNITS = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
-UNITS |= {"d": 86400 * SECOND, "w": 7 * 86400 * SECOND}
 OVER_TIME = {"sum", "count", "min", "max", "avg", "last", "increase"}
 OVER_SPACE = OVER_TIME - {"increase"}
 
@@ -37,7 +37,7 @@ class Definition:
     name: str
     sources: tuple[Source, ...]
     keep: tuple[str, ...]
-    sizes: tuple[int, ...]
+    sizes: tuple[Size, ...]
     grace: int
     corrections: int
     over_time: str
@@ -52,26 +52,18 @@ class Definition:
 
     @property
     def finest(self) -> int:
-        """The smallest window, in nanoseconds."""
-        return min(self.sizes)
+        """The windows that all others are made of, in nanoseconds."""
+        return windows.finest(self.sizes)
 
     @property
     def adds_up(self) -> bool:
         """Whether it is published as a sum, else as a gauge."""
         return _adds_up(self.over_time, self.over_space)
 
-    def expires_after(self, size: int) -> int:
+    def expires_after(self, size: Size) -> int:
         """Windows of this size without data after which a series is no more."""
         amount, is_time = self.expire
-        return -(-amount // size) if is_time else amount
-
-
-def duration(text: str | int) -> int:
-    """`10s`, `1m30s`, `500ms` to nanoseconds; a bare 0 is allowed."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", str(text))
-    if "".join(number + unit for number, unit in parts) != str(text) and str(text) != "0":
-        raise ValueError(f"{text!r} is not a duration such as 10s, 1m, 1h30m")
-    return sum(round(float(number) * UNITS[unit]) for number, unit in parts)
+        return -(-amount // windows.step_of(size)) if is_time else amount
 
 
 def load(folder: Path) -> list[Definition]:
@@ -88,7 +80,7 @@ def parse(doc: dict[str, Any]) -> Definition:
     if doc.get("apiVersion") != "tidemill/v1" or doc.get("kind") != "Metric":
         raise ValueError(f"not a tidemill/v1 Metric: {doc.get('kind')!r}")
     name, time, aggregate = doc["name"], doc["time"], doc["aggregate"]
-    known = {"granularities", "grace", "corrections"}
+    known = {"granularities", "grace", "corrections", "zone"}
     if set(time) - known or set(doc["space"]) - {"keep"} or "dedupe" in doc:
         raise ValueError(f"{name}: the oracle does not know every field of time, space or dedupe")
     publish = doc.get("publish", {})
@@ -103,7 +95,7 @@ def parse(doc: dict[str, Any]) -> Definition:
         name=name,
         sources=tuple(_sources(name, doc["source"])),
         keep=tuple(label for label in doc["space"].get("keep", []) if label != "tenant"),
-        sizes=tuple(duration(size) for size in time["granularities"]),
+        sizes=tuple(windows.parse(s, time.get("zone", "UTC")) for s in time["granularities"]),
         grace=duration(time.get("grace", "10s")),
         corrections=duration(time.get("corrections", "1h")),
         over_time=aggregate["over_time"],

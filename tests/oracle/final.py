@@ -25,9 +25,9 @@ from oracle.oracle import (
     Tally,
     _counts,
     group_of,
-    window_end,
 )
 from oracle.units import as_read
+from oracle.windows import Size, end_after, ends_of, overlaps, start_of
 
 SETTLE = 2 * SECOND
 Labels = tuple[tuple[str, str], ...]
@@ -38,7 +38,7 @@ class Series(NamedTuple):
     """One stream of the final topic; `domain` is the topic whose time it follows."""
 
     definition: str
-    size: int
+    size: Size
     domain: str
     labels: Labels
 
@@ -94,7 +94,7 @@ def _known(
 
 def _walk(
     definition: Definition,
-    size: int,
+    size: Size,
     cells: dict[int, Cell],
     amounts: Amounts,
     closed: float,
@@ -102,6 +102,7 @@ def _walk(
 ) -> list[FinalPoint]:
     """One series, window by window. Past the end of a load a series ends with its own data."""
     limit = closed if closed < math.inf else max(told, *cells, -math.inf)
+    adds_up = definition.adds_up and not overlaps(size)  # what overlaps is a gauge
     eventful = sorted({*cells, *amounts})
     points: list[FinalPoint] = []
     silent = since = 0
@@ -113,24 +114,24 @@ def _walk(
         number: Number = 0
         if end in cells or end in amounts:
             if not alive:
-                alive, since, run = True, end - size, 0
+                alive, since, run = True, start_of(end, size), 0
             silent = 0
             number = cells[end].exact if end in cells else 0
             if end in amounts:
                 number = total([number, *amounts[end]])
         else:
             silent += 1
-        start = since if definition.cumulative else end - size
+        start = since if definition.cumulative and adds_up else start_of(end, size)
         if silent > definition.expires_after(size):
             points.append(FinalPoint(start, end, None))
             alive = False
-        elif definition.adds_up:
+        elif adds_up:
             run = total([run, number])
             shown = run if definition.cumulative else number
             points.append(FinalPoint(start, end, bits(to_double(shown))))
         elif not silent:
             points.append(FinalPoint(start, end, bits(to_double(number))))
-        end = end + size if alive else next(_from(eventful, end + 1), math.inf)
+        end = end_after(end, size) if alive else next(_from(eventful, end + 1), math.inf)
     return points
 
 
@@ -160,12 +161,14 @@ def carried(
             if _counts(definition, partition, point, Tally())
         ]
         rows = {
-            (size, window_end(point.time, size), labels)
+            (size, end, labels)
             for point, labels in counted
             for size in definition.sizes
-            if epochs.owns(partition, window_end(point.time, size))
+            if not overlaps(size)
+            for end in ends_of(point.time, size)
+            if epochs.owns(partition, end)
         }
-        for size, end, labels in sorted(rows):
+        for size, end, labels in sorted(rows, key=repr):
             mine = [point for point, of in counted if of == labels]
             sealing = plain._seal(partition, definition, end)
             before = _number(definition, size, end, partition, mine, sealing)
@@ -236,7 +239,7 @@ def _is_late(partition: Partition, definition: Definition, point: Point) -> bool
 
 def _number(
     definition: Definition,
-    size: int,
+    size: Size,
     end: int,
     partition: Partition,
     points: Sequence[Point],
@@ -248,7 +251,9 @@ def _number(
     return 0 if row is None else row[0]
 
 
-def _first_open(partition: Partition, definition: Definition, size: int, record: int) -> int | None:
+def _first_open(
+    partition: Partition, definition: Definition, size: Size, record: int
+) -> int | None:
     """The end of the first window of this size that is open after the record; None: never one."""
     mark = partition.watermark[record] - definition.grace
-    return None if mark == math.inf else (int(mark) // size + 1) * size
+    return None if mark == math.inf else end_after(int(mark), size)

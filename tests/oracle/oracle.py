@@ -22,16 +22,17 @@ from oracle import epochs, units
 from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_double
 from oracle.definitions import Definition
 from oracle.log import Partition, Point, render
+from oracle.windows import Size, end_after, ends_of, start_of
 
 COUNTED = ("gauge", "delta", "cumulative", "unspecified")
 STREAM_GAP = epochs.STREAM_GAP
 
 
 class Key(NamedTuple):
-    """One published row: window end in unix nanoseconds, size in nanoseconds, sorted labels."""
+    """One published row: window end in unix nanoseconds, size (`windows.py`), sorted labels."""
 
     definition: str
-    size: int
+    size: Size
     window_end: int
     labels: tuple[tuple[str, str], ...]
 
@@ -176,17 +177,20 @@ def _compute_one(
         )
     with duckdb.connect() as db:
         db.execute("SET threads = 2")
-        _load(db, rows, points, _seals(partitions, domains, definition, rows, carries))
-        done: dict[tuple[int, int, int], tuple[list[Any], Cell | None]] = {}
+        seals = _seals(partitions, domains, definition, rows, carries)
+        _load(db, rows, points, definition, seals)
+        done: dict[tuple[Size, int, int], tuple[list[Any], Cell | None]] = {}
         for domain, *window, streams_of in _selected(db, by_domain=True):
-            size, end, group = window
+            code, end, group = window
+            size = definition.sizes[-code - 1] if code < 0 else code
             cell = _cell(definition, points, streams_of)
             done[size, end, group] = streams_of, cell
             if cell is not None:
                 key = Key(definition.name, size, end, of_group[group])
                 result.first.setdefault(key, {})[domains[domain]] = cell
         for _, *window, streams_of in _selected(db, by_domain=False):
-            size, end, group = window
+            code, end, group = window
+            size = definition.sizes[-code - 1] if code < 0 else code
             same, cell = done.get((size, end, group), ([], None))
             if same != streams_of:
                 cell = _cell(definition, points, streams_of)
@@ -266,10 +270,16 @@ def _seals(
     definition: Definition,
     rows: list[tuple[int, ...]],
     carries: bool,
-) -> list[tuple[int, int, int, int]]:
-    """(partition, size, window end, sealing record) of every closed window, in its own epoch."""
+) -> list[tuple[int, int, int, int, int]]:
+    """(partition, size, end, start, sealing record) of every closed window, in its own epoch.
+
+    A size that is no number of nanoseconds is -1, -2, ... by its place among the definition's.
+    """
     windows = {
-        (row[2], size, window_end(row[6], size)) for row in rows for size in definition.sizes
+        (row[2], size, end)
+        for row in rows
+        for size in definition.sizes
+        for end in ends_of(row[6], size)
     }
     members = [
         [n for n, each in enumerate(partitions) if epochs.domain_of(each.topic) == domain]
@@ -279,12 +289,15 @@ def _seals(
         epochs.reached([partitions[number] for number in numbers], definition, carries)
         for numbers in members
     ]
-    found: list[tuple[int, int, int, int]] = []
+    found: list[tuple[int, int, int, int, int]] = []
     for domain, size, end in windows:
-        mine = [p for p in members[domain] if epochs.owns(partitions[p], end)]
+        reach = (start_of(end, size) + 1, end)  # windows over two epochs are nobody's
+        mine = [
+            p for p in members[domain] if all(epochs.owns(partitions[p], each) for each in reach)
+        ]
         seals = [(p, sealed_at(partitions[p], definition, end)) for p in mine]
         found.extend(
-            (number, size, end, seal)
+            (number, _code(definition, size), end, start_of(end, size), seal)
             for number, seal in seals
             if seal is not None and end <= closed[domain]
         )
@@ -295,20 +308,49 @@ def _load(
     db: duckdb.DuckDBPyConnection,
     rows: list[tuple[int, ...]],
     points: list[tuple[Partition, Point]],
-    seals: list[tuple[int, int, int, int]],
+    definition: Definition,
+    seals: list[tuple[int, int, int, int, int]],
 ) -> None:
-    """Tables `point` (a row a counted point, `place` orders values) and `seal`."""
+    """Tables `point` (a row a counted point, `place` orders values), `seal`, and `listed`.
+
+    The last are the windows of sizes that are no number of nanoseconds: those that hold a point,
+    and (`holds` = 0) those that may ask for a sample as a predecessor.
+    """
     values = [point.value for _, point in points]
     place = _places([value for value in values if value is not None])
     names = ["id", "part", "domain", "rec", "stream", "grp", "t", "start", "sample"]
     columns = np.array(rows, dtype=np.uint64).astype(np.int64).T
     point = dict(zip(names, columns, strict=True))
     point["place"] = np.array([place[_identity(value)] for value in values], dtype=np.int64)
-    sealed = np.array(seals, dtype=np.int64).reshape(-1, 4).T
-    seal = dict(zip(["part", "size", "window_end", "rec"], sealed, strict=True))
+    sealed = np.array(seals, dtype=np.int64).reshape(-1, 5).T
+    seal = dict(zip(["part", "size", "window_end", "window_start", "rec"], sealed, strict=True))
+    found = np.array(list(_listed(definition, rows)), dtype=np.int64).reshape(-1, 4).T
+    listed = dict(zip(["id", "size", "window_end", "holds"], found, strict=True))
     db.execute("CREATE TABLE point AS SELECT * FROM point")
     db.execute("CREATE TABLE seal AS SELECT * FROM seal")
-    del point, seal
+    db.execute("CREATE TABLE listed AS SELECT * FROM listed")
+    del point, seal, listed
+
+
+def _code(definition: Definition, size: Size) -> int:
+    return size if isinstance(size, int) else -1 - definition.sizes.index(size)
+
+
+def _listed(
+    definition: Definition, rows: list[tuple[int, ...]]
+) -> Iterator[tuple[int, int, int, int]]:
+    """(point, size, window end, holds it) for calendar and hopping sizes."""
+    for size in definition.sizes:
+        if isinstance(size, int):
+            continue
+        code = _code(definition, size)
+        for identity, *_, time, _, sample in rows:
+            inside = ends_of(time, size)
+            yield from ((identity, code, end, 1) for end in inside)
+            end = end_after(inside[-1], size)
+            while sample and start_of(end, size) < time + STREAM_GAP:
+                yield identity, code, end, 0
+                end = end_after(end, size)
 
 
 def _identity(value: int | float) -> tuple[int, int]:
@@ -324,31 +366,37 @@ def _places(values: list[int | float]) -> dict[tuple[int, int], int]:
 
 
 SELECT = f"""
-WITH sizes AS (SELECT DISTINCT size FROM seal
+WITH sizes AS (SELECT DISTINCT size FROM seal WHERE size > 0
 ), own AS (          -- every point, once a window size, with the end of its window
   SELECT *, t + (size - t % size) % size AS window_end FROM point CROSS JOIN sizes
+), every AS (        -- the same with those of calendar and hopping windows
+  SELECT * FROM own
+  UNION ALL BY NAME SELECT point.*, size, window_end FROM point JOIN listed USING (id) WHERE holds
 ), plain AS (        -- points that count by themselves: `previous` is not asked for
   SELECT size, window_end, domain, grp, stream, id, NULL AS previous, t, place,
     p.rec > s.rec AS late
-  FROM own p JOIN seal s USING (part, size, window_end)
+  FROM every p JOIN seal s USING (part, size, window_end)
   WHERE sample = 0 AND ($everything OR p.rec <= s.rec)
 ), ahead AS (        -- every sample with all windows that may ask for it as a predecessor
   SELECT * EXCLUDE window_end,
     unnest(range(window_end, t + {STREAM_GAP} + size, size)) AS window_end
   FROM own WHERE sample = 1
+  UNION ALL BY NAME
+  SELECT point.*, size, window_end FROM point JOIN listed USING (id) WHERE sample = 1
 ), reach AS (        -- samples of a window, and those before it; one a stream and time
-  SELECT size, window_end, domain, grp, stream, id, t, place, p.rec > s.rec AS late
+  SELECT size, window_end, window_start, domain, grp, stream, id, t, place,
+    p.rec > s.rec AS late
   FROM ahead p JOIN seal s USING (part, size, window_end)
   WHERE $everything OR p.rec <= s.rec
   QUALIFY row_number() OVER (
     PARTITION BY size, window_end, stream, t ORDER BY place DESC, start DESC, p.rec, id) = 1
 ), sample AS (       -- each sample of a window with its predecessor in event time, or -1
-  SELECT * FROM (
-    SELECT size, window_end, domain, grp, stream, id,
+  SELECT * EXCLUDE window_start FROM (
+    SELECT size, window_end, window_start, domain, grp, stream, id,
       coalesce(lag(id) OVER (PARTITION BY size, window_end, stream ORDER BY t), -1) AS previous,
       t, place, late
     FROM reach)
-  WHERE t > window_end - size
+  WHERE t > window_start
 ), counted AS (SELECT * FROM plain UNION ALL SELECT * FROM sample)
 SELECT if($by_domain, domain, 0) AS of_domain, size, window_end, grp, stream,
   list(id ORDER BY t, place, id), list(previous ORDER BY t, place, id),

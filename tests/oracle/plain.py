@@ -16,6 +16,7 @@ from oracle import epochs, units
 from oracle.definitions import Definition
 from oracle.log import Partition, Point
 from oracle.oracle import STREAM_GAP, Key, Tally, _counts, group_of
+from oracle.windows import Size, ends_of, start_of
 
 Answer = dict[Any, tuple[int, int, int]]  # (bits of the value, points, late)
 
@@ -34,9 +35,10 @@ def compute(
             if _counts(d, partition, point, Tally())
         ]
         rows = {
-            (size, math.ceil(Fraction(point.time, size)) * size, labels)
+            (size, end, labels)
             for _, point, labels in counted
             for size in d.sizes
+            for end in ends_of(point.time, size)
         }
         for size, end, labels in rows:
             key = Key(d.name, size, end, labels)
@@ -96,14 +98,14 @@ def _seal(partition: Partition, d: Definition, end: float) -> float:
 
 
 def _row(
-    d: Definition, size: int, end: int, candidates: list[tuple[Partition, Point]]
+    d: Definition, size: Size, end: int, candidates: list[tuple[Partition, Point]]
 ) -> tuple[int, int, int] | None:
     found = row(d, size, end, candidates)
     return None if found is None else (_bits(_double(found[0])), *found[1:])
 
 
 def row(
-    d: Definition, size: int, end: int, candidates: list[tuple[Partition, Point]]
+    d: Definition, size: Size, end: int, candidates: list[tuple[Partition, Point]]
 ) -> tuple[Any, int, int] | None:
     """The exact number of a group's window over these points, how many count, how many late."""
     by_stream: dict[tuple[str, str], list[tuple[Partition, Point]]] = {}
@@ -117,7 +119,7 @@ def row(
             number: Any = point.value
             if d.over_time == "increase" and point.kind == "cumulative":
                 number = _increase(d, point, [other for _, other in members])
-            if end - size < point.time <= end and number is not None:
+            if start_of(end, size) < point.time <= end and number is not None:
                 taken.append((point, number))
                 late += point.record > _seal(partition, d, end)
         points += len(taken)
@@ -146,7 +148,7 @@ def _increase(d: Definition, sample: Point, stream: list[Point]) -> Any:
         return None
     nearby = [s for s in samples if sample.time - STREAM_GAP <= s.time < sample.time]
     if not nearby:
-        finest = min(d.sizes)
+        finest = d.finest
         end = math.ceil(Fraction(sample.time, finest)) * finest
         inside = end - finest < sample.start < sample.time
         return sample.value if inside and sample.start > 0 else None

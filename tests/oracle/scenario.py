@@ -14,10 +14,10 @@
     final  total 10s @10 host=a = 1.5          # every point of the final topic, if any is listed
     tally  total accepted=3 repeated=1
 
-`define` also takes unit=s, source_unit=ms (else `1`), temporality=cumulative, late=carry and
-expire=2 (or expire=1m). A final point is
-written `= none` if it has no value, `since 0` if it does not start with its window, and
-`of history.x` if it follows the time of a history.
+`define` also takes zone=Europe/Berlin, unit=s, source_unit=ms (else `1`), temporality=cumulative,
+late=carry and expire=2 (or expire=1m). A final point is written `= none` if it has no value,
+`since 0` if it does not start with its window, and `of history.x` if it follows the time of a
+history.
 
 Times are seconds after 2023-11-15 00:00 UTC. A point is `name{attributes}@time=value`: a gauge;
 `+=` makes it a delta sum, `=value^start` a cumulative monotonic sum (`^-`: no start time); `~=` in
@@ -51,11 +51,11 @@ POINT = re.compile(
     r"(?P<value>[^\s^]+)(\^(?P<start>-|[\d.]+))?"
 )
 FINAL = re.compile(
-    r"(?P<name>\S+) (?P<size>\w+) @(?P<end>[\d.]+) (?P<labels>.*?) ?= (?P<value>\S+)"
+    r"(?P<name>\S+) (?P<size>[\w/]+) @(?P<end>[\d.]+) (?P<labels>.*?) ?= (?P<value>\S+)"
     r"(?P<rest>( since [\d.]+)?( of \S+)?)$"
 )
 ROW = re.compile(
-    r"(?P<name>\S+) (?P<size>\w+) @(?P<end>[\d.]+) (?P<labels>.*?) ?= (?P<value>\S+)"
+    r"(?P<name>\S+) (?P<size>[\w/]+) @(?P<end>[\d.]+) (?P<labels>.*?) ?= (?P<value>\S+)"
     r"( \((?P<points>\d+) points?, (?P<late>\d+) late\))?$"
 )
 
@@ -172,6 +172,7 @@ def _definition(text: str) -> Definition:
                 "granularities": given["sizes"].split(","),
                 "grace": given.get("grace", "0s"),
                 "corrections": given.get("corrections", "1d"),
+                "zone": given.get("zone", "UTC"),
             },
             "aggregate": {"over_time": given["over_time"], "over_space": given["over_space"]},
             "publish": {

@@ -25,10 +25,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
-from oracle import final, resets, scenario
+from oracle import final, resets, scenario, windows
 from oracle import log as oracle_log
 from oracle.arithmetic import bits
-from oracle.definitions import Definition, duration
+from oracle.definitions import Definition
 from oracle.final import Series
 from oracle.log import Partition, Record
 from oracle.oracle import FinalPoint, Result, compute
@@ -44,6 +44,9 @@ STORIES = int(os.environ.get("TIDEMILL_STORIES", "250"))
 SEED = int(os.environ.get("TIDEMILL_SEED", "1"))
 OVER_SPACE = ["sum", "sum", "count", "min", "max", "avg", "last"]
 OVER_TIME = ["sum", "count", "min", "max", "avg", "last", *["increase"] * 3]
+
+SIZES = ["5s", "5s,20s", "10s", "10s,30s", "20s,1m", "5s,10s,20s"]
+SIZES += ["5s,20s/10s", "10s,30s/10s", "20s/10s,20s,10s", "30s/15s", "5s,10s/5s,25s/5s"]
 
 VALUES = ["0.0", "-0.0", "1.5", "2.5", "0.1", "-3.25", "7i", "9007199254740993i", "1e100"]
 VALUES += ["9007199254740992.0", "-1e100", "5e-324", "inf", "-inf", "nan", "none", "1.7e308"]
@@ -121,7 +124,7 @@ def story(rng: random.Random) -> str:
     lines += [
         f"define d{i} over_time={over_time} over_space={over_space} metric=m "
         f"keep={rng.choice(['', 'g', 'g,host', 's'])} "
-        f"sizes={rng.choice(['5s', '5s,20s', '10s', '10s,30s', '20s,1m', '5s,10s,20s'])} "
+        f"sizes={rng.choice(SIZES)} "
         f"grace={rng.choice(['0s', '2s', '15s'])} "
         f"corrections={rng.choice(['15s', '30s', '1m', '1d'])} "
         f"temporality={rng.choice(['delta', 'cumulative'])} late={rng.choice(['drop', 'carry'])} "
@@ -232,26 +235,30 @@ def compare_finals(
         monotonic = definition.over_time != "sum" and not definition.carry
         temporality = oracle_log.CUMULATIVE if definition.cumulative else oracle_log.DELTA
         expected = (temporality, monotonic) if definition.adds_up else ()
-        assert shapes.get(definition.name, {expected}) == {expected}
+        assert shapes.get((definition.name, False), {expected}) == {expected}
+        assert shapes.get((definition.name, True), {()}) == {()}  # what overlaps is a gauge
 
 
 def decoded(
     finals: Sequence[bytes],
-) -> tuple[dict[Series, list[FinalPoint]], dict[str, set[tuple]]]:
-    """The points by series; by definition, (temporality, monotonic) of its sums or () of gauges."""
+) -> tuple[dict[Series, list[FinalPoint]], dict[tuple[str, bool], set[tuple]]]:
+    """The points by series; by definition and whether windows overlap, (temporality, monotonic) of
+    its sums or () of gauges.
+    """
     points: dict[Series, list[FinalPoint]] = {}
-    shapes: dict[str, set[tuple]] = {}
+    shapes: dict[tuple[str, bool], set[tuple]] = {}
     requests = map(ExportMetricsServiceRequest.FromString, finals)
     blocks = (block for request in requests for block in request.resource_metrics)
     for scoped in (scoped for block in blocks for scoped in block.scope_metrics):
         scope = oracle_log.attributes(scoped.scope.attributes)
-        size = duration(scope["tidemill.interval"])
+        zone = scope.get("tidemill.zone", "UTC")
+        size = windows.parse(scope["tidemill.interval"], zone)
         domain = scope.get("tidemill.domain", oracle_log.LIVE)
         for metric in scoped.metrics:
             body = getattr(metric, metric.WhichOneof("data"))
             is_sum = metric.HasField("sum")
             shape = (body.aggregation_temporality, body.is_monotonic) if is_sum else ()
-            shapes.setdefault(metric.name, set()).add(shape)
+            shapes.setdefault((metric.name, windows.overlaps(size)), set()).add(shape)
             for point in body.data_points:
                 labels = tuple(sorted(oracle_log.attributes(point.attributes).items()))
                 series = Series(metric.name, size, domain, labels)
@@ -339,7 +346,7 @@ def test_random_logs_while_definitions_join(seed: int):
     with again(__file__, f"random_logs_while_definitions_join[{seed}]", SEED=seed, STORIES=10):
         got = Pipeline(told.definitions, log, rng, Deployment(before)).run()
         for found in (want.first, want.latest):
-            for key in [key for key in found if key.window_end - key.size < since]:
+            for key in [key for key in found if windows.start_of(key.window_end, key.size) < since]:
                 if key.definition != first.name:
                     del found[key]
         if got.refused:
@@ -401,7 +408,7 @@ def test_definitions_that_come_later_count_exactly_from_their_time(seed: int):
     expected = {
         key: bits(cell.value)
         for key, cell in want.latest.items()
-        if key.definition == "old" or key.window_end - key.size >= since
+        if key.definition == "old" or windows.start_of(key.window_end, key.size) >= since
     }
     assert {key: value for key, (value, _) in got.latest.items()} == expected
     assert {key.definition for key in expected} == {"old", "new", "other"}

@@ -22,10 +22,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from oracle import windows
 from oracle.definitions import Definition
 from oracle.log import Partition, Record
 from oracle.oracle import Key
 
+from metric_registry import granularities, zones
 from metric_registry.compile import compile_plan
 from metric_registry.plan import ResolvedDefinition
 from streams.batch import decode_table
@@ -62,17 +64,23 @@ class Rows:
     def take(self, value: bytes) -> None:
         """Add a record of `telemetry.rollups`; a row's revisions must rise by one."""
         table = decode_table(value)
-        certificates = {(c["resolution"], c["window_end"]): c for c in table.meta["certificates"]}
+        certificates = {
+            (c["granularity"], c["zone"], c["window_end"]): c for c in table.meta["certificates"]
+        }
         assert len(certificates) == len(table.meta["certificates"]), "a window twice in a record"
         self.certificates.extend(certificates.values())
-        columns = ("definition", "resolution", "window_end", "group_hi", "group_lo", "points")
-        columns += ("revision", "deleted", "late")
+        columns = ("definition", "granularity", "window_start", "window_end", "group_hi")
+        columns += ("group_lo", "points", "revision", "deleted", "late")
         rows = enumerate(zip(*(table.array(name).tolist() for name in columns), strict=True))
         values = table.array("value").view("uint64").tolist()
         labels = list(table.strings("labels"))
-        for at, (index, size, end, high, low, points, revision, deleted, late) in rows:
+        for at, (index, kind, start, end, high, low, points, revision, deleted, late) in rows:
             name = table.meta["definitions"][index]["name"]
-            key = Key(name, size * SECOND, end, labels_of(labels[at]))
+            described = table.meta["granularities"][kind]
+            granularity, zone = described["granularity"], described["zone"]
+            size = windows.parse(granularity, zone)
+            assert start == windows.start_of(end, size)
+            key = Key(name, size, end, labels_of(labels[at]))
             before = self.revisions.get(key, 0)
             expected = [before + 1] if before else [1, 2]  # 2: its first points came late
             assert revision in expected, f"{key}: revision {revision} after {before}"
@@ -83,7 +91,7 @@ class Rows:
                 del self.latest[key], self.raw[key], self.late[key]
                 continue
             if revision == 1:
-                domain = certificates[size, end]["domain"]
+                domain = certificates[granularity, zone, end]["domain"]
                 self.first[key] = (domain, values[at], points)
             self.latest[key] = (values[at], points)
             group = struct.pack(">QQ", high, low)
@@ -241,6 +249,12 @@ def drive(make, records, rng: random.Random, restless: bool = False):
 def resolved(definition) -> ResolvedDefinition:
     """The product's definition for one of the oracle's."""
     where = definition.sources[0].where
+    sizes = sorted(map(granularity, definition.sizes), key=granularities.order)
+    expiry = {granularity(size): definition.expires_after(size) for size in definition.sizes}
+    zone = zones.find(
+        next((s.split("@")[1] for s in map(str, definition.sizes) if "@" in s), "UTC")
+    )
+    pane = granularities.pane_of(sizes, zone.whole)
     return ResolvedDefinition(
         name=definition.name,
         version=definition.name.ljust(16, "0"),
@@ -252,7 +266,7 @@ def resolved(definition) -> ResolvedDefinition:
         keep=tuple(sorted(definition.keep)),
         over_time=definition.over_time,
         over_space=definition.over_space,
-        granularities=tuple(size // SECOND for size in definition.sizes),
+        granularities=tuple(sizes),
         grace_ns=definition.grace,
         corrections_ns=definition.corrections,
         series_limit=100_000,
@@ -261,11 +275,16 @@ def resolved(definition) -> ResolvedDefinition:
         publish_upsert=False,
         publish_temporality="cumulative" if definition.cumulative else "delta",
         publish_late="carry" if definition.carry else "drop",
-        publish_expire_after=tuple(
-            (size // SECOND, definition.expires_after(size)) for size in definition.sizes
-        ),
-        retention=tuple((size // SECOND, 86_400) for size in definition.sizes),
+        publish_expire_after=tuple((size, expiry[size]) for size in sizes),
+        retention=tuple((size, 86_400) for size in sizes),
+        zone_rules=zone.rules if any(map(granularities.is_calendar, sizes)) else "",
+        pane=0 if pane in sizes else pane,
     )
+
+
+def granularity(size: windows.Size) -> granularities.Granularity:
+    """The product's granularity for one of the oracle's sizes."""
+    return size // SECOND if isinstance(size, int) else size.split("@")[0]
 
 
 def certify(certificate: dict, partitions: Sequence[Partition]) -> None:

@@ -10,9 +10,20 @@ from typing import Annotated, Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from cyclopts import Parameter
+from pydantic_core import PydanticCustomError
 
-from metric_registry.durations import SECOND, DurationError, parse, render_seconds
+from metric_registry.durations import DurationError, parse
+from metric_registry.granularities import (
+    Granularity,
+    is_calendar,
+    is_hopping,
+    size_of,
+    step_of,
+    text_of,
+)
+from metric_registry.models import granularity
 from metric_registry.plan import ResolvedDefinition
+from metric_registry.resolve import in_zone
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import FAILED, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import Output, emit, note
@@ -46,7 +57,8 @@ def query(
     name:
         The definition.
     resolution:
-        Size of the windows, such as 10s, 1m, 1h, 1d; the definition's finest if not given.
+        Size of the windows as the definition writes it, such as 10s, 1h, 1mo or 5m/1m; its finest
+        if not given.
     since:
         How far back to look, as a duration before now, or a time such as 2014-02-14T14:30:00Z.
     until:
@@ -58,19 +70,19 @@ def query(
     """
     deployment = settings_of(settings)
     definition = definition_of(deployment, name)
-    seconds = _resolution(definition, resolution)
+    size = _granularity(definition, resolution)
     now = datetime.now(UTC)
     rows = _ask_store(
         deployment,
-        name,
-        seconds,
+        definition,
+        size,
         (_moment(since, now), _moment(until, now)),
         dict(_label(word) for word in where),
         limit,
     )
     emit([_printable(row) for row in rows], _COLUMNS, output)
     if not rows:
-        _say_why(deployment, definition, seconds, since)
+        _say_why(deployment, definition, size, since)
     elif len(rows) == limit:
         note(f"the first {limit} rows; ask for more with --limit")
     return 0
@@ -78,15 +90,24 @@ def query(
 
 def _ask_store(
     settings: Settings,
-    name: str,
-    seconds: int,
+    definition: ResolvedDefinition,
+    size: Granularity,
     between: tuple[datetime, datetime],
     labels: dict[str, str],
     limit: int,
 ) -> list[RollupRow]:
     try:
         client = connect(store_address(settings.store_url, os.environ.get(PASSWORD, "")))
-        return query_rollups(client, name, seconds, *between, labels, limit=limit)
+        return query_rollups(
+            client,
+            definition.name,
+            size_of(size),
+            *between,
+            labels,
+            hop=step_of(size) if is_hopping(size) else 0,
+            zone=definition.zone if is_calendar(size) else "",
+            limit=limit,
+        )
     except SettingsError as error:
         raise CommandError(str(error), USAGE) from None
     except ClickHouseError as error:
@@ -102,8 +123,10 @@ def _ask_store(
         ) from None
 
 
-def _say_why(settings: Settings, definition: ResolvedDefinition, seconds: int, since: str) -> None:
-    size = render_seconds(seconds)
+def _say_why(
+    settings: Settings, definition: ResolvedDefinition, granularity: Granularity, since: str
+) -> None:
+    size, finest = text_of(granularity), definition.granularities[0]
     note(f"no {size} window of {definition.name} since {since}")
     situation = asyncio.run(ask(settings, definition))
     if not situation.workers:
@@ -112,25 +135,26 @@ def _say_why(settings: Settings, definition: ResolvedDefinition, seconds: int, s
     holding = explain(situation)[0]
     for sentence in holding.sentences:
         note(sentence)
-    if seconds > definition.finest:
+    if granularity != finest:
         note(f"a {size} window is published when it has ended; finer ones come sooner: "
-             f"--resolution {render_seconds(definition.finest)}")  # fmt: skip
+             f"--resolution {text_of(finest)}")  # fmt: skip
     elif not holding.held:
         note(
             f"does an agent send {' or '.join(definition.sources)}? Look further back with --since"
         )
 
 
-def _resolution(definition: ResolvedDefinition, given: str | None) -> int:
+def _granularity(definition: ResolvedDefinition, given: str | None) -> Granularity:
     if given is None:
-        return definition.finest
-    sizes = [render_seconds(size) for size in definition.granularities]
-    seconds = _duration("--resolution", given) // SECOND
-    if seconds not in definition.granularities:
-        raise CommandError(
-            f"{definition.name} has windows of {', '.join(sizes)}, not {given}", USAGE
-        )
-    return seconds
+        return definition.granularities[0]
+    try:
+        found = in_zone(granularity(given), definition.zone)
+    except PydanticCustomError as error:
+        raise CommandError(f"--resolution: {error.message()}", USAGE) from None
+    if found not in definition.granularities:
+        sizes = ", ".join(text_of(size) for size in definition.granularities)
+        raise CommandError(f"{definition.name} has windows of {sizes}, not {given}", USAGE)
+    return found
 
 
 def _moment(text: str, now: datetime) -> datetime:

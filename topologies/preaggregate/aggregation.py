@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streams.event_time.windows import EARLIEST, window_end
+from streams.event_time.levels import ends_of, longest, window_end, window_start
+from streams.event_time.windows import EARLIEST
 from streams.kernels.fold import BASE_META, BASE_RAW, BASE_START, BASE_TIME
 from streams.kernels.keep import LATE
 from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
@@ -24,6 +25,7 @@ from topologies.epochs import Bounds
 from topologies.partials import PartialRows
 from topologies.preaggregate.cells import Cells, GroupRows, Membership
 from topologies.preaggregate.epochs import without_base_lines
+from topologies.preaggregate.lattice import Window
 from topologies.preaggregate.panes import (
     Late,
     PaneKey,
@@ -31,7 +33,6 @@ from topologies.preaggregate.panes import (
     PointColumns,
     Sorted,
     StreamRows,
-    Window,
     empty_bases,
     fold,
     packed,
@@ -45,9 +46,9 @@ I32 = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Publishes:
-    """What a definition publishes: windows of `sizes` (ns) that begin at `since` or later."""
+    """What a definition publishes: windows of `levels` that begin at `since` or later."""
 
-    sizes: frozenset[int]
+    levels: frozenset[int]
     since: int = EARLIEST
 
 
@@ -97,7 +98,7 @@ class Aggregation:
 
     Args:
         key: Their pane key.
-        levels: Window sizes in ns, the pane first.
+        levels: Those that are published.
         definitions: Index in the plan -> what it publishes.
         gap: Silence after which a stream is unknown, ns of event time.
         partitions: Of the topic that the groups go to.
@@ -215,9 +216,11 @@ class Aggregation:
         """Seal up to `frontier`, once late points have settled; each sealed window's groups."""
         found: list[tuple[Window, GroupRows]] = []
         for item in self.panes.advance(frontier):
-            window = (item.level, item.end)
             if len(item.notices):
                 self._noticed.append((item.end, by_definition(self.cells, item.notices)))
+            if item.level not in self.panes.lattice.published:
+                continue
+            window = (item.level, item.end)
             found.append((window, self._publishable(window, self.cells.fold(item.rows))))
         return found
 
@@ -233,11 +236,13 @@ class Aggregation:
 
     def _published(self, window: Window, cells: I64) -> npt.NDArray[np.bool_]:
         """Which of the cells are of definitions that publish this window."""
-        size, end = window
+        level, begins = window[0], window_start(window[1], window[0])
+        if begins < self.bounds.since:  # a hopping window; the epoch before has a part of it
+            return np.zeros(len(cells), np.bool_)
         levels = {
             index
             for index, publishes in self.definitions.items()
-            if size in publishes.sizes and end - size >= publishes.since
+            if level in publishes.levels and begins >= publishes.since
         }
         whose = self.cells.definition[cells]
         return np.isin(whose, np.fromiter(levels, np.uint16, len(levels)))
@@ -257,8 +262,7 @@ class Aggregation:
         frontier = self.panes.frontier
         windows: dict[Window, set[int]] = {}
         for item in late:
-            for level in self.panes.levels:
-                window = (level, window_end(item.time, level))
+            for window in self.panes.lattice.windows_of(item.time):
                 if self.bounds.since < window[1] <= frontier:
                     windows.setdefault(window, set()).add(item.slot)
         cells = self.cells.cells_of({item.slot for item in late})
@@ -281,9 +285,12 @@ class Aggregation:
         self, late: list[Late], windows: dict[Window, set[int]], increases: bool
     ) -> list[tuple[int, int]]:
         """The spans (after, until] of time of which all points are needed."""
-        anew = {level for level in self.panes.levels if not self.panes.keeps(level)}
         back = self.gap if increases else 0
-        spans = [(end - level - back, end) for level, end in windows if level in anew]
+        spans = [
+            (window_start(end, level) - back, end)
+            for level, end in windows
+            if not self.panes.holds((level, end))
+        ]
         if not increases:
             return spans
         for item in late:
@@ -292,7 +299,7 @@ class Aggregation:
                 until = min(item.time + self.gap, max(newest, item.time))
                 spans.append((item.time - self.gap - 1, until))
                 # the sample after it changes, too, and with it its windows
-                reach = [window_end(until, level) for level in anew]
+                reach = [max(ends_of(until, level)) for level in self.panes.lattice.anew]
                 spans.extend((item.time - self.gap - 1, end) for end in reach)
         return spans
 
@@ -309,18 +316,19 @@ class Aggregation:
         for window, slots in sorted(redone.windows.items()):
             cells = self.cells.cells_of(slots)
             needed = self.cells.streams_of(cells)
-            if self.panes.keeps(window[0]):
-                rows = self.panes.rows.get(window, StreamRows()).of(needed)
+            if self.panes.holds(window):
+                rows = self.panes.rows_of(window).of(needed)
             else:
                 streams = np.flatnonzero(needed).astype(np.int32)
-                rows = self._fold(points, window[1] - window[0], window[1], streams)
+                begins = window_start(window[1], window[0])
+                rows = self._fold(points, begins, window[1], streams)
             changed = np.sort(np.fromiter(cells, np.int64, len(cells)))
             changed = changed[self._published(window, changed)]
             found.append((window, self.cells.fold(rows).of(changed)))
         return found
 
     def _sealed_windows(self, times: Iterable[int]) -> set[Window]:
-        found = {(level, window_end(time, level)) for time in times for level in self.panes.levels}
+        found = (window for time in times for window in self.panes.lattice.windows_of(time))
         since, frontier = self.bounds.since, self.panes.frontier
         return {window for window in found if since < window[1] <= frontier}
 
@@ -347,19 +355,18 @@ class Aggregation:
     ) -> None:
         """Put right the increases in the rows of open and of kept windows."""
         before = points.where(~late)
-        for level in self.panes.levels:
+        for level in self.panes.lattice.stored:
             merged = self.panes.merged_until(level)
             windows: dict[int, set[int]] = {}
             for slot, times in changed.items():
                 for time in times:
                     end = window_end(time, level)
-                    held = end > self.panes.frontier or self.panes.keeps(level)
-                    if time <= merged and held:
+                    if time <= merged and self.panes.holds((level, end)):
                         windows.setdefault(end, set()).add(slot)
             for end, slots in windows.items():
                 streams = np.fromiter(sorted(slots), np.int32, len(slots))
                 new, old = (
-                    self._fold(part, end - level, min(end, merged), streams)
+                    self._fold(part, window_start(end, level), min(end, merged), streams)
                     for part in (points, before)
                 )
                 self.panes.correct((level, end), new, old)
@@ -423,9 +430,8 @@ class Aggregation:
         if watermark == EARLIEST:
             return
         self.panes.forget(watermark)
-        anew = [level for level in self.panes.levels if not self.panes.keeps(level)]
-        longest = max([self.key.pane, *anew])
-        keep = self.key.corrections + longest + 2 * self.gap + self.key.grace
+        lengths = max([self.key.pane, *map(longest, self.panes.lattice.anew)])
+        keep = self.key.corrections + lengths + 2 * self.gap + self.key.grace
         gone = {end for end in self.index if end < watermark - keep}
         for end in gone:
             del self.index[end]

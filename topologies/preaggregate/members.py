@@ -17,20 +17,22 @@ from topologies.preaggregate.cells import OVER_TIME, Membership
 from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.ledger import Refusal
 from topologies.preaggregate.panes import PaneKey
+from topologies.windows import level_of
 
 
 def pane_keys(
     deployed: Deployment,
 ) -> list[tuple[PaneKey, tuple[int, ...], dict[int, Publishes]]]:
-    """The pane keys of a plan, each with its window sizes and what each definition publishes."""
+    """The pane keys of a plan, each with the levels and what each definition publishes of them."""
     found: dict[PaneKey, dict[int, Publishes]] = {}
     for index, definition in enumerate(deployed.plan.definitions):
         key = PaneKey(definition.finest * SECOND, definition.grace_ns, definition.corrections_ns)
-        sizes = frozenset(seconds * SECOND for seconds in definition.granularities)
+        rules = definition.zone_rules
+        levels = frozenset(level_of(one, rules) for one in definition.granularities)
         since = deployed.since.get(definition.version, EARLIEST)
-        found.setdefault(key, {})[index] = Publishes(sizes, since)
+        found.setdefault(key, {})[index] = Publishes(levels, since)
     return [
-        (key, tuple(sorted(frozenset[int]().union(*(p.sizes for p in members.values())))), members)
+        (key, tuple(sorted(frozenset[int]().union(*(p.levels for p in members.values())))), members)
         for key, members in sorted(found.items(), key=lambda item: item[0].text())
     ]
 

@@ -16,7 +16,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.event_time.windows import EARLIEST, LATEST, last_complete, window_end
+from streams.event_time.levels import (
+    ends_of,
+    is_hopping,
+    last_complete,
+    step_of,
+    window_end,
+    window_start,
+)
+from streams.event_time.windows import EARLIEST, LATEST
 from streams.kernels.exact import spill_of
 from streams.kernels.fold import (
     BASE_TIME,
@@ -47,16 +55,11 @@ from streams.kernels.rows import (
     merge_sorted,
 )
 from streams.kernels.sequence import NOTICE_WIDTH
+from topologies.preaggregate.lattice import Lattice, Window
 
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
 U8 = npt.NDArray[np.uint8]
-
-KEPT = 4
-"""Rows of a sealed window are kept if so many windows of its size fill the correction horizon."""
-
-Window = tuple[int, int]
-"""(size in ns, end in unix ns)"""
 
 Spills = dict[tuple[int, int], int]
 """(slot, column) -> the part of an exact sum that its limbs cannot hold, in units of 2**-1074."""
@@ -272,7 +275,7 @@ class Sorted:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A window that has just sealed. `level` is its size in ns; `rows` are its streams.
+    """A window that has just sealed; `rows` are its streams.
 
     notices: Of a pane, what was noticed in it; i64[n, NOTICE_WIDTH].
     """
@@ -288,46 +291,38 @@ class Panes:
 
     Args:
         key: Pane size, grace and correction horizon.
-        levels: Window sizes in ns, ascending, the pane first; each a multiple of some finer one.
+        levels: Those of the windows that are published.
         gap: A stream silent for longer than this (ns of event time) is unknown again.
-        keep_from: Sealed windows shorter than this (ns) are not kept: it is quick to read their
-            part of the log again, and dear to save their rows every few seconds.
+        keep_from: See `Lattice`.
     """
 
     def __init__(self, key: PaneKey, levels: tuple[int, ...], gap: int, keep_from: int) -> None:
         self.key = key
-        self.levels = levels
         self.gap = gap
         self._keep_from = keep_from
+        self.lattice = Lattice(key.pane, levels, key.corrections, keep_from)
         self.frontier = EARLIEST
         self.bases = empty_bases(0)
         self.open_panes: dict[int, list[I64]] = {}
         self.rows: dict[Window, StreamRows] = {}
-        """Of coarser windows that are open, and of sealed ones that are kept."""
+        """Of coarser windows that are open, and of sealed ones that stay."""
         self.changed_rows: set[Window] = set()
-        self.fed_by = self._coarsest_divisors()
-
-    def _coarsest_divisors(self) -> dict[int, int]:
-        """By coarser level, the level whose rows it is merged from."""
-        return {
-            level: max(other for other in self.levels if other < level and level % other == 0)
-            for level in self.levels[1:]
-        }
 
     def change_levels(self, levels: tuple[int, ...]) -> None:
-        """From now on these window sizes; open windows of others are dropped."""
-        self.levels = levels
-        self.fed_by = self._coarsest_divisors()
-        self._drop([window for window in self.rows if window[0] not in levels])
-
-    def keeps(self, level: int) -> bool:
-        """Whether rows of windows of this size are kept when they have sealed."""
-        return self._keep_from <= level and self.key.corrections <= KEPT * level
+        """From now on these levels are published; open windows of others are dropped."""
+        self.lattice = Lattice(self.key.pane, levels, self.key.corrections, self._keep_from)
+        stored = {*self.lattice.stored[1:], *filter(self.lattice.stays, self.lattice.stored)}
+        self._drop([window for window in self.rows if window[0] not in stored])
 
     def forget(self, watermark: int) -> None:
-        """Drop kept windows that no point can change any more."""
+        """Drop sealed windows that no point can change and no other window needs any more."""
         until = min(watermark - self.key.corrections - 1, self.frontier)
-        self._drop([window for window in self.rows if window[1] <= until])
+        gone: list[Window] = []
+        for level, end in self.rows:
+            limit = until if level in self.lattice.kept else self.frontier
+            if self.lattice.needed_until(end, level) <= limit:
+                gone.append((level, end))
+        self._drop(gone)
 
     def _drop(self, windows: list[Window]) -> None:
         for window in windows:
@@ -335,8 +330,22 @@ class Panes:
             self.changed_rows.add(window)
 
     def merged_until(self, level: int) -> int:
-        """Samples up to this time have been merged into the rows of windows of this size."""
-        return last_complete(self.frontier, self.fed_by.get(level, self.key.pane))
+        """Samples up to this time have been merged into the rows of a stored level."""
+        return self.lattice.merged_until(level, self.frontier)
+
+    def holds(self, window: Window) -> bool:
+        """Whether the rows of a window, or all it is made of, are there."""
+        return self.lattice.holds(window, self.frontier)
+
+    def rows_of(self, window: Window) -> StreamRows:
+        """The rows of a window that `holds`."""
+        if not is_hopping(window[0]):
+            return self.rows.get(window, StreamRows())
+        rows = StreamRows()
+        for step in self.lattice.steps(window):
+            if step in self.rows:
+                rows = rows.merged(self.rows[step])
+        return rows
 
     def grow(self, streams: int) -> None:
         """Make room for slots below `streams`."""
@@ -415,24 +424,35 @@ class Panes:
         for end in sorted(end for end in self.open_panes if end <= frontier):
             points = self.open_panes.pop(end)
             rows, notices = fold(points, end - pane, end, pane, self.gap, self.bases)
-            if self.keeps(pane):
+            if self.lattice.stays(pane):
                 self.rows[pane, end] = rows
                 self.changed_rows.add((pane, end))
             sealed.append(Sealed(pane, end, rows, notices))
             self._feed(pane, end, rows)
-        for level in self.levels[1:]:
-            ends = [end for size, end in self.rows if size == level]
+        for level in self.lattice.stored[1:]:
+            ends = [end for other, end in self.rows if other == level]
             for end in sorted(end for end in ends if self.frontier < end <= frontier):
                 rows = self.rows[level, end]
-                if not self.keeps(level):
+                if not self.lattice.stays(level):
                     self._drop([(level, end)])
                 sealed.append(Sealed(level, end, rows))
                 self._feed(level, end, rows)
+        sealed.extend(Sealed(*window, self.rows_of(window)) for window in self._hopping(frontier))
         self.frontier = max(self.frontier, frontier)
         return sealed
 
+    def _hopping(self, frontier: int) -> list[Window]:
+        """The hopping windows with data that seal with the frontier."""
+        found: set[Window] = set()
+        for level in self.lattice.hopping:
+            step = step_of(level)
+            for end in [end for other, end in self.rows if other == step]:
+                found.update((level, each) for each in ends_of(end, level))
+        due = [window for window in found if self.frontier < window[1] <= frontier]
+        return sorted(due, key=lambda window: (window[1], window[0]))
+
     def _feed(self, level: int, end: int, rows: StreamRows) -> None:
-        for coarser, finer in self.fed_by.items():
+        for coarser, finer in self.lattice.made_of.items():
             if finer == level:
                 window = (coarser, window_end(end, coarser))
                 known = self.rows.get(window)
@@ -448,14 +468,15 @@ class Panes:
             points.raws,
             points.metas & np.uint8(IS_INTEGER),
         )
-        for level in self.levels:
+        for level in self.lattice.stored:
             ends = window_end(points.times, level)
             due = points.times <= self.merged_until(level)
-            if not self.keeps(level):
-                due &= ends > self.frontier
+            if level not in self.lattice.kept:
+                due &= self.lattice.needed_until(ends, level) > self.frontier
             for end in np.unique(ends[due]).tolist():
                 part = packed(alone.where(due & (ends == end)))
-                rows, _ = fold([part], end - level, end, self.key.pane, self.gap, self.bases)
+                after = window_start(end, level)
+                rows, _ = fold([part], after, end, self.key.pane, self.gap, self.bases)
                 self.rows[level, end] = self.rows.get((level, end), StreamRows()).joined(rows)
                 self.changed_rows.add((level, end))
 

@@ -15,7 +15,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from streams.event_time.windows import EARLIEST, LATEST, last_complete
+from streams.event_time.levels import (
+    end_after,
+    end_before,
+    is_hopping,
+    last_complete,
+    window_start,
+    windows_between,
+)
+from streams.event_time.windows import EARLIEST, LATEST
 from streams.kernels.rows import merge_groups
 from topologies.partials import PartialRows
 from topologies.rollup.groups import in_order, merged, places, values
@@ -23,7 +31,7 @@ from topologies.rollup.groups import in_order, merged, places, values
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
 TableKey = tuple[str, str, int]
-"""(domain, pane key, window size in ns)"""
+"""(domain, pane key, level)"""
 Mask = Callable[[PartialRows], npt.NDArray[np.bool_]]
 """Which of n rows: bool[n]."""
 
@@ -34,10 +42,10 @@ class Contract:
 
     Attributes:
         final: Whether it does at all.
-        adds_up: A sum, else a gauge.
+        adds_up: A sum, else a gauge; hopping windows are gauges in any case.
         cumulative: Each point counts from the start of its run, not of its window.
         carry: What late points change is added to the next point.
-        expire_after: Window size in ns -> windows without data that a series survives.
+        expire_after: Level -> windows without data that a series survives.
         over_space: How streams are combined.
     """
 
@@ -199,7 +207,7 @@ class FinalSeries:
 
     def correct(self, domain: str, pane: str, level: int, correction: Correction) -> None:
         """Let a correction travel with the next window of its source, if there will be one."""
-        if correction.after == LATEST or not len(correction.rows):
+        if correction.after == LATEST or is_hopping(level) or not len(correction.rows):
             return
         key = (domain, pane, level)
         self.tables.setdefault(key, Table()).waiting.append(correction)
@@ -244,7 +252,7 @@ class FinalSeries:
         limit = horizon if later else until
         steps = [*closings, None]
         for closing in steps:
-            last = limit if closing is None else closing.end - key[2]
+            last = limit if closing is None else end_before(closing.end, key[2])
             for empty in self._without_data(table, key[2], last):
                 yield from self._step(table, key, empty, later if empty.end > limit else None)
             if closing is not None:
@@ -264,16 +272,16 @@ class FinalSeries:
             if not table.waiting:
                 return LATEST
             first = min(correction.after for correction in table.waiting)
-            return max(table.end, last_complete(first, level)) + level
+            return end_after(max(table.end, last_complete(first, level)), level)
         if table.waiting or len(table.totals):
-            return table.end + level
+            return end_after(table.end, level)
         limit = self._limit(level)
         expiry = LATEST
         for rows in (table.present, table.silent):
-            if bool(self._adds_up[rows.definition].any()):
-                return table.end + level
+            if bool(self._adds(rows, level).any()):
+                return end_after(table.end, level)
             if len(rows):
-                ends = rows.end + (limit[rows.definition] + 1) * level
+                ends = end_after(rows.end, level, limit[rows.definition] + 1)
                 expiry = min(expiry, int(ends.min()))
         return expiry
 
@@ -300,13 +308,13 @@ class FinalSeries:
             amounts = [replace(c.rows, end=np.full(len(c.rows), end)) for c in due]
             rows = merged([rows, *amounts])
             numbers = values(rows, [contract.over_space for contract in self._contracts])
-        cumulative = self._cumulative[rows.definition]
+        cumulative = self._cumulative[rows.definition] & (not is_hopping(level))
         if len(table.totals) or bool(cumulative.any()):
             yield from self._add(table, domain, level, end, rows.take(np.flatnonzero(cumulative)))
             chosen = np.flatnonzero(~cumulative)
             rows, numbers = rows.take(chosen), numbers[chosen]
         if len(rows):
-            yield Points(domain, level, end, rows, rows.end - level, numbers)
+            yield Points(domain, level, end, rows, window_start(rows.end, level), numbers)
         yield from self._silence(table, domain, level, end, rows)
 
     def _silence(
@@ -322,23 +330,23 @@ class FinalSeries:
         table.silent = rest = in_order(PartialRows.join([bare(_NONE), *silent]))
         if not len(rest):
             return
-        gone = (end - rest.end) // level > self._limit(level)[rest.definition]
-        zeros = rest.take(np.flatnonzero(~gone & self._adds_up[rest.definition]))
+        gone = windows_between(rest.end, end, level) > self._limit(level)[rest.definition]
+        zeros = rest.take(np.flatnonzero(~gone & self._adds(rest, level)))
         if len(zeros):
-            start = np.full(len(zeros), end - level)
+            start = np.full(len(zeros), window_start(end, level))
             yield Points(domain, level, end, zeros, start, np.zeros(len(zeros)))
         if gone.any():
             table.silent = rest.take(np.flatnonzero(~gone))
             rest = rest.take(np.flatnonzero(gone))
-            start = np.full(len(rest), end - level)
+            start = np.full(len(rest), window_start(end, level))
             yield Points(domain, level, end, rest, start, np.zeros(len(rest)), False)
 
     def _add(
         self, table: Table, domain: str, level: int, end: int, rows: PartialRows
     ) -> Iterator[Points]:
         """Cumulative series: the sum of each run so far, which a silent window leaves as it is."""
-        totals, starts = _added(table.totals, table.starts, rows, end - level)
-        gone = (end - totals.end) // level > self._limit(level)[totals.definition]
+        totals, starts = _added(table.totals, table.starts, rows, window_start(end, level))
+        gone = windows_between(totals.end, end, level) > self._limit(level)[totals.definition]
         if gone.any():
             rest, start = totals.take(np.flatnonzero(gone)), starts[gone]
             totals, starts = totals.take(np.flatnonzero(~gone)), starts[~gone]
@@ -347,6 +355,10 @@ class FinalSeries:
         if len(totals):
             numbers = values(totals, [contract.over_space for contract in self._contracts])
             yield Points(domain, level, end, totals, starts, numbers)
+
+    def _adds(self, rows: PartialRows, level: int) -> npt.NDArray[np.bool_]:
+        """bool[n]: whether each row's series is a sum; what overlaps never is."""
+        return self._adds_up[rows.definition] & (not is_hopping(level))
 
     def _limit(self, level: int) -> I64:
         """i64[definitions]: how many windows of this size without data a series survives."""

@@ -11,6 +11,15 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
 from streams.batch import Column, Table, encode_table
+from streams.event_time.levels import (
+    is_hopping,
+    is_plain,
+    name_of,
+    nominal,
+    step_of,
+    window_start,
+    zone_of,
+)
 from streams.event_time.windows import SECOND
 from topologies.encodings.otlp_writer import field, number_points
 from topologies.partials import PartialRows
@@ -67,9 +76,17 @@ def _table(batch: list[_Part], definitions: list[dict[str, Any]]) -> Table:
     first = np.concatenate([p.published.first_points[chosen] for p, chosen in batch])
     revisions = np.concatenate([p.published.revisions[chosen] for p, chosen in batch])
     deleted = np.concatenate([p.published.deleted[chosen] for p, chosen in batch])
+    windows = [publication.window[1:] for publication, _ in batch]
+    sizes = [len(chosen) for _, chosen in batch]
+    kinds = sorted({level for level, _ in windows})
+    starts = np.array([window_start(end, level) for level, end in windows], np.int64)
+    lengths = np.array([nominal(level) for level, _ in windows], np.uint32)
+    which = np.array([kinds.index(level) for level, _ in windows], np.uint16)
     columns: dict[str, Column] = {
         "definition": dense.astype(np.uint16),
-        "resolution": (rows.level // SECOND).astype(np.uint32),
+        "resolution": np.repeat(lengths, sizes),
+        "granularity": np.repeat(which, sizes),
+        "window_start": np.repeat(starts, sizes),
         "window_end": rows.end,
         "group_hi": rows.high,
         "group_lo": rows.low,
@@ -82,10 +99,21 @@ def _table(batch: list[_Part], definitions: list[dict[str, Any]]) -> Table:
     }
     meta: dict[str, Any] = {
         "definitions": [definitions[index] for index in indexes],
+        "granularities": [_described(level) for level in kinds],
         "certificates": [_certificate(publication) for publication, _ in batch],
         "shard_of": "partition",
     }
     return Table(columns, meta)
+
+
+def _described(level: int) -> dict[str, Any]:
+    """What windows are called, whose days they follow, and seconds between those that overlap."""
+    return {
+        "granularity": name_of(level),
+        "zone": zone_of(level),
+        "hop": step_of(level) // SECOND if is_hopping(level) else 0,
+        "calendar": not is_plain(level) and not is_hopping(level),
+    }
 
 
 def _rows_of(batch: list[_Part]) -> PartialRows:
@@ -102,7 +130,9 @@ def _rows_of(batch: list[_Part]) -> PartialRows:
 def _certificate(publication: Publication) -> dict[str, Any]:
     pane, level, end = publication.window
     return {
-        "resolution": level // SECOND,
+        "resolution": nominal(level),
+        "granularity": name_of(level),
+        "zone": zone_of(level),
         "window_end": end,
         "domain": publication.domain,
         "pane": pane,
@@ -174,7 +204,8 @@ class _Head:
         for key, text in (
             ("tidemill.definition", definition["name"]),
             ("tidemill.version", definition["version"]),
-            ("tidemill.interval", _interval(level)),
+            ("tidemill.interval", name_of(level)),
+            ("tidemill.zone", "" if zone_of(level) == "UTC" else zone_of(level)),
             ("tidemill.domain", domain),
         ):
             if text:
@@ -184,7 +215,7 @@ class _Head:
         named = metrics_pb2.Metric(name=definition["name"], unit=definition["unit"])
         self._metric = named.SerializeToString(deterministic=True)
         self._sum: bytes | None = None
-        if definition["instrument"] == "sum":
+        if definition["instrument"] == "sum" and not is_hopping(level):
             self._sum = metrics_pb2.Sum(
                 aggregation_temporality=_TEMPORALITY[definition["temporality"]],
                 # what late points take away again is carried as well
@@ -196,11 +227,3 @@ class _Head:
         """A request with these encoded data points."""
         data = field(5, points) if self._sum is None else field(7, points + self._sum)
         return field(1, field(2, self._scope + field(2, self._metric + data)))
-
-
-def _interval(level: int) -> str:
-    seconds = level // SECOND
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
-        if seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"

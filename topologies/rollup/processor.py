@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from streams.batch import decode_table
-from streams.event_time.windows import EARLIEST, SECOND
+from streams.event_time.windows import EARLIEST
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.epochs import Epoch
 from topologies.partials import PartialRows, from_table
@@ -26,6 +26,7 @@ from topologies.rollup.state import (
     restore,
 )
 from topologies.rollup.windows import Publication, Windows
+from topologies.windows import level_of
 
 ROLLUPS = "telemetry.rollups"
 FINAL = "metrics"
@@ -217,6 +218,9 @@ def _contract(definition: dict[str, Any]) -> Contract:
         adds_up=adds_up,
         cumulative=adds_up and definition["temporality"] == "cumulative",
         carry=adds_up and definition["late"] == "carry",
-        expire_after={size * SECOND: windows for size, windows in definition["expire_after"]},
+        expire_after={
+            level_of(granularity, definition["zone_rules"]): windows
+            for granularity, windows in definition["expire_after"]
+        },
         over_space=definition["over_space"],
     )

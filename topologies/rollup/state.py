@@ -23,7 +23,7 @@ from topologies.rollup.final import Table as SeriesTable
 from topologies.rollup.groups import Published
 from topologies.rollup.windows import Domain, Seals, Window, Windows, WindowState
 
-FORMAT = 4
+FORMAT = 5
 META = b"meta"
 _PREFIX = b"window/"
 _SERIES = b"series/"

@@ -23,7 +23,9 @@ class RollupRow:
     """One published window of one group.
 
     Attributes:
-        resolution: Seconds.
+        granularity: As definitions write it: 10s, 1d, 5m/1m.
+        zone: Whose days, weeks or months the windows are; empty for others.
+        resolution: Seconds; a month is 30 days here.
         window_start, window_end: UTC; the window is (start, end].
         points: Counted in the window; ``late`` of them after the first publication.
         revision: 1 is the first publication.
@@ -34,6 +36,8 @@ class RollupRow:
     version: str
     unit: str
     tenant: str
+    granularity: str
+    zone: str
     resolution: int
     window_start: datetime
     window_end: datetime
@@ -66,6 +70,8 @@ def query_rollups(
     until: datetime,
     labels: Mapping[str, str] | None = None,
     *,
+    hop: int = 0,
+    zone: str = "",
     tenant: str | None = None,
     version: str | None = None,
     limit: int = DEFAULT_LIMIT,
@@ -75,6 +81,8 @@ def query_rollups(
 
     Args:
         resolution: Seconds.
+        hop: Seconds between windows that overlap.
+        zone: Whose days, weeks or months the windows are.
         since, until: With a time zone.
         labels: Only groups with these labels; an empty value finds groups without the label.
         limit: Rows at most; the earliest are kept.
@@ -87,6 +95,8 @@ def query_rollups(
     parameters: dict[str, Any] = {
         "rollup": name,
         "resolution": resolution,
+        "hop": hop,
+        "zone": zone,
         "since": _milliseconds(since),
         "until": _milliseconds(until),
         "limit": limit,
@@ -94,6 +104,8 @@ def query_rollups(
     where = [
         "rollup = {rollup:String}",
         "resolution = {resolution:UInt32}",
+        "hop = {hop:UInt32}",
+        "zone = {zone:String}",
         "window_end > fromUnixTimestamp64Milli({since:Int64}, 'UTC')",
         "window_end <= fromUnixTimestamp64Milli({until:Int64}, 'UTC')",
         "is_deleted = 0",

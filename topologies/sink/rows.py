@@ -30,8 +30,9 @@ _COLUMNS = {
     "value": "f8", "points": "u8", "revision": "u4", "deleted": "u1", "late": "u8",
 }  # fmt: skip
 ROLLUP_COLUMNS = (
-    "rollup", "version", "unit", "tenant", "resolution", "window_end", "group", "labels", "value",
-    "points", "late", "revision", "is_deleted", "source_partition", "source_offset",
+    "rollup", "version", "unit", "tenant", "resolution", "hop", "zone", "window_start",
+    "window_end", "group", "labels", "value", "points", "late", "revision", "is_deleted",
+    "source_partition", "source_offset",
 )  # fmt: skip
 CERTIFICATE_COLUMNS = (
     "source_partition", "source_offset", "resolution", "window_end", "domain", "sources", "idle",
@@ -217,6 +218,7 @@ class MessageReader:
                     native.low_cardinality(self._tenants.listed, labels.tenants),
                 ),
                 ("resolution", "UInt32", native.numbers(table.array("resolution"), "<u4")),
+                *_window_columns(table),
                 ("window_end", "DateTime64(3, 'UTC')", native.numbers(ends, "<i8")),
                 ("group", "UInt128", native.numbers(group, "<u8")),
                 (
@@ -292,6 +294,27 @@ def _definition_columns(table: Table) -> list[tuple[str, str, bytes]]:
             (column, "LowCardinality(String)", native.low_cardinality(names.listed, numbered))
         )
     return columns
+
+
+def _window_columns(table: Table) -> list[tuple[str, str, bytes]]:
+    """Hop, zone and start. A message without them is of plain windows: older ones are."""
+    described = cast("list[dict[str, Any]]", table.meta.get("granularities", []))
+    zones = _Names()
+    number = [zones.number(str(one["zone"]) if one["calendar"] else "") for one in described]
+    if described:
+        index = table.array("granularity")
+        zone = np.array(number, np.uint16)[index]
+        hop = np.array([one["hop"] for one in described], np.uint32)[index]
+        starts = table.array("window_start")
+    else:
+        zone = np.full(table.rows, zones.number(""), np.uint16)
+        hop = np.zeros(table.rows, np.uint32)
+        starts = table.array("window_end") - table.array("resolution").astype(np.int64) * NS_PER_S
+    return [
+        ("hop", "UInt32", native.numbers(hop, "<u4")),
+        ("zone", "LowCardinality(String)", native.low_cardinality(zones.listed, zone)),
+        ("window_start", "DateTime64(3, 'UTC')", native.numbers(starts // _NS_PER_MS, "<i8")),
+    ]
 
 
 def _certificates(partition: int, offset: int, table: Table) -> bytes:

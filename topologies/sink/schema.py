@@ -2,10 +2,12 @@
 
 One wide table for all definitions: forty small inserts cost thirty times one combined.
 
-The key is (rollup, tenant, resolution, version, window_end, group). Everything that makes two rows
-different windows is in it, or merges would throw one away; what a question names comes first (the
-rollup always; tenants and versions are few, so leaving one out costs a range each), then time, then
-the group: one contiguous range for a stretch of time over all groups.
+The key is (rollup, tenant, resolution, version, window_end, group, hop, zone). Everything that
+makes two rows different windows is in it, or merges would throw one away; what a question names
+comes first (the rollup always; tenants and versions are few, so leaving one out costs a range
+each), then time, then the group: one contiguous range for a stretch of time over all groups. Hop
+and zone came later, and a key grows at its end only: five minutes have no hop, `5m/1m` have one of
+60, and days, weeks and months of a zone have the zone (24 hours have none).
 """
 
 from __future__ import annotations
@@ -93,7 +95,10 @@ class SchemaTooNew(Exception):
 
 def migrations(schema: Schema) -> list[tuple[int, list[str]]]:
     """Versions with the statements that lead to each from the one before. Never edit, append."""
-    return [(1, [_rollups_table(schema), _certificates_table(schema), _people_view(schema)])]
+    return [
+        (1, [_rollups_table(schema), _certificates_table(schema), _people_view(schema, _FIRST)]),
+        (2, [_calendar_and_hopping(schema), _named(schema), _people_view(schema, _SHOWN)]),
+    ]
 
 
 def preparation(schema: Schema) -> list[str]:
@@ -167,17 +172,53 @@ SETTINGS {schema.settings}, ttl_only_drop_parts = 1
 """
 
 
-_SHOWN = (
+def _calendar_and_hopping(schema: Schema) -> str:
+    """Windows that are not as long as their resolution says, and not as far apart."""
+    return f"""
+ALTER TABLE {schema.rollups}{schema.on_cluster}
+    ADD COLUMN IF NOT EXISTS hop UInt32
+        COMMENT 'seconds from window to window where they overlap, else 0' CODEC(T64, ZSTD(1)),
+    ADD COLUMN IF NOT EXISTS zone LowCardinality(String)
+        COMMENT 'whose days, weeks or months the windows are, else empty',
+    MODIFY COLUMN window_start DateTime64(3, 'UTC')
+        DEFAULT window_end - toIntervalSecond(resolution) CODEC(DoubleDelta, ZSTD(1)),
+    MODIFY ORDER BY (rollup, tenant, resolution, version, window_end, `group`, hop, zone)
+"""
+
+
+def _named(schema: Schema) -> str:
+    """Windows under the name that definitions give them: 10s, 5m/1m, 1mo."""
+    tumbling = f"multiIf(zone = '' OR resolution = 86400, {_duration('resolution')}, "
+    tumbling += "resolution = 604800, '1w', '1mo')"
+    hopping = f"concat({_duration('resolution')}, '/', {_duration('hop')})"
+    return (
+        f"ALTER TABLE {schema.rollups}{schema.on_cluster} ADD COLUMN IF NOT EXISTS "
+        f"granularity String ALIAS if(hop = 0, {tumbling}, {hopping})"
+    )
+
+
+def _duration(seconds: str) -> str:
+    """SQL that writes a number of seconds as definitions do."""
+    units = ((86_400, "d"), (3_600, "h"), (60, "m"))
+    cases = [
+        f"{seconds} % {each} = 0, concat(toString(intDiv({seconds}, {each})), '{letter}')"
+        for each, letter in units
+    ]
+    return f"multiIf({', '.join(cases)}, concat(toString({seconds}), 's'))"
+
+
+_FIRST = (
     "tenant, rollup, version, unit, resolution, window_start, window_end, labels, value, points, "
     "late, revision, source_partition, source_offset"
 )
+_SHOWN = _FIRST.replace("resolution", "granularity, zone, resolution, hop")
 _LATEST = "SETTINGS do_not_merge_across_partitions_select_final = 1"
 
 
-def _people_view(schema: Schema) -> str:
+def _people_view(schema: Schema, shown: str) -> str:
     return (
-        f"CREATE VIEW IF NOT EXISTS {schema.database}.rollups{schema.on_cluster} AS "
-        f"SELECT {_SHOWN} FROM {schema.rollups} FINAL WHERE is_deleted = 0 {_LATEST}"
+        f"CREATE OR REPLACE VIEW {schema.database}.rollups{schema.on_cluster} AS "
+        f"SELECT {shown} FROM {schema.rollups} FINAL WHERE is_deleted = 0 {_LATEST}"
     )
 
 
@@ -191,7 +232,7 @@ def definition_view(schema: Schema, rollup: str) -> str | None:
     name = rollup.replace("\\", "\\\\").replace("`", "\\`")
     value = rollup.replace("\\", "\\\\").replace("'", "\\'")
     return (
-        f"CREATE VIEW IF NOT EXISTS {schema.database}.`{name}`{schema.on_cluster} AS "
+        f"CREATE OR REPLACE VIEW {schema.database}.`{name}`{schema.on_cluster} AS "
         f"SELECT {_SHOWN} FROM {schema.rollups} FINAL "
         f"WHERE rollup = '{value}' AND is_deleted = 0 {_LATEST}"
     )

@@ -9,14 +9,13 @@ from oracle.arithmetic import of_bits
 from oracle.definitions import SECOND
 from oracle.final import Series
 from oracle.oracle import FinalPoint, Key, Result, compute
+from oracle.windows import start_of, text_of
 
 WRITTEN = scenario.written()
 
 
 def row(word: str, key: Key, value: float, counts: str = "") -> str:
-    units = [(86400, "d"), (3600, "h"), (60, "m"), (1, "s")]
-    seconds = key.size // SECOND
-    size = next(f"{seconds // unit}{name}" for unit, name in units if seconds % unit == 0)
+    size = text_of(key.size)
     labels = " ".join(f"{k}={v}" for k, v in key.labels if (k, v) != ("tenant", "t"))
     end = (key.window_end - scenario.EPOCH) // SECOND
     return f"{word} {key.definition} {size} @{end} {labels} = {value!r}{counts}"
@@ -35,7 +34,7 @@ def final_points(points: dict[Series, list[FinalPoint]]) -> list[str]:
         for point in of_series:
             key = Key(series.definition, series.size, point.time, series.labels)
             since = (point.start - scenario.EPOCH) // SECOND
-            rest = "" if point.start == point.time - series.size else f" since {since}"
+            rest = "" if point.start == start_of(point.time, series.size) else f" since {since}"
             if series.domain != log.LIVE:
                 rest += f" of {series.domain.removeprefix('telemetry.')}"
             value = math.nan if point.bits is None else of_bits(point.bits)
