@@ -63,6 +63,7 @@ bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_sketches.py
 	$(BIN)/python tests/benchmarks/bench_sketches.py --errors
 	$(BIN)/python tests/benchmarks/bench_broker.py
+	$(BIN)/python tests/benchmarks/bench_compaction.py
 	$(BIN)/python tests/benchmarks/bench_store.py
 	$(BIN)/python tests/benchmarks/bench_otlp_check.py
 	$(BIN)/python tests/benchmarks/bench_dsl.py
