@@ -222,7 +222,8 @@ def same_any_way(
 
     For every seed: what is read is cut elsewhere, tasks take turns in another order, processes die
     between two steps (with or without their disk) and in the middle of a commit's input. `make`
-    builds a driver with a seed; `feed` are the steps, `order` may draw another order of them.
+    builds a driver with a seed; `feed` are the steps, `order` may draw another order of them (see
+    `within_grace`).
 
     Raises:
         AssertionError: Two ways gave two results.
@@ -244,6 +245,23 @@ def same_any_way(
             first = found
         assert found == first, f"seed {seed} gave another result: {found} and {first}"
     return first
+
+
+def within_grace(times: Sequence[int], grace: int, chance: random.Random) -> list[int]:
+    """A random order of rows with these times in which none is late for a window with this grace.
+
+    It holds for one partition, and one row a record: a row comes before any other is `grace` past
+    it. A grace of zero leaves the order of time.
+    """
+    waiting = sorted(range(len(times)), key=lambda at: times[at])
+    found: list[int] = []
+    while waiting:
+        limit = times[waiting[0]] + grace
+        choices = 1
+        while choices < len(waiting) and times[waiting[choices]] < limit:
+            choices += 1
+        found.append(waiting.pop(chance.randrange(choices)))
+    return found
 
 
 def _some(driver: TopologyTestDriver, chance: random.Random) -> None:

@@ -23,11 +23,18 @@ from streams.schema import Schema, f64, string, time
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
 from streams.topology.codecs import Json
-from streams.topology.testing import TopologyTestDriver
+from streams.topology.testing import TopologyTestDriver, same_any_way, within_grace
 
 STORIES = int(os.environ.get("TIDEMILL_DSL_STORIES", "30"))
 SCHEMA = Schema(key=string.optional, value=f64, at=time)
 SETTINGS = TaskSettings(batch_records=7, snapshot_interval_ms=300, commit_interval_ms=100)
+
+
+class Same:
+    """An operator that gives what it takes; rows travel to it."""
+
+    def process(self, columns, store):
+        return columns
 
 
 class Story:
@@ -43,6 +50,8 @@ class Story:
         self.horizon = chance.choice([None, None, 20, 45])
         self.coherent = chance.random() < 0.4
         self.updates = self.horizon is None and chance.random() < 0.3
+        self.every = 5
+        self.via = None if self.coherent else chance.choice([None, None, "operator", "table"])
         self.records = [self._partition(p) for p in range(self.partitions)]
 
     def _partition(self, partition):
@@ -71,9 +80,14 @@ class Story:
             "rows", Json(SCHEMA), time="at", partitions=self.partitions,
             key="key" if self.coherent else None,
         )  # fmt: skip
+        if self.via == "operator":
+            stream = stream.process(Same, SCHEMA, name="same", by="key")
+        elif self.via == "table":
+            codec = Json(Schema(key=string, more=string), key="key")
+            stream = stream.left_join(builder.table("table", codec, partitions=1), "key")
         windowed = stream.group_by("key").windowed_by(windows)
         if self.updates:
-            windowed = windowed.updates()
+            windowed = windowed.updates(every=self.every, rows=20)
         windowed.aggregate(
             name="windows", n=agg.count(), total=agg.sum("value"), top=agg.max("value")
         ).to("out", Json(key="key"))
@@ -170,16 +184,17 @@ def test_windows_publish_what_the_rules_say_whatever_happens(seed):
     assert sum(each.get("dropped", 0) for each in figures) == want_dropped
 
 
+@pytest.mark.parametrize("every", [0, 5])
 @pytest.mark.parametrize("seed", range(STORIES // 4))
-def test_updates_before_the_close_end_with_what_is_final(seed):
+def test_updates_before_the_close_end_with_what_is_final(seed, every):
     story = Story(seed)
-    story.updates, story.horizon = True, None
-    driver = story.run()
-    last = driver.latest("out", "window_end", "key")
+    story.updates, story.horizon, story.every = True, None, every
+    last = story.run().latest("out", "window_end", "key")
     _, _, closed, rows_of, _ = expected(story)
+    assert {place for place, row in last.items() if row["final"]} == closed
     for place, rows in rows_of.items():
-        assert last[place]["final"] == (place in closed)
-        assert published(last[place]) == summary(rows)
+        if place in closed or every == 0:
+            assert published(last[place]) == summary(rows)
 
 
 def test_rows_that_an_expression_drops_move_time_all_the_same():
@@ -193,3 +208,68 @@ def test_rows_that_an_expression_drops_move_time_all_the_same():
     )
     driver.run()
     assert [(row["key"], row["n"]) for row in driver.read("out")] == [("a", 1)]
+
+
+def test_rows_in_any_order_that_grace_allows_publish_the_same_windows():
+    chance = random.Random(3)
+    times = [chance.randrange(400) for _ in range(80)]
+    rows = [{"key": chance.choice("ab"), "value": chance.random(), "at": t} for t in times]
+
+    def make(seed):
+        builder = StreamsBuilder("shuffled")
+        stream = builder.stream("rows", Json(SCHEMA), time="at", partitions=1)
+        windows = stream.group_by("key").windowed_by(TimeWindows.of(20).advance_by(10).grace(60))
+        windows.aggregate(n=agg.count(), p99=agg.p99("value"), last=agg.last("value")).to("out")
+        return TopologyTestDriver(builder.build(SETTINGS), seed=seed)
+
+    def result(driver):
+        driver.pipe("rows", [{"key": "end", "value": 0.0, "at": 1000}])
+        driver.run()
+        assert driver.stats()["shuffled-rows-rows-0"]["aggregate-key"]["late"] == 0
+        return sorted(map(repr, driver.read("out")))
+
+    found = same_any_way(
+        make,
+        [lambda driver, row=row: driver.pipe("rows", [row]) for row in rows],
+        result,
+        order=lambda drawn: within_grace(times, 60, drawn),
+        seeds=range(6),
+    )
+    assert len(found) > 40
+
+
+def test_a_difference_between_two_ways_is_found():
+    def make(seed):
+        builder = StreamsBuilder("order")
+        stream = builder.stream("rows", Json(SCHEMA), time="at", partitions=1)
+        stream.group_by("key").windowed_by(TimeWindows.of(10)).aggregate(n=agg.count()).to("out")
+        return TopologyTestDriver(builder.build(SETTINGS), seed=seed)
+
+    rows = [{"key": "a", "value": 0.0, "at": at} for at in (3, 12, 25)]
+    with pytest.raises(AssertionError, match="gave another result"):
+        same_any_way(
+            make,
+            [lambda driver, row=row: driver.pipe("rows", [row]) for row in rows],
+            lambda driver: driver.read("out"),
+            order=lambda drawn: within_grace([3, 12, 25], 1000, drawn),
+            seeds=range(6),
+        )
+
+
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_windows_of_windows_wait_for_the_grace_of_those_they_are_made_of(partitions):
+    builder = StreamsBuilder("chain")
+    stream = builder.stream("rows", Json(SCHEMA), time="at", partitions=partitions)
+    tens = stream.group_by("key").windowed_by(TimeWindows.of(10).grace(7))
+    hundreds = tens.aggregate(name="tens", n=agg.count()).group_by("key")
+    hundreds.windowed_by(TimeWindows.of(100)).aggregate(
+        name="hundreds", windows=agg.count(), rows=agg.sum("n")
+    ).to("out")
+    driver = TopologyTestDriver(builder.build(SETTINGS), seed=1)
+    for at in [5, 15, 99, 103, 95, 106, 98, 107, 180, 240]:
+        for partition in range(partitions):
+            driver.pipe("rows", [{"key": "a", "value": 1.0, "at": at}], partition=partition)
+    driver.run()
+    found = [(row["window_end"], row["windows"], row["rows"]) for row in driver.read("out")]
+    # 5 | 15 | 99, 95, 98 (107 closes them); 103, 106, 107 | 180
+    assert found == [(100, 3.0, 5.0 * partitions), (200, 2.0, 4.0 * partitions)]
