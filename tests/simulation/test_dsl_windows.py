@@ -18,8 +18,10 @@ from dsl_reference import Reference
 from streams.config import TaskSettings
 from streams.expressions import col
 from streams.operators.entry import idle_mark
+from streams.operators.frames import decode_frame
 from streams.operators.windows import TimeWindows
 from streams.schema import Schema, f64, string, time
+from streams.task.processor import InputRecord
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
 from streams.topology.codecs import Json
@@ -273,3 +275,17 @@ def test_windows_of_windows_wait_for_the_grace_of_those_they_are_made_of(partiti
     found = [(row["window_end"], row["windows"], row["rows"]) for row in driver.read("out")]
     # 5 | 15 | 99, 95, 98 (107 closes them); 103, 106, 107 | 180
     assert found == [(100, 3.0, 5.0 * partitions), (200, 2.0, 4.0 * partitions)]
+
+
+def test_parts_of_open_windows_leave_with_every_commit_so_that_no_replay_sends_them_again():
+    builder = StreamsBuilder("parts")
+    stream = builder.stream("rows", Json(SCHEMA), time="at", partitions=2)
+    windows = stream.group_by("key").windowed_by(TimeWindows.of(100)).updates(every=50)
+    windows.aggregate(n=agg.count()).to("out")
+    plan = builder.build(SETTINGS)
+    task = plan.factory(plan.subs[0])("rows", 0)
+    for at in range(4):
+        value = b'{"key":"a","value":1,"at":%d}' % at
+        task.process([InputRecord(at, 0, None, value)])
+        kinds = [decode_frame(record.value).kind for record in task.outputs()]
+        assert kinds.count("groups") == 1
