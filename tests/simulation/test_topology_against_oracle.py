@@ -11,6 +11,7 @@ TIDEMILL_STORIES and TIDEMILL_SEED choose the stories, TIDEMILL_RESTARTS multipl
 
 import os
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -295,6 +296,32 @@ def test_random_logs_give_what_the_oracle_says(seed: int):
     with again(__file__, f"random_logs_give_what_the_oracle_says[{seed}]", SEED=seed, STORIES=1):
         text = story(random.Random(seed))
         check(text, random.Random(seed), settles=settled(text))
+
+
+BERLIN = ["10s,1d", "1h,1d,1mo", "5s,1d,1w", "1d", "5s,20s/10s,1d", "10s/5s,1d,1mo"]
+NIGHT = 11_833_170  # half a minute before 31 March 2024 begins in Berlin, which has 23 hours
+
+
+def moved(text: str, rng: random.Random) -> str:
+    """A story about that night, in Berlin; when it ends, days have passed."""
+    text = re.sub(r"(?<=[@^])[\d.]+", lambda found: f"{float(found[0]) + NIGHT:.9g}", text)
+    text = re.sub(
+        r"(?<= )(at|idle|marker) ([\d.]+)",
+        lambda found: (
+            f"{found[1]} {float(found[2]) * (80 if '000' in found[2] else 1) + NIGHT:.9g}"
+        ),
+        text,
+    )
+    sizes = rng.choice(BERLIN)
+    return re.sub(r"sizes=\S+", lambda _: f"sizes={sizes} zone=Europe/Berlin", text)
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STORIES // 20)))
+def test_random_logs_over_a_change_of_the_clock_give_what_the_oracle_says(seed: int):
+    rng = random.Random(seed)
+    text = moved(story(rng), rng)
+    ended = all(end in text for end in HISTORIES_END) and text.count(f"{3000 * 80 + NIGHT}") == 2
+    check(text, random.Random(seed), settles=ended)
 
 
 @pytest.mark.parametrize("seed", range(5))
