@@ -336,10 +336,11 @@ def fold_points(
         if time > after:
             base_time = bases[slot, BASE_TIME]
             how = follows(time, start, base_time, bases[slot, BASE_START], gap, pane)
-            below = how == CONTINUES and _below(
-                raw, meta, bases[slot, BASE_RAW], bases[slot, BASE_META]
-            )
-            noticed = note(notices, noticed, slot, kind_of(how, base_time, below), time)
+            below = False
+            if how == CONTINUES:
+                below = _below(raw, meta, bases[slot, BASE_RAW], bases[slot, BASE_META])
+            if how != CONTINUES or below:
+                noticed = note(notices, noticed, slot, kind_of(how, base_time, below), time)
             if how in (CONTINUES, RESTARTED, BEGAN):
                 spilled = _add_step(
                     rows, row, raw, meta, bases[slot, BASE_RAW], bases[slot, BASE_META],
