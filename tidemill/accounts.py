@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tidemill.grace import sentences
 from tidemill.holding import Tasks, clock
 
 _REASONS = {
@@ -71,6 +72,11 @@ def noticed(workers: Mapping[str, Tasks], definition: str) -> list[str]:
             last = f" (the latest up to {clock(newest[kind])})" if kind in newest else ""
             said.append(f"{many} {why}{last}")
     return said
+
+
+def lateness(workers: Mapping[str, Tasks], name: str, grace: int) -> list[str]:
+    """What grace would have let late points in; grace: the definition's, ns."""
+    return sentences(_rows(workers, "lateness"), name, grace)
 
 
 def _rows(workers: Mapping[str, Tasks], account: str) -> Iterator[dict[str, Any]]:

@@ -208,6 +208,7 @@ def _counts(definition: Definition, partition: Partition, point: Point, tally: T
         return False
     if not epochs.owns(partition, point.time):  # told by the epoch whose it is
         base = epochs.is_base(partition, definition, point)
+        base = base and units.convert(definition, point) is not None
         return base and not _beyond_corrections(definition, partition, point)
     if point.fate == "repeat":
         tally.repeated += 1

@@ -31,6 +31,7 @@ from oracle import log as oracle_log
 from oracle.arithmetic import bits
 from oracle.definitions import Definition
 from oracle.final import Series
+from oracle.lateness import lateness
 from oracle.log import Partition, Record
 from oracle.oracle import FinalPoint, Result, compute
 
@@ -163,6 +164,7 @@ def check(text: str, rng: random.Random, *, settles: bool, restless: bool = Fals
         certify(certificate, partitions)
     conforms(got.finals)
     compare_ledgers(partitions, want, got)
+    compare_lateness(partitions, told.definitions, got)
     if not got.refused:
         compare_resets(partitions, told.definitions, got)
     return len(got.first) + len(got.latest)
@@ -206,6 +208,30 @@ def compare_ledgers(partitions: Sequence[Partition], want: Result, got: Rows) ->
         refused[row["definition"]] = refused.get(row["definition"], 0) + row["points"]
     for name, tally in want.tallies.items():
         assert refused.get(name, 0) == tally.unsuitable + tally.other_unit
+
+
+def compare_lateness(
+    partitions: Sequence[Partition], definitions: Sequence[Definition], got: Rows
+) -> None:
+    """The ledger knows how late each point came, of the last two days."""
+    for partition in partitions:
+        rows = got.ledger[f"{partition.topic}/{partition.number}"]["lateness"]
+        found = {
+            (row["definition"], row["day"], word, bucket): count
+            for row in rows
+            for word in ("late", "beyond")
+            for bucket, count in enumerate(row[word])
+            if count
+        }
+        for definition in definitions:
+            counts, most = lateness(partition, definition)
+            kept = sorted(most)[-2:]
+            of_day = {row["day"]: row for row in rows if row["definition"] == definition.name}
+            assert {day: row["most"] for day, row in of_day.items()} == {d: most[d] for d in kept}
+            for key, count in counts.items():
+                if key[0] in kept:
+                    assert found.pop((definition.name, *key)) == count
+        assert not found
 
 
 def compare_resets(

@@ -7,7 +7,7 @@ import difflib
 
 from metric_registry.plan import ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST
-from tidemill.accounts import noticed, refused
+from tidemill.accounts import lateness, noticed, refused
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import UNREACHABLE, CommandError
 from tidemill.commands.output import Output, emit
@@ -20,7 +20,8 @@ from tidemill.wiring import DefinitionsError, load_plan
 def why(name: str, *, settings: SettingsFile = None, output: Output = "table") -> int:
     """What holds the next window of a definition: a partition, a process or an agent, since when.
 
-    And which streams that it names do not count, and why.
+    And which streams that it names do not count, and why; and which grace would have let in what
+    came late today.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def why(name: str, *, settings: SettingsFile = None, output: Output = "table") -
                 print(f"  {sentence}")
             if not holding.held:
                 print("  nothing holds it")
-        for sentence in (*refused(situation.workers, name), *noticed(situation.workers, name)):
+        for sentence in accounts_of(situation):
             print(sentence)
         return 0
     emit([as_row(holding, situation) for holding in found], (), output)
@@ -87,7 +88,17 @@ def as_row(holding: Holding, situation: Situation) -> dict[str, object]:
         "sentences": list(holding.sentences),
         "refused": refused(situation.workers, situation.definition.name),
         "noticed": noticed(situation.workers, situation.definition.name),
+        "lateness": lateness(
+            situation.workers, situation.definition.name, situation.definition.grace_ns
+        ),
     }
+
+
+def accounts_of(situation: Situation) -> list[str]:
+    """What does not count, what was noticed about counters, and what came late."""
+    name, grace = situation.definition.name, situation.definition.grace_ns
+    workers = situation.workers
+    return [*refused(workers, name), *noticed(workers, name), *lateness(workers, name, grace)]
 
 
 def _reads(definition: ResolvedDefinition) -> str:

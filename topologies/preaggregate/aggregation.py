@@ -25,6 +25,7 @@ from topologies.epochs import Bounds
 from topologies.partials import PartialRows
 from topologies.preaggregate.cells import Cells, GroupRows, Membership
 from topologies.preaggregate.epochs import without_base_lines
+from topologies.preaggregate.lateness import Came, came
 from topologies.preaggregate.lattice import Window
 from topologies.preaggregate.panes import (
     Late,
@@ -122,6 +123,8 @@ class Aggregation:
         self.index: dict[int, PaneIndex] = {}
         self.changed_index: set[int] = set()
         self.pending: list[Late] = []
+        self.came: list[Came] = []
+        """How late points came, for the ledger, which takes it from here."""
         self.pending_since = 0
         self._noticed: list[tuple[int, list[tuple[int, list[int]]]]] = []
         self.definitions = definitions
@@ -163,6 +166,8 @@ class Aggregation:
             if not self.pending:
                 self.pending_since = int(received[records[int(np.argmax(late))]])
             self._take_late(points.where(late), offsets[records[late]])
+        if found.late or found.beyond:
+            self.came += came(self.cells, points, found, watermarks[records], self.key.pane)
         self.panes.keep(points, found)
         return found.late, found.beyond
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from topologies.preaggregate.lateness import Lateness
 from topologies.preaggregate.resets import Resets
 
 MOST_DETAILS = 16
@@ -124,12 +125,13 @@ class Ledger:
         self.counts = Counts()
         self.refusals = Refusals()
         self.resets = Resets()
+        self.lateness = Lateness()
         self._told = ""
 
     def body(self) -> dict[str, Any]:
         """Everything, for a row and for people."""
         accounts = {"refused": self.refusals.rows(), "resets": self.resets.rows()}
-        return {**asdict(self.counts), **accounts}
+        return {**asdict(self.counts), **accounts, "lateness": self.lateness.rows()}
 
     def news(self, source: str, watermark: int) -> bytes | None:
         """The next row, if it says anything new."""
@@ -146,6 +148,7 @@ class Ledger:
             "counts": asdict(self.counts),
             "refused": self.refusals.to_meta(),
             "resets": self.resets.rows(),
+            "lateness": self.lateness.rows(),
             "told": self._told,
         }
 
@@ -154,4 +157,5 @@ class Ledger:
         self.counts = Counts(**meta["counts"])
         self.refusals.restore(meta["refused"])
         self.resets.restore(meta["resets"])
+        self.lateness.restore(meta["lateness"])
         self._told = meta["told"]

@@ -260,6 +260,10 @@ class PreaggregateProcessor:
             late, beyond = aggregation.add(points, whose, offsets, marks, received)
             counts.late += late
             counts.beyond += beyond
+            for found in aggregation.came:
+                name = self.deployed.plan.definitions[found.definition].name
+                self.ledger.lateness.count(name, found)
+            aggregation.came.clear()
 
     def _seal_and_revise(self, offset: int, idle: bool, marker: bool) -> None:
         """Late points settle after a short time, or before the next seal, which must count them."""
