@@ -364,11 +364,13 @@ class Limits(Section):
 
     series: int = Field(
         default=100_000,
-        description="Groups a window; above 0.",
+        description="Groups of a tenant in a window; above 0. From 8,192 on up to 10 % more.",
         json_schema_extra={"minimum": 1, "maximum": 10_000_000},
     )
     beyond: Literal["other"] = Field(
-        default="other", description="Groups beyond the limit are merged, exactly, into `other`."
+        default="other",
+        description="Groups beyond the limit are merged, exactly, into one with the attribute "
+        "otel.metric.overflow=true.",
     )
 
 

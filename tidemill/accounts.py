@@ -36,7 +36,7 @@ def refused(workers: Mapping[str, Tasks], definition: str | None = None) -> list
     """
     streams: dict[tuple[str, str, str], int] = {}
     points: dict[tuple[str, str, str], int] = {}
-    for row in _rows(workers, "refused"):
+    for row in _rows(workers, "preaggregate", "refused"):
         key = (row["definition"], row["reason"], row["detail"])
         if definition in (None, row["definition"]):
             streams[key] = streams.get(key, 0) + row["streams"]
@@ -58,7 +58,7 @@ def noticed(workers: Mapping[str, Tasks], definition: str) -> list[str]:
     """
     totals: dict[str, int] = {}
     newest: dict[str, int] = {}
-    for row in _rows(workers, "resets"):
+    for row in _rows(workers, "preaggregate", "resets"):
         if row["definition"] == definition:
             for kind in _NOTICED:
                 totals[kind] = totals.get(kind, 0) + row.get(kind, 0)
@@ -76,14 +76,47 @@ def noticed(workers: Mapping[str, Tasks], definition: str) -> list[str]:
 
 def lateness(workers: Mapping[str, Tasks], name: str, grace: int) -> list[str]:
     """What grace would have let late points in; grace: the definition's, ns."""
-    return sentences(_rows(workers, "lateness"), name, grace)
+    return sentences(_rows(workers, "preaggregate", "lateness"), name, grace)
 
 
-def _rows(workers: Mapping[str, Tasks], account: str) -> Iterator[dict[str, Any]]:
-    """What an account of the tasks says; of two claims to a partition the one further on."""
+def crowded(workers: Mapping[str, Tasks], definition: str | None = None) -> list[str]:
+    """A sentence a tenant and window size of which groups are near their limit, or over it.
+
+    Arguments as of `refused`.
+    """
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in _rows(workers, "rollup", "limits"):
+        if row["state"] != "within" and definition in (None, row["definition"]):
+            whose = row["definition"], row["tenant"], row["granularity"]
+            found.setdefault(whose, []).append(row)
+    said: list[str] = []
+    for (name, tenant, size), rows in sorted(found.items()):
+        whose = f"tenant {tenant}, windows of {size}" if definition else name
+        if not definition:
+            whose += f": tenant {tenant}, windows of {size}"
+        limit = f"the limit of {rows[0]['limit']:,} groups"
+        over = [row for row in rows if row["state"] == "over"]
+        if over:
+            windows, points = (
+                max(row["windows"] for row in over),
+                sum(row["points"] for row in over),
+            )
+            many = "1 window" if windows == 1 else f"{windows:,} windows"
+            said.append(
+                f"{whose}: over {limit}; the groups with the greatest hashes are one row, "
+                f"otel.metric.overflow=true: {points:,} points in {many} so far. Keep fewer "
+                "attributes, or raise limits.series"
+            )
+        else:
+            said.append(f"{whose}: near {limit} (80 %)")
+    return said
+
+
+def _rows(workers: Mapping[str, Tasks], topology: str, account: str) -> Iterator[dict[str, Any]]:
+    """The accounts of all tasks; of two claims to a partition the one further on."""
     tasks: dict[str, Mapping[str, Any]] = {}
     for found in workers.values():
-        for source, task in found.get("preaggregate", {}).items():
+        for source, task in found.get(topology, {}).items():
             if source not in tasks or task["position"] > tasks[source]["position"]:
                 tasks[source] = task
     for task in tasks.values():

@@ -22,7 +22,6 @@ from streams.batch import BytesColumn, Column, Table
 from streams.kernels.order import order_groups
 from streams.kernels.rows import GROUP_WIDTH
 
-VIRTUAL_SHARDS = 64
 MAX_ROWS = 20_000
 """Rows of one message; about 4 MB before compression."""
 
@@ -118,16 +117,6 @@ class PartialRows:
         )
 
 
-def shard_of(low: U64) -> npt.NDArray[np.int64]:
-    """The virtual shard of groups, by the low half of their hashes."""
-    return (low % np.uint64(VIRTUAL_SHARDS)).astype(np.int64)
-
-
-def partition_of(low: U64, partitions: int) -> npt.NDArray[np.int64]:
-    """The partition that holds a group's virtual shard."""
-    return shard_of(low) % partitions
-
-
 def sorted_groups(definition: npt.NDArray[np.uint32], high: U64, low: U64) -> I64:
     """The order i64[n] of (definition, high, low), stable; quick where much is in order already."""
     keys = (definition, high, low)
@@ -136,9 +125,14 @@ def sorted_groups(definition: npt.NDArray[np.uint32], high: U64, low: U64) -> I6
     return order
 
 
-def split(rows: PartialRows, partitions: int) -> Iterator[tuple[int, list[PartialRows]]]:
-    """For each partition its rows, cut into messages of at most MAX_ROWS (at least one)."""
-    where = partition_of(rows.low, partitions)
+def split(
+    rows: PartialRows, shards: I64, partitions: int
+) -> Iterator[tuple[int, list[PartialRows]]]:
+    """For each partition its rows, cut into messages of at most MAX_ROWS (at least one).
+
+    shards i64[n]: each row's virtual shard; a partition holds every `partitions`th.
+    """
+    where = shards % partitions
     if not bool((where[1:] >= where[:-1]).all()):
         order = np.argsort(where, kind="stable")
         rows, where = rows.take(order), where[order]
@@ -183,6 +177,7 @@ def describe(definition: ResolvedDefinition) -> dict[str, Any]:
         "name": definition.name,
         "version": definition.version,
         "unit": definition.unit,
+        "limit": definition.series_limit,
         "over_time": definition.over_time,
         "over_space": definition.over_space,
         "instrument": "sum" if definition.publishes_a_sum else "gauge",

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from oracle import epochs, plain
+from oracle import epochs, guard, plain
 from oracle.arithmetic import Number, bits, is_finite, to_double, total
 from oracle.definitions import SECOND, Definition
 from oracle.log import Partition, Point
@@ -58,7 +58,14 @@ def compute(
         if not definition.final:
             continue
         late = carried(partitions, every, definition) if definition.carry else {}
-        mine = {series for series in found if series.definition == definition.name} | late.keys()
+        values = {
+            series: {end: cell.exact for end, cell in cells.items()}
+            for series, cells in found.items()
+            if series.definition == definition.name
+        }
+        if late:
+            _within_limit(definition, values, late)
+        mine = values.keys() | late.keys()
         known = {
             domain: _known([p for p in partitions if _domain(p) == domain], definition, every)
             for domain in {series.domain for series in mine}
@@ -66,7 +73,7 @@ def compute(
         for series in mine:
             closed, told = known[series.domain]
             walked = _walk(
-                definition, series.size, found[series], late.get(series, {}), closed, told
+                definition, series.size, values.get(series, {}), late.get(series, {}), closed, told
             )
             if walked:
                 points[series] = walked
@@ -75,6 +82,27 @@ def compute(
             row = Key(series.definition, series.size, point.time, series.labels)
             result.final[FinalKey(row, series.domain)] = point
     return points
+
+
+def _within_limit(
+    definition: Definition, values: dict[Series, dict[int, Number]], late: dict[Series, Amounts]
+) -> None:
+    """What a window carries counts as a group, and may be one too many."""
+    there: dict[tuple[Size, str, int], set[Labels]] = defaultdict(set)
+    for series, ends in [*values.items(), *late.items()]:
+        for end in ends:
+            there[series.size, series.domain, end].add(series.labels)
+    for (size, domain, end), groups in there.items():
+        for labels, name in guard.published(definition.groups, groups).items():
+            if name == labels:
+                continue
+            old, new = (Series(definition.name, size, domain, one) for one in (labels, name))
+            amounts = late.get(old, {}).pop(end, [])
+            if (value := values.get(old, {}).pop(end, None)) is not None:
+                mine = values.setdefault(new, {})
+                mine[end] = total([mine.get(end, 0), value])
+            if amounts:
+                late.setdefault(new, {}).setdefault(end, []).extend(amounts)
 
 
 def _domain(partition: Partition) -> str:
@@ -95,7 +123,7 @@ def _known(
 def _walk(
     definition: Definition,
     size: Size,
-    cells: dict[int, Cell],
+    cells: dict[int, Number],
     amounts: Amounts,
     closed: float,
     told: float,
@@ -116,7 +144,7 @@ def _walk(
             if not alive:
                 alive, since, run = True, start_of(end, size), 0
             silent = 0
-            number = cells[end].exact if end in cells else 0
+            number = cells.get(end, 0)
             if end in amounts:
                 number = total([number, *amounts[end]])
         else:
@@ -160,26 +188,28 @@ def carried(
             for point in partition.points
             if _counts(definition, partition, point, Tally())
         ]
-        rows = {
-            (size, end, labels)
-            for point, labels in counted
+        windows = {
+            (size, end)
+            for point, _ in counted
             for size in definition.sizes
             if not overlaps(size)
             for end in ends_of(point.time, size)
             if epochs.owns(partition, end)
         }
-        for size, end, labels in sorted(rows, key=repr):
-            mine = [point for point, of in counted if of == labels]
+        for size, end in sorted(windows, key=repr):
             sealing = plain._seal(partition, definition, end)
-            before = _number(definition, size, end, partition, mine, sealing)
-            for record in _changing(mine, [one for one in settled if one > sealing], sealing):
-                now = _number(definition, size, end, partition, mine, record)
+            before = _numbers(definition, size, end, partition, counted, sealing)
+            every = [point for point, _ in counted]
+            for record in _changing(every, [one for one in settled if one > sealing], sealing):
+                now = _numbers(definition, size, end, partition, counted, record)
                 due = _first_open(partition, definition, size, record)
-                finite = is_finite(now) and is_finite(before)
-                if due is not None and finite and now != before:
-                    series = Series(definition.name, size, _domain(partition), labels)
-                    amount = total([now, -before])
-                    found.setdefault(series, {}).setdefault(due, []).append(amount)
+                for labels in sorted(now.keys() | before.keys()):
+                    is_now, was = now.get(labels, 0), before.get(labels, 0)
+                    finite = is_finite(is_now) and is_finite(was)
+                    if due is not None and finite and is_now != was:
+                        series = Series(definition.name, size, _domain(partition), labels)
+                        amount = total([is_now, -was])
+                        found.setdefault(series, {}).setdefault(due, []).append(amount)
                 before = now
     return found
 
@@ -237,18 +267,34 @@ def _is_late(partition: Partition, definition: Definition, point: Point) -> bool
     return partition.before(point.record) >= epochs.late_from(partition, definition, point)
 
 
-def _number(
+def _numbers(
     definition: Definition,
     size: Size,
     end: int,
     partition: Partition,
-    points: Sequence[Point],
+    counted: Sequence[tuple[Point, Labels]],
     record: float,
-) -> Number:
-    """The window's number over the points that had come by this record; 0 if there were none."""
-    known = [(partition, point) for point in points if point.record <= record]
-    row = plain.row(definition, size, end, known)
-    return 0 if row is None else row[0]
+) -> dict[Labels, Number]:
+    """What the partition has of the window by this record: the number of each group, by name."""
+    groups: dict[Labels, list[tuple[Partition, Point]]] = defaultdict(list)
+    inside: set[Labels] = set()
+    for point, labels in counted:
+        if point.record <= record:
+            groups[labels].append((partition, point))
+            if start_of(end, size) < point.time <= end:
+                inside.add(labels)
+    rows = {labels: plain.row(definition, size, end, groups[labels]) for labels in inside}
+    numbers = {labels: row[0] for labels, row in rows.items() if row is not None}
+    members: dict[Labels, list[Labels]] = defaultdict(list)
+    for labels, name in guard.published(definition.groups, numbers).items():
+        members[name].append(labels)
+    for name, whose in members.items():
+        if whose != [name]:
+            merged = [one for labels in whose for one in groups[labels]]
+            row = plain.row(definition, size, end, merged)
+            assert row is not None
+            numbers[name] = row[0]
+    return {name: numbers[name] for name in members}
 
 
 def _first_open(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
-from oracle import epochs, units
+from oracle import epochs, guard, units
 from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_double
 from oracle.definitions import Definition
 from oracle.log import Partition, Point, render
@@ -171,31 +171,56 @@ def _compute_one(
     if not rows:
         return
     of_group = list(groups)
-    if len(groups) > definition.groups:
-        raise ValueError(
-            f"{definition.name}: more groups than its limit; the oracle knows no guard"
-        )
     with duckdb.connect() as db:
         db.execute("SET threads = 2")
         seals = _seals(partitions, domains, definition, rows, carries)
         _load(db, rows, points, definition, seals)
-        done: dict[tuple[Size, int, int], tuple[list[Any], Cell | None]] = {}
-        for domain, *window, streams_of in _selected(db, by_domain=True):
-            code, end, group = window
-            size = definition.sizes[-code - 1] if code < 0 else code
-            cell = _cell(definition, points, streams_of)
-            done[size, end, group] = streams_of, cell
-            if cell is not None:
-                key = Key(definition.name, size, end, of_group[group])
-                result.first.setdefault(key, {})[domains[domain]] = cell
-        for _, *window, streams_of in _selected(db, by_domain=False):
-            code, end, group = window
-            size = definition.sizes[-code - 1] if code < 0 else code
-            same, cell = done.get((size, end, group), ([], None))
+        done: dict[tuple[int, int, int], tuple[list[Any], Cell | None]] = {}
+
+        def cell_of(code: int, end: int, group: int, streams_of: list[Any]) -> Cell | None:
+            same, cell = done.get((code, end, group), ([], None))
             if same != streams_of:
                 cell = _cell(definition, points, streams_of)
-            if cell is not None:
-                result.latest[Key(definition.name, size, end, of_group[group])] = cell
+                done[code, end, group] = streams_of, cell
+            return cell
+
+        for by_domain in (True, False):
+            windows = groupby(_selected(db, by_domain=by_domain), key=lambda row: row[:3])
+            for (domain, code, end), members in windows:
+                size = definition.sizes[-code - 1] if code < 0 else code
+                found = {
+                    of_group[group]: (streams, cell)
+                    for *_, group, streams in members
+                    if (cell := cell_of(code, end, group, streams)) is not None
+                }
+                for labels, cell in _within_limit(definition, points, found).items():
+                    key = Key(definition.name, size, end, labels)
+                    if by_domain:
+                        result.first.setdefault(key, {})[domains[domain]] = cell
+                    else:
+                        result.latest[key] = cell
+
+
+def _within_limit(
+    definition: Definition,
+    points: list[tuple[Partition, Point]],
+    found: dict[guard.Labels, tuple[list[Any], Cell]],
+) -> dict[guard.Labels, Cell]:
+    """The cells of a window that are published; one of many groups counts all their streams."""
+    members: dict[guard.Labels, list[guard.Labels]] = {}
+    for labels, name in guard.published(definition.groups, found).items():
+        members.setdefault(name, []).append(labels)
+    cells: dict[guard.Labels, Cell] = {}
+    for name, whose in members.items():
+        cell = found[whose[0]][1]
+        if whose != [name]:
+            merged = _cell(
+                definition, points, [one for labels in whose for one in found[labels][0]]
+            )
+            assert merged is not None
+            cell = merged
+        cells[name] = cell
+    return cells
 
 
 def _counts(definition: Definition, partition: Partition, point: Point, tally: Tally) -> bool:

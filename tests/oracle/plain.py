@@ -14,6 +14,7 @@ from typing import Any
 
 from oracle import epochs, units
 from oracle.definitions import Definition
+from oracle.guard import Labels, published
 from oracle.log import Partition, Point
 from oracle.oracle import STREAM_GAP, Key, Tally, _counts, group_of
 from oracle.windows import Size, ends_of, start_of
@@ -34,35 +35,42 @@ def compute(
             for point in partition.points
             if _counts(d, partition, point, Tally())
         ]
-        rows = {
-            (size, end, labels)
-            for _, point, labels in counted
+        windows = {
+            (size, end)
+            for _, point, _ in counted
             for size in d.sizes
             for end in ends_of(point.time, size)
         }
-        for size, end, labels in rows:
-            key = Key(d.name, size, end, labels)
-            carries = any(o.final and o.carry for o in definitions if _same_panes(o, d))
-            domains = {epochs.domain_of(p.topic) for p in partitions}
+        carries = any(o.final and o.carry for o in definitions if _same_panes(o, d))
+        domains = {epochs.domain_of(p.topic) for p in partitions}
+        for size, end in windows:
             closed = [t for t in domains if _closed(partitions, t, d, end, carries)]
-            mine = [
-                (partition, point)
-                for partition, point, of in counted
-                if of == labels and partition.since < end <= partition.until
-            ]
+            mine = [one for one in counted if one[0].since < end <= one[0].until]
             for domain in closed:
                 early = [
-                    (partition, point)
-                    for partition, point in mine
+                    (partition, point, of)
+                    for partition, point, of in mine
                     if epochs.domain_of(partition.topic) == domain
                     and point.record <= _seal(partition, d, end)
                 ]
-                if answer := _row(d, size, end, early):
-                    first[key, domain] = answer
-            every = [(q, point) for q, point in mine if epochs.domain_of(q.topic) in closed]
-            if answer := _row(d, size, end, every):
-                latest[key] = answer
+                for labels, answer in _rows(d, size, end, early).items():
+                    first[Key(d.name, size, end, labels), domain] = answer
+            every = [one for one in mine if epochs.domain_of(one[0].topic) in closed]
+            for labels, answer in _rows(d, size, end, every).items():
+                latest[Key(d.name, size, end, labels)] = answer
     return first, latest
+
+
+def _rows(
+    d: Definition, size: Size, end: int, candidates: list[tuple[Partition, Point, Labels]]
+) -> dict[Labels, tuple[int, int, int]]:
+    groups = {of for _, point, of in candidates if start_of(end, size) < point.time <= end}
+    mine = {of: [(p, point) for p, point, group in candidates if group == of] for of in groups}
+    present = [of for of in groups if row(d, size, end, mine[of]) is not None]
+    found = {}
+    for of, name in published(d.groups, present).items():
+        found.setdefault(name, []).extend(mine[of])
+    return {name: _row(d, size, end, members) for name, members in found.items()}
 
 
 def _same_panes(one: Definition, other: Definition) -> bool:

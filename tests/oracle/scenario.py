@@ -15,9 +15,9 @@
     tally  total accepted=3 repeated=1
 
 `define` also takes zone=Europe/Berlin, unit=s, source_unit=ms (else `1`), temporality=cumulative,
-late=carry and expire=2 (or expire=1m). A final point is written `= none` if it has no value,
-`since 0` if it does not start with its window, and `of history.x` if it follows the time of a
-history.
+late=carry, limit=3 and expire=2 (or expire=1m). A final point is written `= none` if it has no
+value, `since 0` if it does not start with its window, and `of history.x` if it follows the time of
+a history.
 
 Times are seconds after 2023-11-15 00:00 UTC. A point is `name{attributes}@time=value`: a gauge;
 `+=` makes it a delta sum, `=value^start` a cumulative monotonic sum (`^-`: no start time); `~=` in
@@ -180,6 +180,7 @@ def _definition(text: str) -> Definition:
                 "late": given.get("late", "drop"),
                 "expire_after": _expire(given.get("expire", "5")),
             },
+            "limits": {"series": int(given.get("limit", "100000"))},
         }
     )
 

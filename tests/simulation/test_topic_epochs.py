@@ -189,7 +189,7 @@ def check(text: str, rng: random.Random, *, settles: bool, restless: bool = Fals
     got = Pipeline(told.definitions, told.log, rng, restless=restless).run()
     assert not got.refused
     compare_finals(told.definitions, final.compute(partitions, told.definitions, want), got.finals)
-    compare(want, got, settles)
+    compare(want, got, told.definitions, settles)
     for certificate in got.certificates:
         certify(certificate, partitions)
         end = certificate["window_end"]

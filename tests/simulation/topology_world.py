@@ -269,7 +269,7 @@ def resolved(definition) -> ResolvedDefinition:
         granularities=tuple(sizes),
         grace_ns=definition.grace,
         corrections_ns=definition.corrections,
-        series_limit=100_000,
+        series_limit=definition.groups,
         beyond="other",
         publish_final=True,
         publish_upsert=False,

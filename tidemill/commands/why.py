@@ -7,7 +7,7 @@ import difflib
 
 from metric_registry.plan import ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST
-from tidemill.accounts import lateness, noticed, refused
+from tidemill.accounts import crowded, lateness, noticed, refused
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import UNREACHABLE, CommandError
 from tidemill.commands.output import Output, emit
@@ -21,7 +21,7 @@ def why(name: str, *, settings: SettingsFile = None, output: Output = "table") -
     """What holds the next window of a definition: a partition, a process or an agent, since when.
 
     And which streams that it names do not count, and why; and which grace would have let in what
-    came late today.
+    came late today; and who is near its limit, or over it.
 
     Parameters
     ----------
@@ -91,14 +91,16 @@ def as_row(holding: Holding, situation: Situation) -> dict[str, object]:
         "lateness": lateness(
             situation.workers, situation.definition.name, situation.definition.grace_ns
         ),
+        "crowded": crowded(situation.workers, situation.definition.name),
     }
 
 
 def accounts_of(situation: Situation) -> list[str]:
-    """What does not count, what was noticed about counters, and what came late."""
+    """What does not count, what was noticed about counters, what came late, and what is full."""
     name, grace = situation.definition.name, situation.definition.grace_ns
     workers = situation.workers
-    return [*refused(workers, name), *noticed(workers, name), *lateness(workers, name, grace)]
+    late = lateness(workers, name, grace)
+    return [*refused(workers, name), *noticed(workers, name), *late, *crowded(workers, name)]
 
 
 def _reads(definition: ResolvedDefinition) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tidemill import probe
-from tidemill.accounts import refused
+from tidemill.accounts import crowded, refused
 from tidemill.diagnosis.finding import Finding, fail, ok, warn
 from tidemill.settings import Settings
 from tidemill.store_address import store_address
@@ -95,6 +95,8 @@ async def _tasks(name: str, port: int) -> AsyncIterator[Finding]:
         return
     for sentence in refused({name: stats}):
         yield warn(f"{name} streams", sentence, "tidemill why says what a definition counts")
+    for sentence in crowded({name: stats}):
+        yield warn(f"{name} limits", sentence, "tidemill why says it of one definition")
     tasks = [(at, task) for found in stats.values() for at, task in found.items()]
     broken = [f"{at}: {task['error']}" for at, task in tasks if task["error"]]
     letters = sum(task["dead_letters"] for _, task in tasks)

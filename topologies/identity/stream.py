@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from topologies.encodings import points
 
 _FORCED = "resource."
-_quoted = json.encoder.encode_basestring
+quoted = json.encoder.encode_basestring
 """A string as `json.dumps(text, ensure_ascii=False)` writes it."""
 
 
@@ -77,7 +77,7 @@ def group_labels(stream: Stream, keep: Sequence[str]) -> GroupLabels:
         value = look_up(stream, name)
         if value is not None:
             labels[name] = value
-    written = ",".join([f"{_quoted(name)}:{_quoted(labels[name])}" for name in sorted(labels)])
+    written = ",".join([f"{quoted(name)}:{quoted(labels[name])}" for name in sorted(labels)])
     data = f"{{{written}}}".encode()
     digest = hashlib.blake2b(data, digest_size=16).digest()
     return GroupLabels(data, int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big"))

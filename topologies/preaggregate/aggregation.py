@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,9 @@ from streams.kernels.keep import LATE
 from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
 from topologies.epochs import Bounds
 from topologies.partials import PartialRows
-from topologies.preaggregate.cells import Cells, GroupRows, Membership
+from topologies.preaggregate.cells import Cells, Membership
 from topologies.preaggregate.epochs import without_base_lines
+from topologies.preaggregate.guard import Bound, GroupRows, bounded, to_replace, with_companions
 from topologies.preaggregate.lateness import Came, came
 from topologies.preaggregate.lattice import Window
 from topologies.preaggregate.panes import (
@@ -39,10 +40,13 @@ from topologies.preaggregate.panes import (
     packed,
 )
 from topologies.preaggregate.ranges import PaneIndex, Range, joined
+from topologies.preaggregate.recomputation import Recomputation
 from topologies.preaggregate.resets import by_definition
 
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
+Found = list[tuple[Window, GroupRows]]
+"""Sealed windows, each with rows of its groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,48 +54,8 @@ class Publishes:
     """What a definition publishes: windows of `levels` that begin at `since` or later."""
 
     levels: frozenset[int]
+    bound: Bound
     since: int = EARLIEST
-
-
-@dataclass(slots=True)
-class Recomputation:
-    """What late points change, and the past records of the partition it takes.
-
-    Attributes:
-        windows: Sealed windows that change, each with the streams that do.
-        slots: For each slot, whether its points are needed.
-        late: The points.
-        increases: Whether increases change.
-        after, until: The times of points that are needed.
-        ranges: Where they are, ascending; empty if none are needed.
-    """
-
-    windows: dict[Window, set[int]]
-    slots: npt.NDArray[np.bool_]
-    late: list[Late]
-    increases: bool
-    after: int
-    until: int
-    ranges: list[Range]
-    points: list[PointColumns] = field(default_factory=list[PointColumns])
-    offsets: list[I64] = field(default_factory=list[I64])
-
-    def keep(self, points: PointColumns, offsets: I64) -> None:
-        """Take the points that matter from records of the range; offsets i64[n]: their records."""
-        known = points.slots < len(self.slots)
-        mask = (points.times > self.after) & (points.times <= self.until) & known
-        mask[mask] = self.slots[points.slots[mask]]
-        if mask.any():
-            self.points.append(points.where(mask))
-            self.offsets.append(offsets[mask])
-
-    def gathered(self) -> tuple[PointColumns, npt.NDArray[np.bool_]]:
-        """The points taken, and for each whether it is one of `late`."""
-        points = PointColumns.join(self.points)
-        offsets = np.concatenate([np.zeros(0, np.int64), *self.offsets])
-        late = {(item.slot, item.time, item.offset) for item in self.late}
-        seen = zip(points.slots.tolist(), points.times.tolist(), offsets.tolist(), strict=True)
-        return points, np.fromiter((key in late for key in seen), np.bool_, len(points))
 
 
 class Aggregation:
@@ -119,7 +83,7 @@ class Aggregation:
         self.gap = gap
         self.panes = Panes(key, levels, gap, keep_from)
         self._partitions = partitions
-        self.cells = Cells(partitions)
+        self.cells = self._no_cells(definitions)
         self.index: dict[int, PaneIndex] = {}
         self.changed_index: set[int] = set()
         self.pending: list[Late] = []
@@ -140,6 +104,9 @@ class Aggregation:
             self.panes.frontier = bounds.since
         self.bounds = bounds
         self.panes.frontier = max(self.panes.frontier, bounds.since)
+
+    def _no_cells(self, definitions: dict[int, Publishes]) -> Cells:
+        return Cells(self._partitions, {d: each.bound for d, each in definitions.items()})
 
     # --- points -----------------------------------------------------------------------------
 
@@ -217,16 +184,17 @@ class Aggregation:
         boundary = self.panes.boundary(watermark)
         return boundary if boundary > self.panes.frontier else None
 
-    def seal(self, frontier: int) -> list[tuple[Window, GroupRows]]:
+    def seal(self, frontier: int) -> Found:
         """Seal up to `frontier`, once late points have settled; each sealed window's groups."""
-        found: list[tuple[Window, GroupRows]] = []
+        found: Found = []
         for item in self.panes.advance(frontier):
             if len(item.notices):
                 self._noticed.append((item.end, by_definition(self.cells, item.notices)))
             if item.level not in self.panes.lattice.published:
                 continue
             window = (item.level, item.end)
-            found.append((window, self._publishable(window, self.cells.fold(item.rows))))
+            groups = self._publishable(window, self.cells.fold(item.rows))
+            found.append((window, self._bounded(groups)))
         return found
 
     def noticed(self) -> list[tuple[int, int, list[int]]]:
@@ -238,6 +206,14 @@ class Aggregation:
             for definition, counts in found
             if end - self.key.pane >= self.definitions[definition].since
         ]
+
+    def _bounded(self, groups: GroupRows) -> GroupRows:
+        return bounded(groups, self.cells.buckets, self.cells.bucket)
+
+    def _with_companions(self, slots: set[int]) -> I64:
+        """The cells of these streams, and those that they can displace."""
+        changed = self.cells.cells_of(slots)
+        return with_companions(changed, self.cells.buckets, self.cells.bucket)
 
     def _published(self, window: Window, cells: I64) -> npt.NDArray[np.bool_]:
         """Which of the cells are of definitions that publish this window."""
@@ -270,7 +246,7 @@ class Aggregation:
             for window in self.panes.lattice.windows_of(item.time):
                 if self.bounds.since < window[1] <= frontier:
                     windows.setdefault(window, set()).add(item.slot)
-        cells = self.cells.cells_of({item.slot for item in late})
+        cells = self._with_companions({item.slot for item in late})
         increases = self.cells.increases(cells)
         spans = self._spans(late, windows, increases)
         after = min((after for after, _ in spans), default=EARLIEST)
@@ -308,7 +284,7 @@ class Aggregation:
                 spans.extend((item.time - self.gap - 1, end) for end in reach)
         return spans
 
-    def revised(self, redone: Recomputation) -> list[tuple[Window, GroupRows]]:
+    def revised(self, redone: Recomputation) -> Found:
         """The groups of every sealed window that the late points changed, complete."""
         points, late = redone.gathered()
         if redone.increases:
@@ -317,20 +293,24 @@ class Aggregation:
             for slot, times in changed.items():
                 for window in self._sealed_windows(times):
                     redone.windows.setdefault(window, set()).add(slot)
-        found: list[tuple[Window, GroupRows]] = []
+        found: Found = []
         for window, slots in sorted(redone.windows.items()):
-            cells = self.cells.cells_of(slots)
-            needed = self.cells.streams_of(cells)
+            needed = self.cells.streams_of(self._with_companions(slots))
             if self.panes.holds(window):
                 rows = self.panes.rows_of(window).of(needed)
             else:
                 streams = np.flatnonzero(needed).astype(np.int32)
                 begins = window_start(window[1], window[0])
                 rows = self._fold(points, begins, window[1], streams)
-            changed = np.sort(np.fromiter(cells, np.int64, len(cells)))
-            changed = changed[self._published(window, changed)]
-            found.append((window, self.cells.fold(rows).of(changed)))
+            found.append((window, self._replacing(window, slots, self.cells.fold(rows))))
         return found
+
+    def _replacing(self, window: Window, slots: set[int], groups: GroupRows) -> GroupRows:
+        """The rows that a revision replaces, these streams having changed in the window."""
+        changed = self.cells.cells_of(slots)
+        changed = changed[self._published(window, changed)]
+        wanted = to_replace(groups, changed, self.cells.buckets, self.cells.bucket)
+        return self._bounded(groups).of(wanted)
 
     def _sealed_windows(self, times: Iterable[int]) -> set[Window]:
         found = (window for time in times for window in self.panes.lattice.windows_of(time))
@@ -410,7 +390,7 @@ class Aggregation:
         before = self.cells.wanted()
         self.panes.change_levels(levels)
         self.definitions = definitions
-        self.cells = Cells(self._partitions)
+        self.cells = self._no_cells(definitions)
         for memberships in streams:
             self.cells.add_stream(memberships)
         fresh = self.cells.wanted().copy()
@@ -457,8 +437,10 @@ class Aggregation:
         offsets = [self.index[end].first for end in self.panes.open_panes if end in self.index]
         return min(offsets, default=None)
 
-    def partial_rows(self, found: list[tuple[Window, GroupRows]]) -> PartialRows:
-        """The groups of windows as rows of messages, in order of the partition they go to."""
+    def partial_rows(self, found: Found) -> tuple[PartialRows, I64]:
+        """The groups of windows as rows of messages, each window's in order of the partition they
+        go to; and each row's virtual shard.
+        """
         parts: list[PartialRows] = []
         for (level, end), groups in found:
             n = len(groups.cells)
@@ -478,7 +460,8 @@ class Aggregation:
                     spills,
                 )
             )
-        return PartialRows.join(parts)
+        shards = [self.cells.shard[groups.cells] for _, groups in found]
+        return PartialRows.join(parts), np.concatenate([np.zeros(0, np.int64), *shards])
 
     def stats(self) -> dict[str, Any]:
         """For people: what is open, what waits."""

@@ -6,6 +6,7 @@ that a stream's numbers find their cells through two arrays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from streams.batch import BytesColumn
 from streams.kernels import rows as layout
 from streams.kernels.exact import exact_mean, spill_of
 from streams.kernels.rows import GROUP_WIDTH, fold_groups
-from topologies.partials import U64, partition_of, sorted_groups
+from topologies.partials import U64, sorted_groups
+from topologies.preaggregate.guard import Bound, Buckets, GroupRows, Place
 from topologies.preaggregate.panes import StreamRows
 
 I64 = npt.NDArray[np.int64]
@@ -42,23 +44,7 @@ class Membership(NamedTuple):
     over_time: int
     group: bytes  # 16 bytes
     labels: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class GroupRows:
-    """Rows of cells: cells i64[n] ascending, rows i64[n, GROUP_WIDTH], spilled sums by cell."""
-
-    cells: I64
-    rows: I64
-    spills: dict[int, int]
-
-    def of(self, wanted: I64) -> GroupRows:
-        """A row for each of these cells (ascending); it counts nothing where there is none."""
-        rows = np.zeros((len(wanted), GROUP_WIDTH), np.int64)
-        rows[:, layout.GROUP_LAST_TIME] = layout.EARLIEST
-        mine = np.isin(wanted, self.cells)
-        rows[mine] = self.rows[np.searchsorted(self.cells, wanted[mine])]
-        return GroupRows(wanted, rows, self.spills)
+    tenant: str
 
 
 @dataclass(slots=True)
@@ -71,6 +57,7 @@ class _New:
     definitions: list[int] = field(default_factory=list[int])
     groups: list[bytes] = field(default_factory=list[bytes])
     labels: list[bytes] = field(default_factory=list[bytes])
+    places: list[Place] = field(default_factory=list[Place])
 
 
 class Cells:
@@ -81,10 +68,17 @@ class Cells:
 
     Args:
         partitions: Of the topic that the groups go to.
+        bounds: By definition, what it may have.
     """
 
-    def __init__(self, partitions: int = 1) -> None:
+    def __init__(self, partitions: int, bounds: Mapping[int, Bound]) -> None:
         self._partitions = partitions
+        self._places = Buckets(bounds)
+        self.buckets = self._places.numbered(np.zeros(0, np.int64))
+        self.bucket = np.zeros(0, np.int32)
+        """Of each cell; -1: it is the overflow group of one."""
+        self.shard = np.zeros(0, np.int64)
+        """The virtual shard of each cell."""
         self.definition = np.zeros(0, np.uint16)
         self.high: U64 = np.zeros(0, np.uint64)
         self.low: U64 = np.zeros(0, np.uint64)
@@ -118,13 +112,23 @@ class Cells:
             key = (member.definition, member.group)
             cell = self._by_group.get(key)
             if cell is None:
-                cell = self._by_group[key] = len(self._by_group)
-                new.definitions.append(member.definition)
-                new.groups.append(member.group)
-                new.labels.append(member.labels)
+                cell = len(self._by_group)
+                place = self._places.place(member.definition, member.tenant, member.group, cell)
+                self._add(member.definition, member.group, member.labels, place)
+                merged = self._places.wants_overflow(place, cell + 1)
+                if merged is not None:
+                    shard = Place(place.shard, -1)
+                    self._add(member.definition, merged.group, merged.labels, shard)
             new.entries.append(cell)
             new.kinds.append(member.over_time)
         new.ends.append(len(new.entries))
+
+    def _add(self, definition: int, group: bytes, labels: bytes, place: Place) -> None:
+        self._by_group[definition, group] = len(self._by_group)
+        self._new.definitions.append(definition)
+        self._new.groups.append(group)
+        self._new.labels.append(labels)
+        self._new.places.append(place)
 
     def arrays(self) -> tuple[I64, npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
         """(first entry of each slot and one past the last, cell of each entry, over_time of it)."""
@@ -147,7 +151,10 @@ class Cells:
         high, low = np.concatenate([self.high, both[:, 0]]), np.concatenate([self.low, both[:, 1]])
         definition = np.concatenate([self.definition, np.array(new.definitions, np.uint16)])
         labels = BytesColumn.join([self._labels, BytesColumn.of(new.labels)])
-        where = partition_of(low, self._partitions).astype(np.uint32)
+        places = np.array(new.places, np.int64)
+        shard = np.concatenate([self.shard, places[:, 0]])
+        bucket = np.concatenate([self.bucket, places[:, 1].astype(np.int32)])
+        where = (shard % self._partitions).astype(np.uint32)
         order = sorted_groups(where << np.uint32(16) | definition, high, low)
         numbers = np.empty(len(order), np.int32)
         numbers[order] = np.arange(len(order), dtype=np.int32)
@@ -156,6 +163,8 @@ class Cells:
         self._entries = numbers[self._entries]
         came = np.arange(known, len(order), dtype=np.int32)
         self._numbers = numbers[np.concatenate([self._numbers, came])]
+        self.shard, self.bucket = shard[order], bucket[order]
+        self.buckets = self._places.numbered(self._numbers.astype(np.int64))
 
     def wanted(self) -> npt.NDArray[np.bool_]:
         """For each slot, whether any definition here wants the stream; not to be changed."""
@@ -166,24 +175,29 @@ class Cells:
             self._wanted = np.concatenate([self._wanted, np.diff(self._first[known:]) > 0, fresh])
         return self._wanted
 
-    def cells_of(self, slots: set[int]) -> set[int]:
-        """The cells that any of these streams belongs to."""
+    def cells_of(self, slots: set[int]) -> I64:
+        """The cells that any of these streams belongs to, ascending."""
         first, entries, _ = self.arrays()
         found: set[int] = set()
         for slot in slots:
             found.update(entries[first[slot] : first[slot + 1]].tolist())
-        return found
+        return np.sort(np.fromiter(found, np.int64, len(found)))
 
-    def increases(self, cells: set[int]) -> bool:
+    def _entries_of(self, cells: I64) -> npt.NDArray[np.bool_]:
+        inside = np.zeros(len(self.definition), np.bool_)
+        inside[cells] = True
+        return inside[self._entries]
+
+    def increases(self, cells: I64) -> bool:
         """Whether any of these cells counts increases, for which samples further back matter."""
-        _, entries, kinds = self.arrays()
-        inside = np.isin(entries, np.fromiter(cells, np.int32, len(cells)))
+        _, _, kinds = self.arrays()
+        inside = self._entries_of(cells)
         return bool((kinds[inside] & 7 == layout.TIME_INCREASE).any())
 
-    def streams_of(self, cells: set[int]) -> npt.NDArray[np.bool_]:
+    def streams_of(self, cells: I64) -> npt.NDArray[np.bool_]:
         """For each slot, whether it belongs to any of these cells."""
-        first, entries, _ = self.arrays()
-        inside = np.isin(entries, np.fromiter(cells, np.int32, len(cells)))
+        first, _, _ = self.arrays()
+        inside = self._entries_of(cells)
         counted = np.concatenate([[0], np.cumsum(inside)])
         return counted[first[1:]] > counted[first[:-1]]
 

@@ -10,10 +10,12 @@ from metric_registry.ucum import Conversion, NoConversion
 from metric_registry.units import conversion_of
 from streams.event_time.windows import EARLIEST, SECOND
 from streams.kernels.rows import TIME_DELTA_INCREASE, WANTS_VALUE
+from topologies.cardinality import share_of
 from topologies.encodings.points import GAUGE, SUM_CUMULATIVE, SUM_DELTA
 from topologies.identity.stream import GroupLabels, Stream, group_labels, look_up
 from topologies.preaggregate.aggregation import Publishes
 from topologies.preaggregate.cells import OVER_TIME, Membership
+from topologies.preaggregate.guard import Bound
 from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.ledger import Refusal
 from topologies.preaggregate.panes import PaneKey
@@ -29,8 +31,9 @@ def pane_keys(
         key = PaneKey(definition.finest * SECOND, definition.grace_ns, definition.corrections_ns)
         rules = definition.zone_rules
         levels = frozenset(level_of(one, rules) for one in definition.granularities)
+        bound = Bound(share_of(definition.series_limit), definition.version)
         since = deployed.since.get(definition.version, EARLIEST)
-        found.setdefault(key, {})[index] = Publishes(levels, since)
+        found.setdefault(key, {})[index] = Publishes(levels, bound, since)
     return [
         (key, tuple(sorted(frozenset[int]().union(*(p.levels for p in members.values())))), members)
         for key, members in sorted(found.items(), key=lambda item: item[0].text())
@@ -58,7 +61,7 @@ def matched(plan: Plan, stream: Stream) -> tuple[dict[Conversion, list[Membershi
         if group is None:
             group = groups[definition.keep] = group_labels(stream, definition.keep)
         whose = group.hi.to_bytes(8) + group.lo.to_bytes(8)
-        member = Membership(index, kind_of(definition, stream), whose, group.labels)
+        member = Membership(index, kind_of(definition, stream), whose, group.labels, stream.tenant)
         found.setdefault(read, []).append(member)
     return found, refusals
 

@@ -16,9 +16,9 @@ from streams.batch import encode_table
 from streams.event_time.windows import EARLIEST, LATEST, window_end
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.epochs import Bounds, domain_of, first_bounds
-from topologies.partials import PartialRows, split, to_table
+from topologies.partials import split, to_table
 from topologies.preaggregate import state
-from topologies.preaggregate.aggregation import Aggregation, Publishes, Recomputation
+from topologies.preaggregate.aggregation import Aggregation, Found, Publishes
 from topologies.preaggregate.cells import Membership
 from topologies.preaggregate.config import PreaggregateConfig
 from topologies.preaggregate.epochs import owned
@@ -27,6 +27,7 @@ from topologies.preaggregate.ledger import Ledger
 from topologies.preaggregate.members import carries, matched, pane_keys
 from topologies.preaggregate.panes import PaneKey, PointColumns
 from topologies.preaggregate.readings import Readings
+from topologies.preaggregate.recomputation import Recomputation
 
 PARTIALS = "telemetry.partials"
 PROGRESS = "telemetry.progress"
@@ -283,7 +284,7 @@ class PreaggregateProcessor:
         """Publish what late points changed, and seal what is due."""
         found = job.aggregation.revised(job.redone)
         meta = {"kind": "revision", "offset": job.offset}
-        self._emit(job.aggregation.key, meta, job.aggregation.partial_rows(found))
+        self._emit(job.aggregation, meta, found)
         if job.frontier is not None:
             self._seal(job.aggregation, job.frontier, job.offset, job.idle)
 
@@ -309,7 +310,7 @@ class PreaggregateProcessor:
             "holds": not over and carries(self.deployed.plan, aggregation.definitions),
         }
         if not aggregation.over:
-            self._emit(aggregation.key, meta, aggregation.partial_rows(found))
+            self._emit(aggregation, meta, found)
             self._outputs.append(self._progress({**meta, "pane": aggregation.key.text()}))
             aggregation.over = over
         self._tell_ledger()
@@ -342,13 +343,14 @@ class PreaggregateProcessor:
 
     # --- outputs -----------------------------------------------------------------------------
 
-    def _emit(self, key: PaneKey, meta: dict[str, Any], rows: PartialRows) -> None:
+    def _emit(self, aggregation: Aggregation, meta: dict[str, Any], found: Found) -> None:
+        rows, shards = aggregation.partial_rows(found)
         common = {
             **meta,
-            "pane": key.text(),
+            "pane": aggregation.key.text(),
             **self._whose(),
         }
-        for partition, parts in split(rows, self._config.shard_partitions):
+        for partition, parts in split(rows, shards, self._config.shard_partitions):
             for number, part in enumerate(parts):
                 if meta["kind"] == "revision" and not len(part):
                     continue

@@ -24,7 +24,7 @@ from topologies.preaggregate.panes import I64, Late, StreamRows, empty_bases
 from topologies.preaggregate.ranges import PaneIndex, Range
 from topologies.preaggregate.readings import Readings
 
-FORMAT = 8
+FORMAT = 9
 BASES_A_BLOCK = 4096
 INDEX_SPAN = 64  # panes a block
 

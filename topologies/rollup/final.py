@@ -25,8 +25,10 @@ from streams.event_time.levels import (
 )
 from streams.event_time.windows import EARLIEST, LATEST
 from streams.kernels.rows import merge_groups
+from topologies.cardinality import Share
 from topologies.partials import PartialRows
 from topologies.rollup.groups import in_order, merged, places, values
+from topologies.rollup.guard import bounded
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -47,6 +49,7 @@ class Contract:
         carry: What late points change is added to the next point.
         expire_after: Level -> windows without data that a series survives.
         over_space: How streams are combined.
+        share: How many groups there may be.
     """
 
     final: bool
@@ -55,6 +58,7 @@ class Contract:
     carry: bool
     expire_after: dict[int, int]
     over_space: str
+    share: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +310,7 @@ class FinalSeries:
         if due:
             table.waiting = [one for one in table.waiting if one.after >= end]
             amounts = [replace(c.rows, end=np.full(len(c.rows), end)) for c in due]
-            rows = merged([rows, *amounts])
+            rows = bounded(merged([rows, *amounts]), [c.share for c in self._contracts])
             numbers = values(rows, [contract.over_space for contract in self._contracts])
         cumulative = self._cumulative[rows.definition] & (not is_hopping(level))
         if len(table.totals) or bool(cumulative.any()):

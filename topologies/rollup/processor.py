@@ -11,10 +11,12 @@ import numpy as np
 from streams.batch import decode_table
 from streams.event_time.windows import EARLIEST
 from streams.task.processor import InputRange, InputRecord, OutputRecord
+from topologies.cardinality import Share, share_of
 from topologies.epochs import Epoch
 from topologies.partials import PartialRows, from_table
 from topologies.rollup.final import Closing, Contract, Correction, FinalSeries
 from topologies.rollup.groups import difference
+from topologies.rollup.ledger import Limits
 from topologies.rollup.messages import final_requests, rollup_tables
 from topologies.rollup.state import (
     META,
@@ -31,6 +33,7 @@ from topologies.windows import level_of
 ROLLUPS = "telemetry.rollups"
 FINAL = "metrics"
 PROGRESS = "telemetry.progress"
+LEDGER = "telemetry.ledger"
 
 
 class RollupProcessor:
@@ -47,15 +50,17 @@ class RollupProcessor:
         self._definitions: list[dict[str, Any]] = []
         self._ids: dict[tuple[str, str], int] = {}
         self._over_space: list[str] = []
-        self._windows = Windows(self._over_space)
+        self._shares: list[Share] = []
+        self._windows = Windows(self._over_space, self._shares)
         self._series = FinalSeries()
+        self._limits = Limits()
         self._outputs: list[OutputRecord] = []
         self._dropped: set[bytes] = set()
         self._replay_from: int | None = None
         self._published = 0
 
     def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> None:
-        definitions, self._replay_from = restore(blocks, self._windows, self._series)
+        definitions, self._replay_from = restore(blocks, self._windows, self._series, self._limits)
         for definition in definitions:
             self._define(definition)
 
@@ -67,6 +72,7 @@ class RollupProcessor:
             self._ids[key] = index
             self._definitions.append(definition)
             self._over_space.append(definition["over_space"])
+            self._shares.append(share_of(definition["limit"]))
         elif self._definitions[index] == definition:
             return index
         self._definitions[index] = definition  # how it is published is no part of its version
@@ -102,6 +108,7 @@ class RollupProcessor:
             self._correct(meta["domain"])
             self._close(meta["domain"], pane, before)
             self._tell(meta["domain"], pane, before, published)
+            self._tell_ledger(meta["domain"], pane)
             for window in self._windows.forget(self._live):
                 self._dropped.add(block_of(window))
 
@@ -142,6 +149,15 @@ class RollupProcessor:
             "rows": sum(len(publication.rows) for publication in published),
         }  # fmt: skip
         self._outputs.append(OutputRecord(PROGRESS, 0, reducer.encode(), json.dumps(body).encode()))
+
+    def _tell_ledger(self, domain: str, pane: str) -> None:
+        fills, self._windows.fills = self._windows.fills, []
+        until = self._windows.closed(domain, pane)
+        self._limits.closed(domain, pane, until, fills, self._definitions)
+        reducer = f"telemetry.partials/{self._partition}"
+        row = self._limits.news(reducer)
+        if row is not None:
+            self._outputs.append(OutputRecord(LEDGER, 0, reducer.encode(), row))
 
     def _with_our_indexes(self, rows: PartialRows, described: list[dict[str, Any]]) -> PartialRows:
         ours = np.array([self._define(definition) for definition in described], np.uint16)
@@ -188,7 +204,7 @@ class RollupProcessor:
             table = self._series.tables.get(key)
             blocks[block_of_series(key)] = None if table is None else encode_series(table)
         self._series.changed.clear()
-        blocks[META] = encode_meta(self._windows, self._definitions, position)
+        blocks[META] = encode_meta(self._windows, self._definitions, self._limits, position)
         return blocks
 
     def stats(self) -> dict[str, Any]:
@@ -207,6 +223,7 @@ class RollupProcessor:
             "sources": waiting,
             "rows_published": self._published,
             "rows_refused": self._windows.rows_refused,
+            "limits": self._limits.rows(),
             "final_series": sum(table.series for table in self._series.tables.values()),
         }
 
@@ -223,4 +240,5 @@ def _contract(definition: dict[str, Any]) -> Contract:
             for granularity, windows in definition["expire_after"]
         },
         over_space=definition["over_space"],
+        share=share_of(definition["limit"]),
     )

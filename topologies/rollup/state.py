@@ -21,9 +21,10 @@ from topologies.partials import PartialRows, columns_of, from_table
 from topologies.rollup.final import Correction, FinalSeries, TableKey
 from topologies.rollup.final import Table as SeriesTable
 from topologies.rollup.groups import Published
+from topologies.rollup.ledger import Limits
 from topologies.rollup.windows import Domain, Seals, Window, Windows, WindowState
 
-FORMAT = 5
+FORMAT = 6
 META = b"meta"
 _PREFIX = b"window/"
 _SERIES = b"series/"
@@ -156,7 +157,9 @@ def decode_window(block: bytes) -> WindowState:
     return state
 
 
-def encode_meta(windows: Windows, definitions: list[dict[str, Any]], position: int) -> bytes:
+def encode_meta(
+    windows: Windows, definitions: list[dict[str, Any]], limits: Limits, position: int
+) -> bytes:
     """The block of all that is not a window."""
     domains = {
         name: {
@@ -179,14 +182,15 @@ def encode_meta(windows: Windows, definitions: list[dict[str, Any]], position: i
             "forgotten": windows.forgotten,
             "swept": windows.swept,
             "rows_refused": windows.rows_refused,
+            "limits": limits.to_meta(),
         }
     ).encode()
 
 
 def restore(
-    blocks: Iterable[tuple[bytes, bytes]], windows: Windows, series: FinalSeries
+    blocks: Iterable[tuple[bytes, bytes]], windows: Windows, series: FinalSeries, limits: Limits
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """Load blocks into `windows` and `series`.
+    """Load blocks into `windows`, `series` and `limits`.
 
     Returns the definitions and the position (None: no state).
 
@@ -206,6 +210,7 @@ def restore(
                 )
             definitions, position = meta["definitions"], int(meta["position"])
             windows.rows_refused = meta["rows_refused"]
+            limits.restore(meta["limits"])
             windows.swept = meta["swept"]
             windows.forgotten = {pane: (a, b) for pane, (a, b) in meta["forgotten"].items()}
             for name, stored in meta["domains"].items():

@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
+from topologies.cardinality import Share
 from topologies.epochs import Epoch, Sealed, domain_of
 from topologies.epochs import frontier as frontier_of
 from topologies.epochs import topic_of_source as topic_of
 from topologies.partials import PartialRows
 from topologies.rollup.groups import Published, in_order, merged, places, values, with_data
+from topologies.rollup.guard import Fill, bounded, fills
 
 SWEEP = 30 * SECOND
 """Windows past their horizon are dropped this much event time at a time."""
@@ -168,11 +170,13 @@ class WindowState:
 class Windows:
     """All windows of one shard partition.
 
-    `over_space` lists, by definition index, how each definition combines streams; it may grow.
+    `over_space` lists, by definition index, how each definition combines streams, `shares` how
+    many groups it may have; both may grow.
     """
 
-    def __init__(self, over_space: list[str]) -> None:
+    def __init__(self, over_space: list[str], shares: list[Share]) -> None:
         self.over_space = over_space
+        self.shares = shares
         self.domains: dict[str, Domain] = {}
         self.states: dict[Window, WindowState] = {}
         self.changed: set[Window] = set()
@@ -181,6 +185,7 @@ class Windows:
         self.rows_refused = 0
         self.firsts: list[First] = []
         self.replacements: list[Replacement] = []
+        self.fills: list[Fill] = []
         """What happened since the caller last took them away."""
         self.swept: dict[str, int] = {}
         """Pane key -> horizon of the last sweep; restarts must not change what is dropped."""
@@ -305,10 +310,11 @@ class Windows:
     ) -> list[Publication]:
         """What changes when all rows of closed domains are merged anew."""
         sources = [s for s in state.sealed if self._counts(s, window, only or [])]
-        rows = merged([part for source in sources for part in state.sealed[source]])
+        rows = self._merged(state, sources)
         now = Published.of(rows, values(rows, self.over_space))
         if only is not None:
             self.firsts.append(self._first(window, state, now, only))
+            self.fills.extend(fills(rows, now.points, self.shares))
         now, changed = now.after(state.published, only is not None)
         state.unmerged.discard(domain)
         self.changed.add(window)
@@ -318,11 +324,16 @@ class Windows:
         certificate, idle = self._certificate(domain, window[0], window[2])
         return [Publication(window, domain, now, changed, certificate, idle)]
 
+    def _merged(self, state: WindowState, sources: list[str]) -> PartialRows:
+        """What these sources sent, one row a group, within the limits."""
+        rows = merged([part for source in sources for part in state.sealed[source]])
+        return bounded(rows, self.shares)
+
     def _first(self, window: Window, state: WindowState, now: Published, only: list[str]) -> First:
         """What the closing domain says of the window by itself."""
         if state.published is None:
             return First(window, now.rows, now.values)
-        rows = merged([part for source in only for part in state.sealed[source]])
+        rows = self._merged(state, only)
         return First(window, rows, values(rows, self.over_space))
 
     def _counts(self, source: str, window: Window, only: list[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tidemill.accounts import noticed, refused
+from tidemill.accounts import crowded, noticed, refused
 
 
 def task(position: int, *rows: tuple[str, str, str, int, int]) -> dict[str, Any]:
@@ -52,3 +52,22 @@ def test_what_was_noticed_is_a_sentence_a_kind_with_its_latest_window():
         "2 samples had another of the same stream and time that was greater: none counted",
     ]
     assert noticed(workers, "another") == []
+
+
+def limit(state: str, tenant: str = "t", windows: int = 0, points: int = 0) -> dict[str, Any]:
+    whose = {"definition": "requests", "tenant": tenant, "granularity": "10s", "limit": 1000}
+    return {**whose, "state": state, "windows": windows, "points": points}
+
+
+def test_a_limit_that_is_near_or_over_is_said_once_a_tenant_and_what_is_fine_is_not():
+    rows = [limit("over", windows=2, points=1200), limit("near", "x"), limit("within", "y")]
+    here = {"partials/0": {"position": 1, "processor": {"limits": rows}}}
+    more = [limit("over", windows=1, points=34)]
+    there = {"partials/1": {"position": 1, "processor": {"limits": more}}}
+    workers = {"worker-0": {"rollup": here}, "worker-1": {"rollup": there}}
+    over, near = crowded(workers, "requests")
+    assert over.startswith("tenant t, windows of 10s: over the limit of 1,000 groups; ")
+    assert "1,234 points in 2 windows" in over
+    assert near == "tenant x, windows of 10s: near the limit of 1,000 groups (80 %)"
+    assert [one.startswith("requests: tenant ") for one in crowded(workers)] == [True, True]
+    assert crowded(workers, "another") == []

@@ -10,18 +10,21 @@ from streams.batch import BytesColumn
 from streams.event_time.windows import EARLIEST, LATEST
 from streams.kernels.exact import limbs_of
 from streams.kernels.rows import GROUP_WIDTH
+from topologies.cardinality import share_of
 from topologies.partials import PartialRows
 from topologies.rollup.final import Closing, Contract, Correction, FinalSeries
 from topologies.rollup.groups import difference, values
+from topologies.rollup.ledger import Limits
 from topologies.rollup.state import block_of_series, encode_series, restore
 from topologies.rollup.windows import Windows
 
 LEVEL = 10
 PANE = "10/0/100"
-DELTA = Contract(True, True, False, False, {LEVEL: 1}, "sum")
-CUMULATIVE = Contract(True, True, True, False, {LEVEL: 1}, "sum")
-CARRY = Contract(True, True, False, True, {LEVEL: 1}, "sum")
-GAUGE = Contract(True, False, False, False, {LEVEL: 1}, "last")
+SHARE = share_of(1000)
+DELTA = Contract(True, True, False, False, {LEVEL: 1}, "sum", SHARE)
+CUMULATIVE = Contract(True, True, True, False, {LEVEL: 1}, "sum", SHARE)
+CARRY = Contract(True, True, False, True, {LEVEL: 1}, "sum", SHARE)
+GAUGE = Contract(True, False, False, False, {LEVEL: 1}, "last", SHARE)
 
 
 def rows(end: int, numbers: dict[int, float], definition: int = 0) -> PartialRows:
@@ -92,7 +95,7 @@ def test_an_incomplete_window_is_no_zero_of_a_delta_sum_and_its_silence_counts()
 
 
 def test_a_definition_that_is_not_final_has_no_series():
-    series = series_of(Contract(False, True, True, True, {LEVEL: 9}, "sum"), DELTA)
+    series = series_of(Contract(False, True, True, True, {LEVEL: 9}, "sum", SHARE), DELTA)
     both = PartialRows.join([rows(10, {1: 1}), rows(10, {1: 2}, definition=1)])
     mixed = Closing(LEVEL, 10, both, values(both, ["sum", "sum"]))
     assert close(series, 10, mixed) == [(1, 0, 10, 2.0)]
@@ -219,5 +222,5 @@ def test_neither_cuts_nor_restarts_change_a_point(seed: int):
                 blocks[block_of_series(key)] = encode_series(table)
         if rng.random() < 0.5:
             cut = series_of(*contracts)
-            restore(blocks.items(), Windows([]), cut)
+            restore(blocks.items(), Windows([], []), cut, Limits())
     assert sorted(map(str, points)) == whole

@@ -21,6 +21,7 @@ from streams.event_time.windows import EARLIEST, LATEST
 from streams.task.processor import InputRecord
 from tests.simulation.test_topic_epochs import ended, story
 from tests.simulation.topology_world import resolved
+from topologies.cardinality import share_of
 from topologies.epochs import Bounds, Epoch, Sealed, domain_of, frontier, number_of, topic_of
 from topologies.manager.units import Manager, SourceSealed
 from topologies.partials import PartialRows
@@ -62,7 +63,7 @@ def test_windows_of_an_epoch_wait_until_the_one_before_has_come_to_its_end():
 
 
 def test_the_state_of_windows_is_dropped_though_a_topic_that_has_ended_says_no_more():
-    windows = Windows(["sum"])
+    windows = Windows(["sum"], [share_of(1000)])
     hour = 3600 * SECOND
     old, new = Epoch(1, until=20 * hour), Epoch(1, since=20 * hour)
     windows.take(PANE, f"{FIRST}/0", rows(end=19 * hour), False)

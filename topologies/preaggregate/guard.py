@@ -1,0 +1,210 @@
+"""The limits of definitions at the source: which groups of a window it sends by themselves.
+
+A *bucket* holds the groups of one definition and tenant in one virtual shard. Of each the groups
+with the smallest hashes are sent, the others merged into the bucket's overflow group; so what a
+source sends is bounded, and the roll-up, which does the same to what all sources send, comes to the
+same groups as if it had seen them all: one that is among the smallest of all groups is so among
+those of each source that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.kernels.bounds import keep_first
+from streams.kernels.rows import EARLIEST, GROUP_LAST_TIME, GROUP_WIDTH, merge_groups
+from topologies.cardinality import VIRTUAL_SHARDS, Overflow, Share, first_shard, overflow
+from topologies.identity.stream import quoted
+
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRows:
+    """Rows of cells: cells i64[n] ascending, rows i64[n, GROUP_WIDTH], spilled sums by cell."""
+
+    cells: I64
+    rows: I64
+    spills: dict[int, int]
+
+    def of(self, wanted: I64) -> GroupRows:
+        """A row for each of these cells (ascending); it counts nothing where there is none."""
+        rows = np.zeros((len(wanted), GROUP_WIDTH), np.int64)
+        rows[:, GROUP_LAST_TIME] = EARLIEST
+        mine = np.isin(wanted, self.cells)
+        rows[mine] = self.rows[np.searchsorted(self.cells, wanted[mine])]
+        return GroupRows(wanted, rows, self.spills)
+
+
+class Bound(NamedTuple):
+    """What decides which shards and buckets the groups of a definition are in."""
+
+    share: Share
+    version: str
+
+
+class Place(NamedTuple):
+    """Where a group is: its virtual shard and its bucket (-1: it is an overflow group)."""
+
+    shard: int
+    bucket: int
+
+
+@dataclass(slots=True)
+class _Bucket:
+    definition: int
+    shard: int
+    most: int
+    overflow: Overflow
+    groups: int = 0
+    cell: int = -1
+    """The cell of the overflow group, by the order in which cells came; -1: not needed so far."""
+
+
+class Buckets:
+    """The buckets of all cells of an aggregation, in the order in which they came.
+
+    Args:
+        bounds: By definition.
+    """
+
+    def __init__(self, bounds: Mapping[int, Bound]) -> None:
+        self._bounds = bounds
+        self._buckets: list[_Bucket] = []
+        self._by_key: dict[tuple[int, str, int], int] = {}
+        self.full = False
+        """Whether any bucket has more groups than it keeps: else no window can have."""
+
+    def place(self, definition: int, tenant: str, group: bytes, cell: int) -> Place:
+        """Where a group goes that is the next cell."""
+        bound = self._bounds[definition]
+        part = int.from_bytes(group[8:]) % bound.share.shards
+        key = (definition, tenant, part)
+        number = self._by_key.get(key)
+        if number is None:
+            number = self._by_key[key] = len(self._buckets)
+            written = _written(tenant)
+            shard = (first_shard(bound.version, written) + part) % VIRTUAL_SHARDS
+            merged = overflow(written, bound.share, part)
+            self._buckets.append(_Bucket(definition, shard, bound.share.most, merged))
+        bucket = self._buckets[number]
+        if group == bucket.overflow.group:  # what agents send as overflow themselves
+            bucket.cell = cell
+            return Place(bucket.shard, -1)
+        bucket.groups += 1
+        return Place(bucket.shard, number)
+
+    def wants_overflow(self, place: Place, cell: int) -> Overflow | None:
+        """The overflow group of the bucket, if it needs one now: it becomes the next cell."""
+        if place.bucket < 0:
+            return None
+        bucket = self._buckets[place.bucket]
+        if bucket.groups <= bucket.most:
+            return None
+        self.full = True
+        if bucket.cell >= 0:
+            return None
+        bucket.cell = cell
+        return bucket.overflow
+
+    def numbered(self, numbers: I64) -> Numbered:
+        """The buckets as arrays; numbers: of cells, by the order in which they came."""
+        fields = [(one.most, one.groups, one.cell) for one in self._buckets]
+        most, known, cells = np.array(fields, np.int64).reshape(-1, 3).T
+        overflows = np.where(cells < 0, -1, np.append(numbers, -1)[cells])
+        return Numbered(self.full, np.ascontiguousarray(most), known > most, overflows)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """All buckets, in arrays.
+
+    Attributes:
+        full: Whether any has more groups than it keeps.
+        most: i64[buckets], groups that are kept.
+        is_full: bool[buckets], whether it ever had more.
+        overflows: i64[buckets], the cell of its overflow group; -1: none.
+    """
+
+    full: bool
+    most: I64
+    is_full: npt.NDArray[np.bool_]
+    overflows: I64
+
+    def touched(self, bucket: npt.NDArray[np.int32], changed: I64) -> I64:
+        """The full buckets that any of these cells is in, ascending; bucket i32[cells]."""
+        found = bucket[changed]
+        merged = np.isin(self.overflows, changed[found < 0]) & (self.overflows >= 0)
+        touched = np.union1d(found[found >= 0], np.flatnonzero(merged))
+        return touched[self.is_full[touched]].astype(np.int64)
+
+
+def bounded(groups: GroupRows, buckets: Numbered, bucket: npt.NDArray[np.int32]) -> GroupRows:
+    """What a source sends of a window: of every bucket the first groups, the others merged.
+
+    bucket i32[cells]: of each cell; the cells of a bucket are in order of their hashes.
+    """
+    if not buckets.full:
+        return groups
+    of_row = bucket[groups.cells]
+    kept = np.empty(len(of_row), np.uint8)
+    if not keep_first(of_row, buckets.most, np.zeros_like(buckets.most), kept):
+        return groups
+    into = np.where(kept != 0, groups.cells, buckets.overflows[of_row])
+    place = np.full(len(bucket), -1, np.int64)
+    place[into] = 0
+    cells = np.flatnonzero(place == 0)
+    place[cells] = np.arange(len(cells))
+    rows = np.empty((len(cells), GROUP_WIDTH), np.int64)
+    every = np.arange(len(into))
+    merge_groups(np.ascontiguousarray(groups.rows), every, place[into], rows)
+    spills: dict[int, int] = {}
+    for cell, amount in groups.spills.items():
+        at = int(np.searchsorted(groups.cells, cell))
+        if at < len(into) and groups.cells[at] == cell:
+            spills[int(into[at])] = spills.get(int(into[at]), 0) + amount
+    return GroupRows(cells, rows, spills)
+
+
+def with_companions(changed: I64, buckets: Numbered, bucket: npt.NDArray[np.int32]) -> I64:
+    """These cells (ascending), and all of the buckets in which they can displace another one."""
+    touched = buckets.touched(bucket, changed) if buckets.full else changed[:0]
+    if not len(touched):
+        return changed
+    inside = np.zeros(len(buckets.most) + 1, np.bool_)
+    inside[touched] = True  # the last: cells of no bucket
+    wanted = inside[bucket]
+    wanted[changed] = True
+    wanted[buckets.overflows[touched]] = True
+    return np.flatnonzero(wanted)
+
+
+def to_replace(
+    groups: GroupRows, changed: I64, buckets: Numbered, bucket: npt.NDArray[np.int32]
+) -> I64:
+    """The cells (ascending) whose rows a revision must replace when these have changed.
+
+    groups: All of the window in the buckets of the changed cells, not `bounded`. With c changed
+    groups in a bucket, and so at most c that came or went, only the last c of those kept can have
+    been merged before, and only the next c can have been kept.
+    """
+    if not buckets.full:
+        return changed
+    wanted = [changed]
+    for number in buckets.touched(bucket, changed).tolist():
+        present = groups.cells[bucket[groups.cells] == number]
+        mine = changed[bucket[changed] == number]
+        most = int(buckets.most[number])
+        if len(np.union1d(present, mine)) > most:
+            wanted.append(present[max(0, most - len(mine)) : most + len(mine)])
+            wanted.append(buckets.overflows[number : number + 1])
+    return np.unique(np.concatenate(wanted))
+
+
+def _written(tenant: str) -> bytes:
+    return quoted(tenant)[1:-1].encode()
