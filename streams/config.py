@@ -51,7 +51,8 @@ class Topology:
 
     Give `topics` (names) or `pattern` (a regular expression that a whole topic name must match;
     topics that appear later join at run time). `partitions`: how many every input topic must have,
-    where results depend on it; a worker that meets another number stops. None: any number.
+    where results depend on it; a worker that meets another number stops. None: any number, and so
+    for topics whose whole name matches the regular expression `any_number`.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Topology:
     pattern: str | None = None
     settings: TaskSettings = field(default_factory=TaskSettings)
     partitions: int | None = None
+    any_number: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -68,6 +70,11 @@ class Topology:
             raise ValueError(f"topology {self.name!r}: give either topics or a pattern")
         if self.pattern is not None:
             re.compile(self.pattern)
+
+    def partitions_of(self, topic: str) -> int | None:
+        """How many partitions the topic must have; None: any number."""
+        free = self.any_number is not None and re.fullmatch(self.any_number, topic) is not None
+        return None if free else self.partitions
 
     def reads(self, topic: str) -> bool:
         """Whether the topology has tasks on this topic."""

@@ -15,6 +15,7 @@ from typing import Any
 from metric_registry.durations import render
 from metric_registry.plan import ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST, SECOND, window_end
+from topologies.epochs import Epoch, domain_of, topic_of_source
 
 RAW, PARTIALS = "telemetry.raw", "telemetry.partials"
 Tasks = Mapping[str, Mapping[str, Any]]
@@ -78,7 +79,7 @@ def clock(time: int) -> str:
 def _domains(situation: Situation) -> set[str]:
     found = {RAW}
     for tasks in situation.workers.values():
-        found |= {source.rsplit("/", 1)[0] for source in tasks.get("preaggregate", {})}
+        found |= {domain_of(topic_of_source(s)) for s in tasks.get("preaggregate", {})}
     return found
 
 
@@ -104,7 +105,11 @@ def _explain(situation: Situation, domain: str) -> Holding:
         ),
     ]
     return Holding(
-        domain, done, next_end, bool(held), (*_state(situation, done, next_end, live), *held)
+        domain,
+        done,
+        next_end,
+        bool(held),
+        (*_state(situation, done, next_end, live), *_coming(situation, domain), *held),
     )
 
 
@@ -123,6 +128,21 @@ def _state(situation: Situation, done: int, next_end: int, live: bool) -> list[s
     return said
 
 
+def _coming(situation: Situation, domain: str) -> list[str]:
+    """The change of the number of partitions that has been announced, if any."""
+    ends = {
+        topic_of_source(name): _epoch(task).until
+        for name, task in _of(situation, "preaggregate").items()
+        if domain_of(topic_of_source(name)) == domain
+    }
+    return [
+        f"{topic} ends at {clock(until)}: what is later is counted on the next topic "
+        "(tidemill topic epochs)"
+        for topic, until in sorted(ends.items())
+        if situation.now < until < LATEST
+    ]
+
+
 def _without_reducer(situation: Situation, reducers: Mapping[str, Any]) -> list[str]:
     wanted = [f"{PARTIALS}/{number}" for number in range(situation.shard_partitions)]
     return _unowned(situation, [name for name in wanted if name not in reducers]) + [
@@ -137,9 +157,14 @@ def _sources(situation: Situation, domain: str, next_end: int, *, live: bool) ->
     tasks = {
         name: task
         for name, task in _of(situation, "preaggregate").items()
-        if name.rsplit("/", 1)[0] == domain
+        if domain_of(topic_of_source(name)) == domain and _epoch(task).owns(next_end)
     }
-    wanted = [f"{domain}/{number}" for number in range(situation.raw_partitions)]
+    current = {topic_of_source(name): _epoch(task).sources for name, task in tasks.items()}
+    wanted = [
+        f"{topic}/{number}"
+        for topic, count in (current or {domain: 0}).items()
+        for number in range(count or situation.raw_partitions)
+    ]
     said = _unowned(situation, [name for name in wanted if name not in tasks])
     due = next_end + situation.definition.grace_ns
     if live and situation.now < due:
@@ -149,6 +174,12 @@ def _sources(situation: Situation, domain: str, next_end: int, *, live: bool) ->
             continue
         said.append(_busy(name, task) or _behind(name, task, due, situation.now, live=live))
     return said
+
+
+def _epoch(task: Mapping[str, Any]) -> Epoch:
+    """Of a task; sources 0: as many as the settings say."""
+    since, until, partitions = task["processor"].get("epoch", (EARLIEST, LATEST, None))
+    return Epoch(partitions or 0, since, until)
 
 
 def _unowned(situation: Situation, names: Sequence[str]) -> list[str]:

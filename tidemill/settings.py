@@ -36,6 +36,8 @@ class Settings:
         replication: Replicas of every topic.
         key: Hex secret that fingerprints are made with.
         idle_after_ms: How long a partition stays empty before it counts as idle.
+        stream_gap_ms: How long a stream may be silent, in event time, before it is unknown.
+        epoch_margin_ms: How long before anything depends on it a new epoch is announced.
     """
 
     data: str = ".tidemill"
@@ -55,6 +57,8 @@ class Settings:
     idle_after_ms: int = 3_000
     snapshot_interval_ms: int = 10_000
     settle_ms: int = 2_000
+    stream_gap_ms: int = 900_000
+    epoch_margin_ms: int = 300_000
     raw_retention_hours: int = 48
     app: str = "tidemill"
 
@@ -128,6 +132,7 @@ def topics(settings: Settings) -> list[TopicSpec]:
         TopicSpec("telemetry.progress", 1, kept(7 * 24)),
         TopicSpec("telemetry.tasks", 1, changelog),
         TopicSpec("telemetry.definitions", 1, changelog),
+        TopicSpec("telemetry.epochs", 1, changelog),
         TopicSpec("telemetry.ledger", 1, kept(30 * 24)),
         TopicSpec("telemetry.dead-letter", 1, kept(30 * 24)),
         TopicSpec("metrics", shards, kept(7 * 24)),

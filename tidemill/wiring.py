@@ -24,6 +24,7 @@ DEPLOYED = "deployed.json"
 FROM_THE_START = 0
 LEAD_NS = 20 * 1_000 * MILLISECOND
 HISTORY = r"telemetry\.history\..+"
+LATER_EPOCH = r"telemetry\.raw\.e[1-9][0-9]*"
 
 
 class DefinitionsError(ValueError):
@@ -96,6 +97,7 @@ def topologies(settings: Settings, deployed: Deployment) -> list[Topology]:
         sources=settings.raw_partitions,
         shard_partitions=settings.shard_partitions,
         key=bytes.fromhex(settings.key),
+        stream_gap=settings.stream_gap_ms * MILLISECOND,
         settle=settings.settle_ms * MILLISECOND,
     )
 
@@ -116,9 +118,10 @@ def topologies(settings: Settings, deployed: Deployment) -> list[Topology]:
         Topology(
             "preaggregate",
             preaggregate,
-            pattern=rf"telemetry\.raw|{HISTORY}",
+            pattern=rf"telemetry\.raw|{LATER_EPOCH}|{HISTORY}",
             settings=tasks,
             partitions=settings.raw_partitions,
+            any_number=LATER_EPOCH,
         ),
         Topology(
             "rollup",

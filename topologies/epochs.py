@@ -15,10 +15,13 @@ from typing import Annotated
 
 import msgspec
 
-from streams.event_time.windows import EARLIEST, LATEST
+from streams.event_time.windows import EARLIEST, LATEST, SECOND
 
 LIVE = "telemetry.raw"
 """The live time domain, and the topic of its first epoch."""
+TOPIC = "telemetry.epochs"
+"""Where everybody reads which epochs there are: one partition, the newest record says it all."""
+KEY = b"live"
 CONTROL = ("control", b"epoch")
 """The header of a record that tells the bounds of its topic."""
 
@@ -85,6 +88,54 @@ class Bounds:
             LATEST if told.until is None else told.until,
             told.partitions,
         )
+
+
+class Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An epoch after the first as the topic `TOPIC` lists it; `since` in unix ns."""
+
+    topic: str
+    partitions: Annotated[int, msgspec.Meta(gt=0)]
+    since: int
+
+
+class Epochs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All epochs of the live domain after its first, ascending: the newest record of `TOPIC`.
+
+    gap: how long before its begin an epoch knows base lines, ns.
+    """
+
+    later: tuple[Listed, ...] = ()
+    gap: int = 900 * SECOND
+
+    def of(self, topic: str, partitions: int, oldest: int, newest: int) -> list[Listed]:
+        """The epochs that a record goes to whose points lie in [oldest, newest], unix ns.
+
+        The first epoch is `topic` with so many partitions. A record goes to each epoch that counts
+        some of its points, or may take some as base lines.
+        """
+        every = [Listed(topic, partitions, EARLIEST), *self.later]
+        ends = [*(epoch.since for epoch in self.later), LATEST]
+        return [
+            epoch
+            for epoch, until in zip(every, ends, strict=True)
+            if oldest <= until and (epoch.since == EARLIEST or newest > epoch.since - self.gap)
+        ]
+
+    def to_json(self) -> bytes:
+        """As the value of a record of `TOPIC`."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def from_json(cls, value: bytes) -> Epochs:
+        """What `to_json` wrote. Raises ValueError."""
+        found = msgspec.json.decode(value, type=cls)
+        begins = [epoch.since for epoch in found.later]
+        if begins != sorted(set(begins)):
+            raise ValueError("epochs are not in order of time")
+        return found
+
+
+ONE_EPOCH = Epochs()
 
 
 def domain_of(topic: str) -> str:

@@ -231,7 +231,7 @@ class TopologyRunner:
 
     async def _check_partitions(self, topic: str) -> None:
         """Raises `Fatal` when an input topic has not as many partitions as it must have."""
-        wanted = self.topology.partitions
+        wanted = self.topology.partitions_of(topic)
         while wanted is not None and not self._stopping.is_set():
             try:
                 found = await self._lookup.partition_count(topic)

@@ -27,7 +27,7 @@ from demo.verdict import Verdict, judge, print_verdict
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
-from oracle import definitions, final, kafka_log, log
+from oracle import definitions, epochs, final, kafka_log, log
 from oracle.arithmetic import bits
 from oracle.oracle import Result, compute
 from rich.console import Console
@@ -166,13 +166,17 @@ def wait_until_sealed(bootstrap: str, moment: int, timeout: float) -> None:
         behind = [
             f"{topic}/{partition}"
             for (topic, partition), records in found.items()
-            if _marked(records, topic == log.LIVE) < (moment if topic == log.LIVE else math.inf)
+            if _marked(records, _live(topic)) < (moment if _live(topic) else math.inf)
         ]
         if not behind:
             return
         if time.monotonic() > until:
             raise TimeoutError(f"time has not passed {moment} in {', '.join(behind)}")
         time.sleep(2.0)
+
+
+def _live(topic: str) -> bool:
+    return epochs.domain_of(topic) == log.LIVE
 
 
 def _marked(records: list[log.Record], live: bool) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from oracle.log import Partition, Point
 
 LIVE = "telemetry.raw"
-STREAM_GAP = 15 * 60 * 1_000_000_000
+STREAM_GAP = int(os.environ.get("TIDEMILL_STREAM_GAP_S", "900")) * 1_000_000_000
 
 
 def domain_of(topic: str) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from oracle.epochs import domain_of
 from oracle.log import LIVE, Record
 
 HISTORY = "telemetry.history."
 
 
 def input_topics(bootstrap: str) -> list[str]:
-    """The live topic and every history topic of the cluster."""
+    """The live topic, those after it, and every history topic of the cluster."""
     consumer = _consumer(bootstrap)
     try:
         names = consumer.list_topics(timeout=15).topics
-        return sorted(name for name in names if name == LIVE or name.startswith(HISTORY))
+        return sorted(n for n in names if domain_of(n) == LIVE or n.startswith(HISTORY))
     finally:
         consumer.close()
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from datetime import UTC, datetime
 
 from cyclopts import App
 
+from metric_registry.plan import Plan
+from streams.event_time.windows import SECOND
 from tidemill.commands.deployment import SettingsFile, settings_of
-from tidemill.commands.errors import UNREACHABLE, CommandError
+from tidemill.commands.errors import FAILED, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import Output, emit
 from tidemill.log_topics import topic_states
 from tidemill.probe import Unreachable
+from tidemill.repartition import Change, RepartitionError, announce, clock, epochs_of
+from tidemill.wiring import DefinitionsError, load_plan
+from topologies.epochs import LIVE
 
 app = App(
     name="topic",
@@ -49,3 +56,91 @@ def list_topics(
     ]
     emit(rows, ("topic", "partitions", "records", "end"), output)
     return 0
+
+
+@app.command(
+    help_epilogue="Example: tidemill topic repartition --partitions 8 --at 2026-12-01T00:00:00Z"
+)
+def repartition(
+    *,
+    partitions: int,
+    at: str | None = None,
+    dry_run: bool = False,
+    settings: SettingsFile = None,
+    output: Output = "table",
+) -> int:
+    """Give the live topic another number of partitions, from a time on.
+
+    Points after that time go to a new topic, telemetry.raw.e2 and so on; points up to it, late ones
+    too, stay where they are. No number changes by it. The time must be the end of windows of every
+    size that is defined, and so far ahead that every edge has learnt of it.
+
+    Parameters
+    ----------
+    partitions:
+        How many partitions the live topic has from then on.
+    at:
+        When, as 2026-12-01T00:00:00Z; else as soon as may be.
+    dry_run:
+        Say what would be done, and do nothing.
+    """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    chosen = settings_of(settings)
+    if partitions < 1:
+        raise CommandError("--partitions must be 1 or more", USAGE)
+    try:
+        plan = load_plan(chosen)
+        work = announce(chosen, partitions, _sizes(plan), _time(at), time.time_ns(), dry_run)
+        decided = asyncio.run(work)
+    except (DefinitionsError, RepartitionError) as error:
+        raise CommandError(str(error), FAILED) from None
+    except Unreachable as error:
+        raise CommandError(f"{error}: start it with `tidemill up`", UNREACHABLE) from None
+    emit([_row(decided, dry_run)], ("from", "topic", "partitions", "before", "announced"), output)
+    return 0
+
+
+@app.command(help_epilogue="Example: tidemill topic epochs")
+def epochs(*, settings: SettingsFile = None, output: Output = "table") -> int:
+    """On which topics the live domain was, is and will be, and since when."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    chosen = settings_of(settings)
+    try:
+        found = asyncio.run(epochs_of(chosen))
+    except Unreachable as error:
+        raise CommandError(f"{error}: start it with `tidemill up`", UNREACHABLE) from None
+    rows = [{"topic": LIVE, "partitions": chosen.raw_partitions, "since": ""}]
+    rows += [
+        {"topic": one.topic, "partitions": one.partitions, "since": clock(one.since)}
+        for one in found.later
+    ]
+    emit(rows, ("topic", "partitions", "since"), output)
+    return 0
+
+
+def _sizes(plan: Plan) -> list[int]:
+    return sorted({size * SECOND for one in plan.definitions for size in one.granularities})
+
+
+def _time(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(
+            f"--at {text!r} is no time: write it as 2026-12-01T00:00:00Z", USAGE
+        ) from None
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    return round(found.timestamp()) * SECOND
+
+
+def _row(decided: Change, dry: bool) -> dict[str, object]:
+    return {
+        "from": clock(decided.new.since),
+        "topic": decided.new.topic,
+        "partitions": decided.new.partitions,
+        "before": f"{decided.before.topic} ({decided.before.partitions})",
+        "announced": "no" if dry else "yes",
+    }

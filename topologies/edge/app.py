@@ -27,6 +27,7 @@ from topologies.edge.receive import (
 )
 from topologies.edge.records import Log, Outcome, Record
 from topologies.edge.server import listen, make_server
+from topologies.epochs import TOPIC as EPOCHS_TOPIC
 
 logger = logging.getLogger("tidemill.edge")
 
@@ -120,14 +121,20 @@ class EdgeService:
         if isinstance(body, Answer):
             return await _answer_early(body, source)
         partitions = self._log.partitions(self.config.raw_topic)
-        if partitions is None:
+        epochs = self._log.epochs()
+        if partitions is None or epochs is None:
             return log_away(request.encoding, self.config)
         self.counters.received_bytes += len(body)
         received_ns = self._now_ns()
 
         def decide() -> Any:
             return receive(
-                request, body, self.config, received_ns=received_ns, partitions=partitions
+                request,
+                body,
+                self.config,
+                received_ns=received_ns,
+                partitions=partitions,
+                epochs=epochs,
             )
 
         plain = request.coding == "identity" and request.encoding is Encoding.PROTOBUF
@@ -219,6 +226,7 @@ def _kafka(config: EdgeConfig) -> KafkaLog:
     topics = {
         config.raw_topic: (config.partitions, dict[str, str]()),
         config.dead_letter_topic: (1, {"retention.ms": str(90 * 86_400_000)}),
+        EPOCHS_TOPIC: (1, {"cleanup.policy": "compact"}),
     }
     return KafkaLog(
         config.bootstrap,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -12,7 +13,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from topologies.edge.oversize import points_in, split_oversize
 from topologies.edge.records import Record
-from topologies.encodings.otlp import all_points_have_time
+from topologies.encodings.otlp import all_points_have_time, times_of
+from topologies.epochs import ONE_EPOCH, Epochs
 from topologies.identity.split import MalformedError, canonical_resource_key, split_by_resource
 
 
@@ -39,12 +41,19 @@ class Cutting:
 
 
 def cut(
-    request: bytes, *, tenant: str, topic: str, partitions: int, received_ns: int, limit: int
+    request: bytes,
+    *,
+    tenant: str,
+    topic: str,
+    partitions: int,
+    received_ns: int,
+    limit: int,
+    epochs: Epochs = ONE_EPOCH,
 ) -> Cutting:
-    """The records of an OTLP request, one a resource, of at most `limit` bytes each.
+    """The records of an OTLP request, one a resource and epoch, of at most `limit` bytes each.
 
-    The whole request is parsed first, so that nothing of a damaged one is stored.
-    Raises UnparsableError.
+    The whole request is parsed first, so that nothing of a damaged one is stored. `topic` and its
+    `partitions` are the first epoch. Raises UnparsableError.
     """
     try:
         ExportMetricsServiceRequest.FromString(request)
@@ -58,7 +67,8 @@ def cut(
         key = canonical_resource_key(tenant, resource)
         for value in (whole,) if len(whole) <= limit else split_oversize(whole, limit):
             if len(value) <= limit:
-                records.append(_record(value, key, tenant, topic, partitions, received_ns))
+                found = _record(value, key, tenant, topic, partitions, received_ns, epochs)
+                records.extend(found)
             else:
                 reason = (
                     f"a data point and its resource are {len(value)} bytes; {limit} is the most"
@@ -83,8 +93,15 @@ def digest(tenant: str, value: bytes) -> bytes:
 
 
 def _record(
-    value: bytes, key: bytes, tenant: str, topic: str, partitions: int, received_ns: int
-) -> Record:
+    value: bytes,
+    key: bytes,
+    tenant: str,
+    topic: str,
+    partitions: int,
+    received_ns: int,
+    epochs: Epochs,
+) -> Iterator[Record]:
+    """The piece as it goes to every epoch that counts some of it, or knows it as a base line."""
     headers = [
         ("encoding", b"otlp"),
         ("tenant", tenant.encode()),
@@ -92,9 +109,11 @@ def _record(
     ]
     # Points without a time stand for the moment they came: two such requests may well be equal.
     try:
-        timed = all_points_have_time(value)
+        timed, oldest, newest = times_of(value, received_ns)
     except ValueError as error:  # the workers read with this scanner: they would refuse it too
         raise UnparsableError(str(error)) from error
     if timed:
         headers.append(("digest", digest(tenant, value)))
-    return Record(topic, partition_of(key, partitions), key, value, tuple(headers))
+    for epoch in epochs.of(topic, partitions, oldest, newest):
+        where = partition_of(key, epoch.partitions)
+        yield Record(epoch.topic, where, key, value, tuple(headers))

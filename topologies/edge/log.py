@@ -18,7 +18,9 @@ import aiokafka  # pyright: ignore[reportMissingTypeStubs]
 import aiokafka.admin  # pyright: ignore[reportMissingTypeStubs]
 import aiokafka.errors  # pyright: ignore[reportMissingTypeStubs]
 
+from topologies.edge.epochs import EpochsReader
 from topologies.edge.records import Outcome, Record
+from topologies.epochs import Epochs
 
 logger = logging.getLogger("tidemill.edge")
 
@@ -56,6 +58,7 @@ class KafkaLog:
         self._request_timeout_ms = int(request_timeout * 1000)
         self._client_id = client_id
         self._producer: Any = None
+        self._reader: EpochsReader | None = None
         self._partitions: dict[str, int] = {}
         self._broken = asyncio.Event()
         self._discards: set[asyncio.Task[None]] = set()
@@ -86,6 +89,10 @@ class KafkaLog:
         """How many partitions the topic has; None while the log is away."""
         return self._partitions.get(topic) if self.up else None
 
+    def epochs(self) -> Epochs | None:
+        """The epochs of the live topic after its first; None while they can't be known."""
+        return self._reader.epochs if self.up and self._reader is not None else None
+
     async def append(self, records: Sequence[Record], timeout: float) -> list[Outcome]:
         """Append all; one outcome each, after at most `timeout` seconds. Never raises."""
         producer, broken = self._producer, self._broken
@@ -112,7 +119,7 @@ class KafkaLog:
         while True:
             try:
                 producer = await asyncio.wait_for(self._connect(), _CONNECT_TIMEOUT)
-            except (OSError, TimeoutError, _errors.KafkaError) as error:
+            except (OSError, TimeoutError, ValueError, _errors.KafkaError) as error:
                 if pause == _RETRY_FIRST:
                     logger.warning(
                         "the log at %s can't be reached (%s): agents are told to retry; "
@@ -129,10 +136,31 @@ class KafkaLog:
             away = time.monotonic() - self._away_since
             logger.info("the log at %s is there, after %.1f s", self._bootstrap, away)
             try:
-                await self._broken.wait()
+                await self._until_broken()
             finally:
                 if self._broken.is_set():
                     self._lose(producer)
+
+    async def _until_broken(self) -> None:
+        """Read the epochs meanwhile: without them nothing can be taken."""
+        assert self._reader is not None
+        reading = asyncio.create_task(self._reader.keep())
+        broken = asyncio.create_task(self._broken.wait())
+        try:
+            await asyncio.wait({reading, broken}, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done() and (error := reading.exception()) is not None:
+                logger.warning("the epochs can't be read from %s: %r", self._bootstrap, error)
+                self._broken.set()
+        finally:
+            reading.cancel()
+            broken.cancel()
+            await asyncio.wait({reading, broken})
+            await self._stop_reader()
+
+    async def _stop_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await asyncio.wait({asyncio.ensure_future(reader.stop())}, timeout=_DRAIN)
 
     def _lose(self, producer: Any) -> None:
         self._producer = None
@@ -159,8 +187,11 @@ class KafkaLog:
             await producer.start()
             for topic in self._topics:
                 self._partitions[topic] = len(await producer.partitions_for(topic))
+            self._reader = EpochsReader(self._bootstrap, self._client_id)
+            await self._reader.start()
         except BaseException:
             await self._discard(producer)
+            await self._stop_reader()
             raise
         return producer
 

@@ -12,6 +12,7 @@ from topologies.edge.head import Admitted, too_large
 from topologies.edge.inflate import CorruptError, TooLargeError, inflate
 from topologies.edge.otlp_json import JsonError, request_to_protobuf
 from topologies.edge.records import Outcome, Record
+from topologies.epochs import ONE_EPOCH, Epochs
 
 DEAD_LETTER_KEY = b"edge"
 
@@ -35,11 +36,18 @@ class Kept:
 
 
 def receive(
-    request: Admitted, body: bytes, config: EdgeConfig, *, received_ns: int, partitions: int
+    request: Admitted,
+    body: bytes,
+    config: EdgeConfig,
+    *,
+    received_ns: int,
+    partitions: int,
+    epochs: Epochs = ONE_EPOCH,
 ) -> Accepted | Kept | Answer:
     """Decide what is to be appended for a body, or why it is refused. Takes CPU time, no I/O.
 
-    `partitions` is the raw topic's count, `received_ns` the wall clock in unix nanoseconds.
+    `partitions` is the raw topic's count, `epochs` are those after it, `received_ns` is the wall
+    clock in unix nanoseconds.
     """
     try:
         plain = inflate(body, request.coding, config.max_body)
@@ -59,6 +67,7 @@ def receive(
             partitions=partitions,
             received_ns=received_ns,
             limit=config.max_record,
+            epochs=epochs,
         )
     except (JsonError, UnparsableError) as error:
         return _keep(request, plain, config, "unparsable", str(error), encoded, received_ns)

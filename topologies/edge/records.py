@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from topologies.epochs import Epochs
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -49,6 +51,10 @@ class Log(Protocol):
 
     def partitions(self, topic: str) -> int | None:
         """How many partitions the topic has; None while the log is away."""
+        ...
+
+    def epochs(self) -> Epochs | None:
+        """The epochs of the live topic after its first; None while they can't be known."""
         ...
 
     async def append(self, records: Sequence[Record], timeout: float) -> list[Outcome]:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from streams.event_time.windows import EARLIEST, LATEST
 from topologies.encodings.fingerprint import Words, key_words, seed_words
 from topologies.encodings.otlp_kernels import scan_requests
-from topologies.encodings.otlp_points import METRICS_FULL, untimed_points
+from topologies.encodings.otlp_points import METRICS_FULL, span_of_points
 from topologies.encodings.points import METRIC_COLUMNS, Malformed, Points
 from topologies.encodings.schema import validation_stack
 from topologies.encodings.wire import REASONS
@@ -139,11 +140,24 @@ class Scanner:
 def all_points_have_time(request: bytes) -> bool:
     """Whether every data point of the request, of whatever kind, carries a timestamp.
 
+    Raises ``ValueError`` if it is not a request.
+    """
+    return times_of(request, 0)[0]
+
+
+def times_of(request: bytes, received: int) -> tuple[bool, int, int]:
+    """Whether every data point of the request carries a timestamp; the oldest and the newest.
+
+    Unix ns; points without a time happened at ``received``, and so does a request without points.
     Raises ``ValueError`` if it is not a request. Compiled: about 20 ns a point.
     """
     buffer = np.empty(len(request) + PADDING, np.uint8)
     buffer.data[: len(request)] = request
-    untimed = untimed_points(buffer, len(request))
+    span = np.array([LATEST, EARLIEST])
+    untimed = span_of_points(buffer, len(request), span)
     if untimed < 0:
         raise ValueError(malformed(0, -untimed).reason)
-    return untimed == 0
+    oldest, newest = span.tolist()
+    if untimed or oldest > newest:
+        return untimed == 0, min(oldest, received), max(newest, received)
+    return True, oldest, newest

@@ -13,6 +13,8 @@ from topologies.encodings.schema import validate
 from topologies.encodings.wire import Bytes, next_field, read_length, read_varint
 
 POINTS_FULL, METRICS_FULL = 100, 101
+_LATEST = np.iinfo(np.int64).max
+_TOO_LATE = np.uint64(1 << 63)
 
 Where = NDArray[np.int32]
 Values = NDArray[np.int64]
@@ -153,9 +155,13 @@ def scan_points(
     return 0
 
 
-@kernel("i64(u8[::1], i64)")
-def untimed_points(buffer: Bytes, end: int) -> int:
-    """How many data points of the request in ``buffer[:end]``, of any kind, have no time; -code."""
+@kernel("i64(u8[::1], i64, i64[::1])")
+def span_of_points(buffer: Bytes, end: int, span: Values) -> int:
+    """How many data points of the request in ``buffer[:end]``, of any kind, have no time; -code.
+
+    ``span`` i64[2]: the least and the greatest time of the others (past 2**63: as the greatest that
+    there is) are put in where they are less, or greater, than what it holds.
+    """
     untimed = 0
     ends = np.zeros(6, np.int64)
     level = 0
@@ -188,3 +194,7 @@ def untimed_points(buffer: Bytes, end: int) -> int:
                 time = load_u64(buffer, value)
         if time == 0:
             untimed += 1
+            continue
+        when = i64(time) if time < _TOO_LATE else _LATEST
+        span[0] = min(span[0], when)
+        span[1] = max(span[1], when)

@@ -481,7 +481,7 @@ class PreaggregateProcessor:
             "source": self._source,
             "watermark": self.watermark,
             "received": self.received,
-            "epoch": [self.bounds.since, self.bounds.until],
+            "epoch": [self.bounds.since, self.bounds.until, self.bounds.partitions],
             "streams": len(self._intake.series),
             "waiting_for": [job.aggregation.key.text() for job in self._jobs],
             **self.ledger.body(),

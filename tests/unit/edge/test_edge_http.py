@@ -26,6 +26,7 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from topologies.edge.app import EdgeService
 from topologies.edge.config import EdgeConfig, EdgeConfigError, tokens_of
 from topologies.edge.records import Outcome, Record
+from topologies.epochs import ONE_EPOCH, Epochs
 
 TOKEN = "a-token-of-enough-length"
 DEADLINE = 10.0
@@ -38,6 +39,7 @@ class MemoryLog:
         self.records: list[Record] = []
         self.up = True
         self.lost = 0
+        self.known: Epochs | None = ONE_EPOCH
         self.go = threading.Event()
         self.go.set()
 
@@ -49,6 +51,9 @@ class MemoryLog:
 
     def partitions(self, topic: str) -> int | None:
         return (4 if topic == "telemetry.raw" else 1) if self.up else None
+
+    def epochs(self) -> Epochs | None:
+        return self.known
 
     async def append(self, records: Sequence[Record], timeout: float) -> list[Outcome]:
         until = time.monotonic() + timeout

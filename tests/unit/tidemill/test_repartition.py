@@ -1,0 +1,51 @@
+"""When another number of partitions may begin, and what is said where it may not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tidemill.repartition import RepartitionError, change, clock, next_boundary
+from topologies.epochs import LIVE, Epochs, Listed
+
+SECOND = 1_000_000_000
+SIZES = [10 * SECOND, 60 * SECOND, 3600 * SECOND]
+NONE = Epochs()
+
+
+def test_a_change_begins_where_windows_of_every_size_end():
+    assert next_boundary(1, SIZES) == 3600 * SECOND
+    assert next_boundary(3600 * SECOND, SIZES) == 3600 * SECOND
+    assert next_boundary(1, [6 * SECOND, 10 * SECOND]) == 30 * SECOND
+
+
+def test_the_soonest_time_is_proposed_and_the_next_topic_named():
+    decided = change(NONE, 4, 8, 3601 * SECOND, SIZES, None)
+    assert decided.new == Listed(f"{LIVE}.e2", 8, 7200 * SECOND)
+    assert decided.before == Listed(LIVE, 4, 0)
+    then = change(decided.epochs, 4, 4, 7300 * SECOND, SIZES, None)
+    assert then.new == Listed(f"{LIVE}.e3", 4, 10800 * SECOND)
+    assert then.before == decided.new
+    assert len(then.epochs.later) == 2
+
+
+@pytest.mark.parametrize(
+    ("partitions", "at", "said"),
+    [
+        (4, None, "has 4 partitions already"),
+        (8, 3600, "too soon"),
+        (8, 7201, "lies within windows; the next time at which all end is 1970-01-01T03:00:00Z"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(partitions: int, at: int | None, said: str):
+    when = None if at is None else at * SECOND
+    with pytest.raises(RepartitionError, match=said):
+        change(NONE, 4, partitions, 3601 * SECOND, SIZES, when)
+
+
+def test_a_change_begins_after_the_one_before_it():
+    known = Epochs((Listed(f"{LIVE}.e2", 8, 7200 * SECOND),))
+    assert change(known, 4, 2, 3601 * SECOND, SIZES, None).new.since == 10800 * SECOND
+
+
+def test_a_time_is_said_as_it_can_be_given():
+    assert clock(3600 * SECOND) == "1970-01-01T01:00:00Z"

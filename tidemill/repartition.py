@@ -1,0 +1,209 @@
+"""Announcing another number of partitions for the live topic: when it may begin, and the records.
+
+Everything that must know is written in one transaction: the bounds into every partition of the
+topic that ends and of the one that begins, and the list that edges read. So nobody ever knows a
+half of it.
+"""
+
+# pyright: reportMissingTypeStubs=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
+
+from streams.event_time.windows import SECOND, window_end
+from tidemill.probe import Unreachable
+from tidemill.settings import Settings, topics
+from topologies.edge.epochs import EpochsReader
+from topologies.epochs import CONTROL, KEY, LIVE, TOPIC, Bounds, Epochs, Listed, topic_of
+
+MOST_STEPS = 10_000
+MILLISECOND = 1_000_000
+
+
+class RepartitionError(ValueError):
+    """A change that can't be announced like this; the message says what could be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The change of epochs: the list as it will be, and where the domain lives until then."""
+
+    epochs: Epochs
+    before: Listed
+
+    @property
+    def new(self) -> Listed:
+        """The epoch that begins."""
+        return self.epochs.later[-1]
+
+
+def next_boundary(after: int, sizes: Iterable[int]) -> int:
+    """The first time from `after` on at which windows of all sizes end. All in ns.
+
+    Raises:
+        RepartitionError: None was found.
+    """
+    every = set(sizes)
+    time = after
+    for _ in range(MOST_STEPS):
+        latest = max((window_end(time, size) for size in every), default=time)
+        if latest == time:
+            return time
+        time = latest
+    raise RepartitionError("windows of these definitions have no end in common")
+
+
+def change(
+    known: Epochs, first: int, partitions: int, earliest: int, sizes: Sequence[int], at: int | None
+) -> Change:
+    """The change to so many partitions at `at` (unix ns), or as soon as may be.
+
+    first: partitions of the first epoch. earliest: before it the change may not begin.
+
+    Raises:
+        RepartitionError: It can't be; the message says what could.
+    """
+    before = known.later[-1] if known.later else Listed(LIVE, first, 0)
+    soonest = next_boundary(max(earliest, before.since + 1), sizes)
+    if partitions == before.partitions:
+        raise RepartitionError(f"{before.topic} has {partitions} partitions already")
+    if at is not None and at < soonest:
+        raise RepartitionError(
+            f"{clock(at)} is too soon, or already past: edges and workers must have learnt of it "
+            f"before anything depends on it. The first time possible is {clock(soonest)}"
+        )
+    if at is not None and next_boundary(at, sizes) != at:
+        raise RepartitionError(
+            f"{clock(at)} lies within windows; the next time at which all end is "
+            f"{clock(next_boundary(at, sizes))}"
+        )
+    new = Listed(topic_of(len(known.later) + 2), partitions, soonest if at is None else at)
+    return Change(Epochs((*known.later, new), known.gap), before)
+
+
+def clock(time: int) -> str:
+    """Unix ns as UTC, to the second; it can be given to --at."""
+    return f"{datetime.fromtimestamp(time / SECOND, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+async def announce(
+    settings: Settings, partitions: int, sizes: Sequence[int], at: int | None, now: int, dry: bool
+) -> Change:
+    """Make the topic of the new epoch and tell everybody; dry: only say what would be.
+
+    Raises:
+        RepartitionError: It can't be.
+        Unreachable: The log does not answer.
+    """
+    try:
+        async with asyncio.timeout(60):
+            return await _announce(settings, partitions, sizes, at, now, dry)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unreachable(
+            f"no log answers at {settings.bootstrap} ({type(error).__name__})"
+        ) from error
+
+
+async def epochs_of(settings: Settings) -> Epochs:
+    """The epochs that were announced. Raises `Unreachable`."""
+    try:
+        return await _known(settings)
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unreachable(
+            f"no log answers at {settings.bootstrap} ({type(error).__name__})"
+        ) from error
+
+
+async def _known(settings: Settings) -> Epochs:
+    reader = EpochsReader(settings.bootstrap, "tidemill-topic")
+    try:
+        await reader.start()
+        return reader.epochs or Epochs()
+    finally:
+        await reader.stop()
+
+
+async def _announce(
+    settings: Settings, partitions: int, sizes: Sequence[int], at: int | None, now: int, dry: bool
+) -> Change:
+    producer: Any = AIOKafkaProducer(
+        bootstrap_servers=settings.bootstrap,
+        transactional_id=f"{settings.app}-epochs",
+        transaction_timeout_ms=30_000,
+    )
+    await producer.start()  # another that is under way is fenced
+    try:
+        known = await _known(settings)
+        gap = settings.stream_gap_ms * MILLISECOND
+        if not known.later:
+            known = Epochs((), gap)
+        earliest = now + gap + settings.epoch_margin_ms * MILLISECOND
+        decided = change(known, settings.raw_partitions, partitions, earliest, sizes, at)
+        if dry:
+            return decided
+        await _create(settings, decided.new)
+        async with producer.transaction():
+            await _tell(producer, decided)
+        return decided
+    finally:
+        await producer.stop()
+
+
+async def _tell(producer: Any, decided: Change) -> None:
+    new, before = decided.new, decided.before
+    sent: list[Any] = []
+    for topic, count, bounds in (
+        (new.topic, new.partitions, Bounds(since=new.since, partitions=new.partitions)),
+        (before.topic, before.partitions, Bounds(until=new.since)),
+    ):
+        sent += [
+            await producer.send(topic, bounds.to_json(), partition=number, headers=[CONTROL])
+            for number in range(count)
+        ]
+    sent.append(await producer.send(TOPIC, decided.epochs.to_json(), key=KEY, partition=0))
+    for each in sent:
+        await each
+
+
+async def _create(settings: Settings, new: Listed) -> None:
+    """The topic, as the first one is; an empty one that is there already will do.
+
+    Raises:
+        RepartitionError: There is one that is not empty, or of another size.
+    """
+    spec = next(spec for spec in topics(settings) if spec.name == LIVE)
+    spec = replace(spec, name=new.topic, partitions=new.partitions)
+    admin: Any = AIOKafkaAdminClient(bootstrap_servers=settings.bootstrap)
+    consumer: Any = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap)
+    await admin.start()
+    await consumer.start()
+    try:
+        described: list[dict[str, Any]] = await admin.describe_topics()
+        found = [topic["partitions"] for topic in described if topic["topic"] == new.topic]
+        if not found:
+            made = NewTopic(
+                spec.name, spec.partitions, settings.replication, topic_configs=spec.config
+            )
+            answer = await admin.create_topics([made])
+            wrong = [name for name, code, *_ in answer.topic_errors if code]
+            if wrong:
+                raise RepartitionError(f"the log does not create {new.topic}: {answer}")
+            return
+        every = [TopicPartition(new.topic, each["partition"]) for each in found[0]]
+        ends: dict[Any, int] = await consumer.end_offsets(every)
+        if len(every) != new.partitions or any(ends.values()):
+            raise RepartitionError(
+                f"topic {new.topic} is there already, with {len(every)} partitions and "
+                f"{sum(ends.values())} records: delete it first"
+            )
+    finally:
+        await asyncio.gather(admin.close(), consumer.stop(), return_exceptions=True)
