@@ -52,6 +52,8 @@ chaos: install
 # Random stories through the real processes, which are killed meanwhile, compared to the bit.
 real: install
 	$(BIN)/python tests/real/run.py --stories 50
+	TIDEMILL_STREAM_GAP_S=6 $(BIN)/python tests/real/repartition.py --partitions 2 --then 5
+	TIDEMILL_STREAM_GAP_S=6 $(BIN)/python tests/real/repartition.py --partitions 4 --then 2
 
 # CPU nanoseconds a point and points a second, each stage beside its ceiling; medians and ranges.
 bench: install
@@ -79,6 +81,7 @@ simulate: install
 	TIDEMILL_DSL_STORIES=3000 $(BIN)/python -m pytest -q -n 2 --timeout 3600 tests/simulation/test_dsl_windows.py tests/simulation/test_dsl_tables.py
 	TIDEMILL_EXPRESSIONS=20000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_expressions.py
 	TIDEMILL_TEMPORALITY_STORIES=20000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/temporality
+	TIDEMILL_EPOCHS=3000 $(BIN)/python -m pytest -q -n 2 --timeout 3600 tests/simulation/test_topic_epochs.py
 	TIDEMILL_ORDERS=20 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_same_points_any_way.py
 	TIDEMILL_AGGREGATE_VALUES=10000000 TIDEMILL_AGGREGATE_SEEDS=100 $(BIN)/python -m pytest -q -s --timeout 3600 tests/unit/streams_aggregates
 

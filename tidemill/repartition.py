@@ -140,8 +140,8 @@ async def _announce(
         transactional_id=f"{settings.app}-epochs",
         transaction_timeout_ms=30_000,
     )
-    await producer.start()  # another that is under way is fenced
     try:
+        await producer.start()  # another that is under way is fenced
         known = await _known(settings)
         gap = settings.stream_gap_ms * MILLISECOND
         if not known.later:
