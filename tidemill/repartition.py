@@ -19,7 +19,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
-from streams.event_time.windows import SECOND, window_end
+from streams.event_time.levels import window_end
+from streams.event_time.windows import SECOND
 from tidemill.probe import Unreachable
 from tidemill.settings import Settings, topics
 from topologies.edge.epochs import EpochsReader
@@ -47,7 +48,7 @@ class Change:
 
 
 def next_boundary(after: int, sizes: Iterable[int]) -> int:
-    """The first time from `after` on at which windows of all sizes end. All in ns.
+    """The first time (unix ns) from `after` on at which windows of all these levels end.
 
     Raises:
         RepartitionError: None was found.

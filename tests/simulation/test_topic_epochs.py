@@ -205,6 +205,8 @@ def test_random_changes_of_partitions_give_what_the_oracle_says(seed: int):
     with again(__file__, name, SEED=seed, EPOCHS=1):
         rng = random.Random(f"epochs/{seed}")
         text = story(rng, corrections=["15s", "30s", "1m", "1d"]).text()
+        if rng.random() < 0.3:  # windows that overlap: those over a change are nobody's
+            text = text.replace("sizes=10s ", "sizes=10s,20s/10s ")
         settles = rng.random() < 0.8
         check(ended(text) if settles else text, rng, settles=settles)
 

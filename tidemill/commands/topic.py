@@ -19,6 +19,7 @@ from tidemill.probe import Unreachable
 from tidemill.repartition import Change, RepartitionError, announce, clock, epochs_of
 from tidemill.wiring import DefinitionsError, load_plan
 from topologies.epochs import LIVE
+from topologies.windows import level_of
 
 app = App(
     name="topic",
@@ -119,7 +120,8 @@ def epochs(*, settings: SettingsFile = None, output: Output = "table") -> int:
 
 
 def _sizes(plan: Plan) -> list[int]:
-    return sorted({size * SECOND for one in plan.definitions for size in one.granularities})
+    every = plan.definitions
+    return sorted({level_of(size, one.zone_rules) for one in every for size in one.granularities})
 
 
 def _time(text: str | None) -> int | None:

@@ -218,7 +218,8 @@ class Aggregation:
     def _published(self, window: Window, cells: I64) -> npt.NDArray[np.bool_]:
         """Which of the cells are of definitions that publish this window."""
         level, begins = window[0], window_start(window[1], window[0])
-        if begins < self.bounds.since:  # a hopping window; the epoch before has a part of it
+        if begins < self.bounds.since or window[1] > self.bounds.until:
+            # a hopping window of which another epoch has a part
             return np.zeros(len(cells), np.bool_)
         levels = {
             index
