@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from oracle import epochs
 from oracle.definitions import Definition
 from oracle.log import Partition, Point
 from oracle.oracle import STREAM_GAP, Tally, _counts, sealed_at, window_end
@@ -24,7 +25,7 @@ def noticed(partitions: Sequence[Partition], definition: Definition) -> Counter[
         for members in streams.values():
             for end in {window_end(point.time, definition.finest) for point in members}:
                 seal = sealed_at(partition, definition, end)
-                if seal is not None:
+                if seal is not None and epochs.owns(partition, end):
                     there = [point for point in members if point.record <= seal]
                     found += _in_pane(there, end, definition.finest)
     return found

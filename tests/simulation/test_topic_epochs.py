@@ -33,6 +33,7 @@ from tests.simulation.test_topology_against_oracle import (
     VALUES,
     compare,
     compare_finals,
+    compare_resets,
     conforms,
     ended,
 )
@@ -190,6 +191,7 @@ def check(text: str, rng: random.Random, *, settles: bool, restless: bool = Fals
     assert not got.refused
     compare_finals(told.definitions, final.compute(partitions, told.definitions, want), got.finals)
     compare(want, got, told.definitions, settles)
+    compare_resets(partitions, told.definitions, got)
     for certificate in got.certificates:
         certify(certificate, partitions)
         end = certificate["window_end"]
