@@ -204,8 +204,8 @@ _CODES = (
         "error",
         "aggregates not stated",
         "A gauge says how it is aggregated over time and how over space: there is no default that "
-        "would not be wrong half of the time. Only over_time: increase, the counter's form, has "
-        "one for over_space: sum.",
+        "would not be wrong half of the time. Only over_time: increase and rate, the counter's "
+        "forms, have one for over_space: sum.",
         "aggregate: {over_time: avg}",
         "aggregate: {over_time: avg, over_space: avg}",
     ),
@@ -246,8 +246,8 @@ _CODES = (
         "TM206",
         "warning",
         "increase of what does not only grow",
-        "increase is for cumulative counters. A value in % or per second goes down as well, and "
-        "each time it does would be taken for a restart.",
+        "increase and rate are for cumulative counters. A value in % or per second goes down as "
+        "well, and each time it does would be taken for a restart.",
         "source: {metric: flow, unit: By/s}",
         "source: {metric: flow, unit: By}",
     ),
@@ -276,6 +276,52 @@ _CODES = (
         "A count of points is in {point} and one of streams in {stream}; values are not looked at.",
         'unit: "{page}"\naggregate: {over_time: count, over_space: sum}',
         "aggregate: {over_time: count, over_space: sum}",
+    ),
+    Code(
+        "TM210",
+        "error",
+        "two ways to aggregate",
+        "Either there are two steps, over the points of each stream and then over the streams, or "
+        "one over all points of a group.",
+        "aggregate: {over_points: p99, over_space: max}",
+        "aggregate: {over_points: p99}",
+    ),
+    Code(
+        "TM211",
+        "error",
+        "unknown aggregate over points",
+        "No aggregate has the name: neither those that come with the program, nor those that "
+        "the setting `aggregates` adds.",
+        "aggregate: {over_points: median}",
+        "aggregate: {over_points: p50}",
+    ),
+    Code(
+        "TM212",
+        "error",
+        "impossible parameter",
+        "An aggregate takes one parameter, or none.",
+        "aggregate: {over_points: {quantile: 95}}",
+        "aggregate: {over_points: {quantile: 0.95}}",
+    ),
+    Code(
+        "TM213",
+        "error",
+        "aggregate of one stream",
+        "An increase, and a rate, compare samples of one stream in order of time. Those of several "
+        "streams would take every change from one stream to the next for a reset.",
+        "aggregate: {over_points: increase}",
+        "aggregate: {over_time: increase, over_space: sum}",
+    ),
+    Code(
+        "TM214",
+        "error",
+        "number of numbers",
+        "What is no sum, extreme or mean of numbers cannot be made from finished numbers: a "
+        "quantile of quantiles is no quantile of the points, a distinct count of counts no count "
+        "of values. Such an aggregate takes all points of a group at once, and coarser windows are "
+        "made by merging its states, never of what was published.",
+        "aggregate: {over_time: avg, over_space: p99}",
+        "aggregate: {over_points: p99}",
     ),
     Code(
         "TM301",

@@ -106,7 +106,9 @@ def _explained(
     coherence, reason = _coherence(definition, routing)
     coarser: Literal["groups", "streams", "none"] = "none"
     if len(definition.granularities) > 1:
-        merges = coarser_from_finer_groups(definition.over_time, definition.over_space)
+        merges = coarser_from_finer_groups(
+            definition.over_time, definition.over_space, definition.over_points
+        )
         coarser = "groups" if merges else "streams"
     return Explained(
         name=definition.name,
@@ -156,7 +158,7 @@ def _lines(one: Explained, definition: ResolvedDefinition) -> list[str]:
     sealed = render(definition.grace_ns)
     lines = [
         f"{one.name} {one.version}",
-        f"  {definition.over_time} over time, {definition.over_space} over space, by "
+        f"  {_aggregate(definition)}, by "
         f"{_list(definition.group_by)}; windows of {sizes}, sealed {sealed} after their end",
         f"  {one.coherence}: {one.reason}",
     ]
@@ -175,6 +177,12 @@ def _zone(definition: ResolvedDefinition) -> str:
     """The zone, and whose rules they are."""
     current = zones.find(definition.zone).rules == definition.zone_rules
     return f"{definition.zone}, by {'' if current else 'other rules than '}tz {zones.VERSION}"
+
+
+def _aggregate(definition: ResolvedDefinition) -> str:
+    if definition.over_points:
+        return f"{definition.over_points} over points"
+    return f"{definition.over_time} over time, {definition.over_space} over space"
 
 
 def _key(attributes: Sequence[str]) -> str:

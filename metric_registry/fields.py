@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from metric_registry.catalogue import CATALOGUE
-from metric_registry.models import MetricDefinition
+from metric_registry.models import GAUGE, MetricDefinition
+from metric_registry.over_points import KNOWN, Written, settled
 from metric_registry.syntax.nodes import Data, Path
 
 
@@ -46,10 +47,6 @@ _EXAMPLES = {
     "a list": "write `[a, b]`",
     "a mapping": "write `{field: value}`",
 }
-_GAUGE = (
-    "a gauge states both, as `{over_time: avg, over_space: sum}`; a counter is "
-    "`{over_time: increase}`"
-)
 
 
 def validate(data: Data) -> MetricDefinition | list[Problem]:
@@ -157,9 +154,9 @@ def _unknown_field(path: Path) -> Problem:
 
 def _missing(path: Path) -> Problem:
     parent, name = path[:-1], str(path[-1])
-    if name in ("aggregate", "over_time"):
+    if name == "aggregate":
         message = "the definition does not say how it aggregates over time"
-        return Problem(code="TM201", message=message, path=path, help=_GAUGE)
+        return Problem(code="TM201", message=message, path=path, help=GAUGE)
     section = f" in `{dotted(parent)}`" if parent else ""
     return Problem(
         code="TM102",
@@ -196,6 +193,13 @@ def _unknown_choice(path: Path, given: object, expected: str) -> Problem:
         advice = "one of " + ", ".join(f"`{choice}`" for choice in choices)
         return Problem(code="TM103", message=message, path=path, help=advice)
     meant = _SYNONYMS.get(given.lower())
+    if path[:1] == ("aggregate",) and _is_over_points(given):
+        return Problem(
+            code="TM214",
+            message=f"`{dotted(path)}` cannot be `{given}`: {_OF_NUMBERS}",
+            path=path,
+            help=f"`aggregate: {{over_points: {given}}}` takes all points of a group together",
+        )
     near = [meant] if meant in choices else difflib.get_close_matches(given.lower(), choices, n=1)
     offered = "it is one of " if len(choices) > 1 else "it can only be "
     offered += ", ".join(f"`{choice}`" for choice in choices)
@@ -208,6 +212,16 @@ def _unknown_choice(path: Path, given: object, expected: str) -> Problem:
     )
 
 
+_OF_NUMBERS = (
+    "the two steps make numbers of numbers, and a quantile of quantiles, or a deviation of "
+    "means, is none of the points"
+)
+
+
+def _is_over_points(given: str) -> bool:
+    return settled(Written(given)).name in KNOWN
+
+
 _SYNONYMS = {
     "mean": "avg",
     "average": "avg",
@@ -216,7 +230,6 @@ _SYNONYMS = {
     "maximum": "max",
     "minimum": "min",
     "latest": "last",
-    "rate": "increase",
     "delta": "increase",
     "counter": "increase",
     "size": "count",

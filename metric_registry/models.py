@@ -9,14 +9,26 @@ import math
 import re
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
-from metric_registry import durations, zones
+from metric_registry import durations, over_points, zones
 from metric_registry.granularities import Granularity
 from metric_registry.plan import Late, OverSpace, OverTime, Temporality
 
 MAX_LIST = 64
+GAUGE = (
+    "a gauge states both, as `{over_time: avg, over_space: sum}`, or takes all points together, as "
+    "`{over_points: p99}`; a counter is `{over_time: increase}`"
+)
+"""How aggregates are stated, for those who did not."""
 EXPIRE_AFTER = 5
 """Windows without data that a series of the final topic survives unless the definition says."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,254}")
@@ -180,6 +192,17 @@ def _attribute_values(value: object) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _over_points(value: object) -> over_points.Written:
+    found = over_points.read(value)
+    if found is None:
+        raise failure(
+            "TM103",
+            "must be the name of an aggregate, or one name with its parameter",
+            "write it like `p99`, `stddev` or `{quantile: 0.95}`",
+        )
+    return found
+
+
 def _completeness(value: object) -> float:
     """A share, 0 to 1."""
     match = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
@@ -236,6 +259,13 @@ DefinitionName = Annotated[
     str,
     BeforeValidator(_definition_name),
     WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"}),
+]
+OverPoints = Annotated[
+    over_points.Written,
+    BeforeValidator(_over_points),
+    WithJsonSchema(
+        {"anyOf": [_NAME_SCHEMA, {"type": "object", "minProperties": 1, "maxProperties": 1}]}
+    ),
 ]
 _VALUE_SCHEMA = {"type": ["string", "number", "boolean"]}
 AttributeValues = Annotated[
@@ -324,13 +354,34 @@ class Time(Section):
 
 
 class Aggregate(Section):
-    """Two steps: first over time, each stream by itself; then over the streams of a group."""
+    """Two steps: first over time, each stream by itself; then over the streams of a group. Or one:
+    over all points of a group.
+    """
 
-    over_time: OverTime = Field(description="What becomes of a stream's points in a window.")
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["over_time"]}, {"required": ["over_points"]}]}
+    )
+
+    over_time: OverTime | None = Field(
+        default=None, description="What becomes of a stream's points in a window."
+    )
     over_space: OverSpace | None = Field(
         default=None,
-        description="What becomes of the streams of a group; an increase is summed unless said.",
+        description="What becomes of the streams of a group; an increase or a rate is summed "
+        "unless said.",
     )
+    over_points: OverPoints | None = Field(
+        default=None,
+        description="One aggregate of all points of a group in a window, whichever stream they "
+        "are of: p50, p99, {quantile: 0.95}, avg, stddev, distinct_count, ...",
+    )
+
+    @model_validator(mode="after")
+    def _says_how(self) -> Aggregate:
+        if self.over_time is None and self.over_points is None:
+            message = "the definition does not say how it aggregates over time"
+            raise failure("TM201", message, GAUGE, at="over_time")
+        return self
 
 
 class Publish(Section):

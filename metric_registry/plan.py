@@ -16,7 +16,7 @@ import msgspec
 
 from metric_registry.granularities import Granularity, order, step_of
 
-OverTime = Literal["sum", "count", "min", "max", "avg", "last", "increase"]
+OverTime = Literal["sum", "count", "min", "max", "avg", "last", "increase", "rate"]
 OverSpace = Literal["sum", "count", "min", "max", "avg", "last"]
 Temporality = Literal["delta", "cumulative"]
 Late = Literal["drop", "carry"]
@@ -36,6 +36,7 @@ SEMANTIC_FIELDS = (
     "keep",
     "over_time",
     "over_space",
+    "over_points",
     "granularities",
     "grace_ns",
     "corrections_ns",
@@ -75,8 +76,13 @@ class ResolvedDefinition:
     counted."""
     keep: tuple[str, ...]
     """Attributes that a group keeps, sorted. `tenant` is part of every group and never listed."""
-    over_time: OverTime
-    over_space: OverSpace
+    over_time: OverTime | Literal[""]
+    """What becomes of a stream's points in a window; empty where all points are taken together."""
+    over_space: OverSpace | Literal[""]
+    """What becomes of the streams of a group; empty where all points are taken together."""
+    over_points: str = ""
+    """The aggregate of all points of a group, as `over_points.spelled` writes it: `sum`, or with
+    its parameter `quantile(0.95)`; empty where there are two steps."""
     granularities: tuple[Granularity, ...]
     """Window sizes, finer ones first: seconds, or what `granularities` says of text."""
     grace_ns: int
@@ -117,15 +123,17 @@ class ResolvedDefinition:
     @property
     def publishes_a_sum(self) -> bool:
         """Whether the published metric is a sum; else it is a gauge."""
-        return adds_up(self.over_time, self.over_space)
+        return adds_up(self.over_time, self.over_space, self.over_points)
 
     def matches(self, lookup: AttributeLookup) -> bool:
         """Whether a point of one of the sources passes `where`."""
         return all(lookup(attribute) in values for attribute, values in self.where)
 
 
-def adds_up(over_time: OverTime, over_space: OverSpace) -> bool:
+def adds_up(over_time: str, over_space: str, over_points: str = "") -> bool:
     """Whether published numbers of neighbouring windows can be added; else they are a gauge's."""
+    if over_points:
+        return over_points in ("sum", "count")
     return over_space == "sum" and over_time in ("increase", "sum", "count")
 
 
@@ -228,6 +236,8 @@ def version_of(definition: Mapping[str, Any]) -> str:
     semantic = {name: definition[name] for name in SEMANTIC_FIELDS}
     if definition["zone_rules"]:
         semantic["zone_rules"] = definition["zone_rules"]
+    if not semantic["over_points"]:  # a field that came later changes no version without it
+        del semantic["over_points"]
     return digest({"apiVersion": API_VERSION, **semantic}, 16)
 
 

@@ -14,8 +14,9 @@ from metric_registry.granularities import (
     pane_of,
     step_of,
 )
-from metric_registry.models import MetricDefinition
-from metric_registry.plan import OverSpace, OverTime, ResolvedDefinition, version_of
+from metric_registry.models import Aggregate, MetricDefinition
+from metric_registry.over_points import spelled, unit_of
+from metric_registry.plan import ResolvedDefinition, version_of
 
 _RETENTION = ((60, 2 * DAY), (3600, 14 * DAY), (DAY, 400 * DAY))
 _LONGEST_RETENTION = 5 * 365 * DAY
@@ -50,21 +51,42 @@ def in_zone(granularity: Granularity, zone: str) -> Granularity:
     return "1d" if granularity == DAY and zone != zones.UTC else granularity
 
 
-def published_unit(read_unit: str, over_time: OverTime, over_space: OverSpace) -> str:
-    """The unit of the published value: counting changes it."""
+COUNTERS = ("increase", "rate")
+"""Aggregates over time that are summed over space unless the definition says."""
+
+
+def published_unit(read_unit: str, over_time: str, over_space: str, over_points: str) -> str:
+    """The unit of the published value: counting and dividing by time change it."""
+    if over_points:
+        return unit_of(over_points, read_unit)
     if over_space == "count":
         return "{stream}"
+    if over_time == "rate":
+        return f"{read_unit}/s"
     return "{point}" if over_time == "count" else read_unit
+
+
+def steps_of(aggregate: Aggregate) -> tuple[str, str, str] | None:
+    """(over time, over space, over points) with nothing left unsaid; None where too much is."""
+    if aggregate.over_points is not None:
+        return "", "", spelled(aggregate.over_points)
+    if aggregate.over_time is None:
+        return None
+    over_space = aggregate.over_space
+    if over_space is None:
+        if aggregate.over_time not in COUNTERS:
+            return None
+        over_space = "sum"
+    return aggregate.over_time, over_space, ""
 
 
 def resolve(definition: MetricDefinition) -> ResolvedDefinition:
     """The resolved form, with its version. Total for what passes `check`, else ResolveError."""
-    source, time, aggregate = definition.source, definition.time, definition.aggregate
-    over_space = aggregate.over_space
-    if over_space is None:
-        if aggregate.over_time != "increase":
-            raise ResolveError(f"{definition.name} does not say how it aggregates over space")
-        over_space = "sum"
+    source, time = definition.source, definition.time
+    steps = steps_of(definition.aggregate)
+    if steps is None:
+        raise ResolveError(f"{definition.name} does not say how it aggregates")
+    over_time, over_space, over_points = steps
     names = [source.metric] if source.metric else [one.metric for one in source.any_of or ()]
     if not names:
         raise ResolveError(f"{definition.name} names no source")
@@ -82,10 +104,11 @@ def resolve(definition: MetricDefinition) -> ResolvedDefinition:
         ),
         "source_unit": source.unit,
         "read_unit": read_unit,
-        "unit": published_unit(read_unit, aggregate.over_time, over_space),
+        "unit": published_unit(read_unit, *steps),
         "keep": tuple(sorted(set(definition.space.keep) - {"tenant"})),
-        "over_time": aggregate.over_time,
+        "over_time": over_time,
         "over_space": over_space,
+        "over_points": over_points,
         "granularities": granularities,
         "grace_ns": time.grace,
         "corrections_ns": time.corrections,

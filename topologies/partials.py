@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,16 @@ from metric_registry.plan import Plan, ResolvedDefinition
 from streams.batch import BytesColumn, Column, Table
 from streams.kernels.order import order_groups
 from streams.kernels.rows import GROUP_WIDTH
+from topologies.states import (
+    NO_STATES,
+    Piece,
+    States,
+    joined,
+    sliced,
+    state_column,
+    states_of,
+    taken,
+)
 
 MAX_ROWS = 20_000
 """Rows of one message; about 4 MB before compression."""
@@ -29,6 +39,9 @@ GROUP_COLUMNS = (
     "streams", "points", "sum0", "sum1", "sum2", "min", "max", "last_time", "last", "flags",
 )  # fmt: skip
 """The fields of a group row, in the order of `streams.kernels.rows`; doubles as their bits."""
+
+IN_THE_ROW = ("sum", "count", "avg", "min", "max", "last")
+"""Aggregates over points for which a group's row is enough; others have a state beside it."""
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -44,6 +57,7 @@ class PartialRows:
         high, low: u64[n], the group's hash; labels: its labels.
         rows: i64[n, GROUP_WIDTH].
         spills: Row -> the part of its sum outside the limbs, in units of 2**-1074.
+        states: The states of rows whose definitions aggregate over points.
     """
 
     definition: npt.NDArray[np.uint16]
@@ -54,6 +68,7 @@ class PartialRows:
     labels: BytesColumn
     rows: I64
     spills: dict[int, int]
+    states: States = field(default_factory=dict[str, tuple[Piece, ...]])
 
     def __len__(self) -> int:
         return len(self.definition)
@@ -76,6 +91,7 @@ class PartialRows:
             self.labels.take(chosen),
             np.ascontiguousarray(self.rows[chosen]),
             spills,
+            taken(self.states, chosen, len(self)) if self.states else NO_STATES,
         )
 
     def slice(self, first: int, end: int) -> PartialRows:
@@ -92,6 +108,7 @@ class PartialRows:
             self.labels.slice(first, end),
             self.rows[cut],
             {row - first: n for row, n in self.spills.items() if first <= row < end},
+            sliced(self.states, first, end) if self.states else NO_STATES,
         )
 
     @classmethod
@@ -114,6 +131,7 @@ class PartialRows:
             BytesColumn.join([p.labels for p in chosen]),
             np.concatenate([p.rows for p in chosen] or [np.zeros((0, GROUP_WIDTH), np.int64)]),
             spills,
+            joined((part.states, len(part)) for part in chosen),
         )
 
 
@@ -153,12 +171,14 @@ def columns_of(rows: PartialRows) -> dict[str, Column]:
         "labels": rows.labels,
     }
     fields = np.ascontiguousarray(rows.rows.T)
-    for field, name in enumerate(GROUP_COLUMNS):
-        columns[name] = fields[field]
+    for column, name in enumerate(GROUP_COLUMNS):
+        columns[name] = fields[column]
     if rows.spills:
         columns["spill"] = BytesColumn.of(
             _int_bytes(rows.spills.get(row, 0)) for row in range(len(rows))
         )
+    if rows.states:
+        columns["states"] = state_column(rows.states, len(rows))
     return columns
 
 
@@ -180,6 +200,7 @@ def describe(definition: ResolvedDefinition) -> dict[str, Any]:
         "limit": definition.series_limit,
         "over_time": definition.over_time,
         "over_space": definition.over_space,
+        "over_points": definition.over_points,
         "instrument": "sum" if definition.publishes_a_sum else "gauge",
         "final": definition.publish_final,
         "upsert": definition.publish_upsert,
@@ -194,8 +215,8 @@ def describe(definition: ResolvedDefinition) -> dict[str, Any]:
 def from_table(table: Table) -> PartialRows:
     """The rows of a table; `definition` indexes the table's own list in its meta."""
     rows = np.empty((table.rows, GROUP_WIDTH), np.int64)
-    for field, name in enumerate(GROUP_COLUMNS):
-        rows[:, field] = table.array(name)
+    for column, name in enumerate(GROUP_COLUMNS):
+        rows[:, column] = table.array(name)
     spills: dict[int, int] = {}
     if "spill" in table.columns:
         for row, raw in enumerate(table.strings("spill")):
@@ -210,6 +231,7 @@ def from_table(table: Table) -> PartialRows:
         table.strings("labels"),
         rows,
         spills,
+        states_of(table.strings("states")) if "states" in table.columns else NO_STATES,
     )
 
 

@@ -16,8 +16,9 @@ from metric_registry.granularities import (
     text_of,
 )
 from metric_registry.models import granularity
+from metric_registry.over_points import name_in
 from metric_registry.plan import adds_up
-from metric_registry.resolve import expires_after, retention
+from metric_registry.resolve import expires_after, retention, steps_of
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Mapping, Path, get
 
@@ -122,15 +123,18 @@ def expiry(subject: Subject) -> Iterator[Problem]:
 def only_sums_add_up(subject: Subject) -> Iterator[Problem]:
     """TM407: a gauge has no temporality, and nothing to add a late amount to."""
     aggregate, publish = subject.definition.aggregate, subject.definition.publish
-    over_space = aggregate.over_space or "sum"
-    if adds_up(aggregate.over_time, over_space):
+    steps = steps_of(aggregate)
+    if steps is None or adds_up(*steps):
         return
+    over_time, over_space, over_points = steps
+    made = f"{over_time} over time and {over_space} over space make"
+    if over_points:
+        made = f"{name_in(over_points)} over points makes"
     for field, given in (("temporality", publish.temporality), ("late", publish.late)):
         if given in ("cumulative", "carry"):
             yield Problem(
                 code="TM407",
-                message=f"`publish.{field}` cannot be `{given}` for a gauge, which "
-                f"{aggregate.over_time} over time and {over_space} over space make",
+                message=f"`publish.{field}` cannot be `{given}` for a gauge, which {made}",
                 path=("publish", field),
                 help=f"leave `{field}` out",
             )

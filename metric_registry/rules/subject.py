@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from metric_registry.durations import UNITS_NS
 from metric_registry.fields import Problem
 from metric_registry.models import MetricDefinition
+from metric_registry.over_points import Refusal
 from metric_registry.syntax.nodes import Node
 
 
@@ -23,6 +24,8 @@ class Settings:
     """Messages carry a definition's index as u16."""
     largest_file: int = 4 << 20
     """Bytes."""
+    own_aggregates: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
+    """Aggregates over points that users have added, and what their parameters may be."""
 
 
 @dataclass(frozen=True, slots=True)

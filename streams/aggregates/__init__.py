@@ -21,8 +21,11 @@ from streams.aggregates.registry import (
     DuplicateAggregate,
     UnknownAggregate,
     aggregate,
+    families,
+    made,
     names,
     register,
+    register_family,
 )
 from streams.aggregates.stddev import StandardDeviation
 from streams.aggregates.sum import Sum
@@ -35,8 +38,11 @@ __all__ = [
     "UnknownAggregate",
     "UnreadableState",
     "aggregate",
+    "families",
+    "made",
     "names",
     "register",
+    "register_family",
 ]
 
 for _each in (
@@ -64,3 +70,9 @@ for _each in (
     TopK(),
 ):
     register(_each)
+
+register_family("quantile", lambda q: Quantile("quantile", q))
+register_family("distinct_count", lambda lg_k: DistinctCount(lg_k=lg_k))
+register_family("top_k", lambda k: TopK(k=k))
+register_family("explicit_histogram", lambda bounds: ExplicitHistogram(bounds=bounds))
+register_family("exponential_histogram", lambda size: ExponentialHistogram(max_size=size))

@@ -156,6 +156,9 @@ def nearest_double(high: Word, mid: Word, low: Word, sticky: Word, exponent: Wor
     return math.ldexp(np.float64(mantissa), exponent + 128 - zeros + 11)
 
 
+LARGEST_DIVISOR = 1 << 31
+
+
 @kernel("f64(i64[:, ::1], i64, i64, i64)", forceinline=True, allocates=False)
 def round_mean(rows: Column, r: Word, c: Word, count: Word) -> Word:
     """The double nearest to the exact sum in rows[r, c:c+3] divided by count in 1..2**31.

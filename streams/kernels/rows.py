@@ -56,6 +56,7 @@ TIME_LAST = 5
 TIME_INCREASE = 6
 TIME_DELTA_INCREASE = 7  # the increase of a stream that already reports deltas: its sum
 WANTS_VALUE = 8  # added where the space aggregate is min, max or last: it needs the number itself
+PER_SECOND = 16  # added to an increase: a stream's number is a rate
 
 # Point meta bits
 IS_INTEGER = 1
@@ -255,9 +256,12 @@ def merge_sorted(
         out_slots[k] = -1
 
 
-@kernel("bool_(i64[:, ::1], i64, i64, i64[:, ::1], i64)", forceinline=True, allocates=False)
-def _fold_one(rows: Column, r: Word, how: Word, groups: Column, cell: Word) -> Word:
-    """Fold one stream's number into one group. False: it needs integers of any size."""
+@kernel("bool_(i64[:, ::1], i64, i64, i64, i64[:, ::1], i64)", forceinline=True, allocates=False)
+def _fold_one(rows: Column, r: Word, how: Word, seconds: Word, groups: Column, cell: Word) -> Word:
+    """Fold one stream's number into one group. False: it needs integers of any size.
+
+    A sum of rates is kept as the exact sum of the increases.
+    """
     kind = how & 7
     flags = rows[r, FLAGS]
     summed = kind in (TIME_SUM, TIME_INCREASE, TIME_DELTA_INCREASE)
@@ -279,7 +283,12 @@ def _fold_one(rows: Column, r: Word, how: Word, groups: Column, cell: Word) -> W
         groups[cell, GROUP_POINTS] += points
         add_limbs(groups, cell, GROUP_SUM, rows, r, column)
         return True
-    bits = _number_of(rows, r, kind, column, flags)
+    divisor = i64(1)
+    if kind == TIME_AVG:
+        divisor = points
+    elif how & PER_SECOND != 0:
+        divisor = seconds
+    bits = _number_of(rows, r, kind, column, flags, divisor)
     special = special_flag(bits)
     if special == 0 and not summed and not fits(bits):
         return False
@@ -296,9 +305,9 @@ def _fold_one(rows: Column, r: Word, how: Word, groups: Column, cell: Word) -> W
     return True
 
 
-@kernel("i64(i64[:, ::1], i64, i64, i64, i64)", forceinline=True, allocates=False)
-def _number_of(rows: Column, r: Word, kind: Word, column: Word, flags: Word) -> Word:
-    """The bits of a stream's number; flags: the special values in its sum."""
+@kernel("i64(i64[:, ::1], i64, i64, i64, i64, i64)", forceinline=True, allocates=False)
+def _number_of(rows: Column, r: Word, kind: Word, column: Word, flags: Word, divisor: Word) -> Word:
+    """The bits of a stream's number; flags: the special values in its sum, which is divided."""
     if kind == TIME_COUNT:
         return double_bits(np.float64(rows[r, POINTS]))
     if kind == TIME_LAST:
@@ -309,11 +318,11 @@ def _number_of(rows: Column, r: Word, kind: Word, column: Word, flags: Word) -> 
         return rows[r, MINIMUM] if kind == TIME_MIN else rows[r, MAXIMUM]
     if flags != 0:
         return to_bits(special_sum(flags))
-    return double_bits(round_mean(rows, r, column, rows[r, POINTS] if kind == TIME_AVG else 1))
+    return double_bits(round_mean(rows, r, column, divisor))
 
 
 @kernel(
-    "i64(i64[:, ::1], i32[::1], i64[::1], i32[::1], u8[::1], i64[:, ::1], i64[:, ::1])",
+    "i64(i64[:, ::1], i32[::1], i64[::1], i32[::1], u8[::1], i64, i64[:, ::1], i64[:, ::1])",
     allocates=False,
 )
 def fold_groups(
@@ -322,6 +331,7 @@ def fold_groups(
     first_cell: Column,
     cells: Column,
     over_time: Column,
+    seconds: Word,
     groups: Column,
     left_over: Column,
 ) -> Word:
@@ -329,7 +339,8 @@ def fold_groups(
 
     rows i64[n, STREAM_WIDTH] of slots i32[n]; slot s belongs to cells[first_cell[s] :
     first_cell[s + 1]] (a cell is a definition and a group; first_cell i64[slots + 1]);
-    over_time u8[len(cells)] says what the stream's number is there (TIME_..., and WANTS_VALUE);
+    over_time u8[len(cells)] says what the stream's number is there (TIME_..., with WANTS_VALUE and
+    PER_SECOND), seconds how long the window is, 1..2**31;
     groups i64[all cells, GROUP_WIDTH] is added to; minimum, maximum and last of a group whose
     space aggregate does not want them say nothing. Rows whose exact sum spilled are not folded but
     listed in left_over i64[k, 2] as (row, entry). Returns how many; at most k are written, so a
@@ -343,7 +354,8 @@ def fold_groups(
         if slot < 0 or slot >= known:
             continue
         for entry in range(first_cell[slot], first_cell[slot + 1]):
-            if not _fold_one(rows, r, i64(over_time[entry]), groups, i64(cells[entry])):
+            how = i64(over_time[entry])
+            if not _fold_one(rows, r, how, seconds, groups, i64(cells[entry])):
                 if left < room:
                     left_over[left, 0] = r
                     left_over[left, 1] = entry

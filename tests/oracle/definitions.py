@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from oracle import windows
+from oracle import pooled, windows
 from oracle.windows import SECOND as SECOND
 from oracle.windows import Size as Size
 from oracle.windows import duration as duration
 
-OVER_TIME = {"sum", "count", "min", "max", "avg", "last", "increase"}
-OVER_SPACE = OVER_TIME - {"increase"}
+OVER_TIME = {"sum", "count", "min", "max", "avg", "last", "increase", "rate"}
+COUNTERS = {"increase", "rate"}
+OVER_SPACE = OVER_TIME - COUNTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Definition:
     final: whether it is published on the final topic, and how: cumulative or not, carrying what
     late points change or not, and `expire`, for how many windows (or ns, if the second is True) a
     series goes on without data. groups: the most it may have in a window. source_unit: of points
-    that say none; unit: that values are read in.
+    that say none; unit: that values are read in. over_points: (name, parameter) where there are
+    not two steps, which are empty then.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Definition:
     corrections: int
     over_time: str
     over_space: str
+    over_points: tuple[str, Any] | None
     final: bool
     cumulative: bool
     carry: bool
@@ -58,6 +61,8 @@ class Definition:
     @property
     def adds_up(self) -> bool:
         """Whether it is published as a sum, else as a gauge."""
+        if self.over_points:
+            return pooled.adds_up(self.over_points[0])
         return _adds_up(self.over_time, self.over_space)
 
     def expires_after(self, size: Size) -> int:
@@ -87,10 +92,8 @@ def parse(doc: dict[str, Any]) -> Definition:
     if set(publish) - {"final", "upsert", "keep", "temporality", "late", "expire_after"}:
         raise ValueError(f"{name}: the oracle does not know every field of publish")
     expire = publish.get("expire_after", 5)
-    over_space = aggregate.get("over_space") or {"increase": "sum"}.get(aggregate["over_time"])
-    if aggregate["over_time"] not in OVER_TIME or over_space not in OVER_SPACE:
-        raise ValueError(f"{name}: unknown aggregate {aggregate}")
-    adds_up = _adds_up(aggregate["over_time"], over_space)
+    over_time, over_space, over_points = _aggregate(name, aggregate)
+    adds_up = pooled.adds_up(over_points[0]) if over_points else _adds_up(over_time, over_space)
     return Definition(
         name=name,
         sources=tuple(_sources(name, doc["source"])),
@@ -98,8 +101,9 @@ def parse(doc: dict[str, Any]) -> Definition:
         sizes=tuple(windows.parse(s, time.get("zone", "UTC")) for s in time["granularities"]),
         grace=duration(time.get("grace", "10s")),
         corrections=duration(time.get("corrections", "1h")),
-        over_time=aggregate["over_time"],
+        over_time=over_time,
         over_space=over_space,
+        over_points=over_points,
         final=publish.get("final", True),
         cumulative=adds_up and publish.get("temporality", "delta") == "cumulative",
         carry=adds_up and publish.get("late", "drop") == "carry",
@@ -108,6 +112,21 @@ def parse(doc: dict[str, Any]) -> Definition:
         source_unit=doc["source"].get("unit", "1"),
         unit=doc.get("unit") or doc["source"].get("unit", "1"),
     )
+
+
+def _aggregate(name: str, block: dict[str, Any]) -> tuple[str, str, tuple[str, Any] | None]:
+    """(over time, over space, None), or (nothing, nothing, the aggregate over points)."""
+    if "over_points" in block:
+        stated = block["over_points"]
+        found = (stated, None) if isinstance(stated, str) else next(iter(stated.items()))
+        if len(block) > 1 or not pooled.is_known(found[0]):
+            raise ValueError(f"{name}: unknown aggregate {block}")
+        return "", "", found
+    over_time = block["over_time"]
+    over_space = block.get("over_space") or ("sum" if over_time in COUNTERS else None)
+    if over_time not in OVER_TIME or over_space not in OVER_SPACE:
+        raise ValueError(f"{name}: unknown aggregate {block}")
+    return over_time, over_space, None
 
 
 def _adds_up(over_time: str, over_space: str) -> bool:

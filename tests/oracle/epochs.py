@@ -56,7 +56,7 @@ def is_base(partition: Partition, definition: Definition, point: Point) -> bool:
     """Whether a point from before the epoch matters as a base line: its stream is not forgotten."""
     sample = point.kind == "cumulative" and point.monotonic and point.fate == "accepted"
     near = partition.since - STREAM_GAP < point.time <= partition.since
-    return definition.over_time == "increase" and sample and near
+    return definition.over_time in ("increase", "rate") and sample and near
 
 
 def late_from(partition: Partition, definition: Definition, point: Point) -> int:

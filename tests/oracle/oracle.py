@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
-from oracle import epochs, guard, units
-from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_double
-from oracle.definitions import Definition
+from oracle import epochs, guard, pooled, units
+from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_double, total
+from oracle.definitions import COUNTERS, SECOND, Definition
 from oracle.log import Partition, Point, render
 from oracle.windows import Size, end_after, ends_of, start_of
 
@@ -164,7 +164,7 @@ def _compute_one(
                 groups.setdefault(labels, len(groups)),
                 point.time,
                 point.start,
-                definition.over_time == "increase" and point.kind == "cumulative",
+                definition.over_time in COUNTERS and point.kind == "cumulative",
             )
         )
         points.append((partition, units.as_read(definition, point)))
@@ -180,7 +180,8 @@ def _compute_one(
         def cell_of(code: int, end: int, group: int, streams_of: list[Any]) -> Cell | None:
             same, cell = done.get((code, end, group), ([], None))
             if same != streams_of:
-                cell = _cell(definition, points, streams_of)
+                size = definition.sizes[-code - 1] if code < 0 else code
+                cell = _cell(definition, points, streams_of, end - start_of(end, size))
                 done[code, end, group] = streams_of, cell
             return cell
 
@@ -193,7 +194,9 @@ def _compute_one(
                     for *_, group, streams in members
                     if (cell := cell_of(code, end, group, streams)) is not None
                 }
-                for labels, cell in _within_limit(definition, points, found).items():
+                for labels, cell in _within_limit(
+                    definition, points, found, end - start_of(end, size)
+                ).items():
                     key = Key(definition.name, size, end, labels)
                     if by_domain:
                         result.first.setdefault(key, {})[domains[domain]] = cell
@@ -205,8 +208,12 @@ def _within_limit(
     definition: Definition,
     points: list[tuple[Partition, Point]],
     found: dict[guard.Labels, tuple[list[Any], Cell]],
+    size: int,
 ) -> dict[guard.Labels, Cell]:
-    """The cells of a window that are published; one of many groups counts all their streams."""
+    """The cells of a window that are published; one of many groups counts all their streams.
+
+    size: how long the window is, in ns.
+    """
     members: dict[guard.Labels, list[guard.Labels]] = {}
     for labels, name in guard.published(definition.groups, found).items():
         members.setdefault(name, []).append(labels)
@@ -214,9 +221,8 @@ def _within_limit(
     for name, whose in members.items():
         cell = found[whose[0]][1]
         if whose != [name]:
-            merged = _cell(
-                definition, points, [one for labels in whose for one in found[labels][0]]
-            )
+            streams = [one for labels in whose for one in found[labels][0]]
+            merged = _cell(definition, points, streams, size)
             assert merged is not None
             cell = merged
         cells[name] = cell
@@ -243,9 +249,7 @@ def _counts(definition: Definition, partition: Partition, point: Point, tally: T
         tally.no_value += 1
     elif point.fate == "negative":
         tally.negative += 1
-    elif definition.over_time == "increase" and not (
-        point.kind in ("delta", "cumulative") and point.monotonic
-    ):
+    elif not _suits(definition, point):
         tally.unsuitable += 1
     elif units.convert(definition, point) is None:
         tally.other_unit += 1
@@ -255,6 +259,13 @@ def _counts(definition: Definition, partition: Partition, point: Point, tally: T
         tally.accepted += 1
         return True
     return False
+
+
+def _suits(definition: Definition, point: Point) -> bool:
+    if definition.over_points:
+        return point.kind in pooled.KINDS
+    grows = point.kind in ("delta", "cumulative") and point.monotonic
+    return grows or definition.over_time not in COUNTERS
 
 
 def _beyond_corrections(definition: Definition, partition: Partition, point: Point) -> bool:
@@ -447,8 +458,12 @@ def _cell(
     definition: Definition,
     points: list[tuple[Partition, Point]],
     streams: list[tuple[list[int], list[int | None], list[bool]]],
+    size: int,
 ) -> Cell | None:
-    """over_time for each stream, then over_space; None when no point counts."""
+    """over_time for each stream, then over_space, or over_points; None when no point counts.
+
+    size: how long the window is, in ns.
+    """
     numbers: list[tuple[int, Number]] = []
     behind: list[tuple[Partition, Point]] = []
     late = 0
@@ -468,10 +483,17 @@ def _cell(
             late += was_late
             newest = point.time
         if taken:
-            numbers.append((newest, over_time(definition.over_time, taken)))
+            how = definition.over_time or "count"  # of points taken together it is not asked for
+            numbers.append((newest, over_time(how, taken)))
     if not numbers:
         return None
-    exact = over_space(definition.over_space, numbers)
+    if definition.over_points:
+        values = [(p.time, p.value) for _, p in behind if p.value is not None]
+        exact = pooled.number(*definition.over_points, values)
+    elif definition.over_time == "rate":
+        exact = rates_over_space(definition.over_space, numbers, size)
+    else:
+        exact = over_space(definition.over_space, numbers)
     return Cell(to_double(exact), exact, len(behind), late, tuple(behind))
 
 
@@ -493,7 +515,22 @@ def contribution(sample: Point, previous: Point | None, finest: int) -> Number |
 
 def over_time(aggregate: str, in_order: list[Number]) -> Number:
     """One stream's number in a window; values come in order of (time, value)."""
-    return to_double(in_order[-1]) if aggregate == "last" else fold(aggregate, in_order)
+    if aggregate == "last":
+        return to_double(in_order[-1])
+    return fold("increase" if aggregate in COUNTERS else aggregate, in_order)
+
+
+def rates_over_space(aggregate: str, numbers: list[tuple[int, Number]], size: int) -> Number:
+    """A group's rate a second, from (time of the newest point, increase) of each stream.
+
+    Sums are divided once, at the end; else each stream's rate is a number of its own.
+    """
+    seconds = size // SECOND
+    if aggregate in ("sum", "avg"):
+        summed = total([number for _, number in numbers])
+        count = len(numbers) if aggregate == "avg" else 1
+        return to_double(summed / (seconds * count))
+    return over_space(aggregate, [(time, to_double(n / seconds)) for time, n in numbers])
 
 
 def over_space(aggregate: str, numbers: list[tuple[int, Number]]) -> Number:

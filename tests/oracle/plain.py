@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from oracle import epochs, units
+from oracle import epochs, pooled, units
 from oracle.definitions import Definition
 from oracle.guard import Labels, published
 from oracle.log import Partition, Point
@@ -120,12 +120,13 @@ def row(
     for partition, point in candidates:
         by_stream.setdefault((partition.topic, point.stream), []).append((partition, point))
     numbers: list[tuple[int, Any]] = []
+    every: list[tuple[int, Any]] = []
     points = late = 0
     for members in by_stream.values():
         taken: list[tuple[Point, Any]] = []
         for partition, point in members:
             number: Any = point.value
-            if d.over_time == "increase" and point.kind == "cumulative":
+            if d.over_time in ("increase", "rate") and point.kind == "cumulative":
                 number = _increase(d, point, [other for _, other in members])
             if start_of(end, size) < point.time <= end and number is not None:
                 taken.append((point, number))
@@ -136,13 +137,24 @@ def row(
             in_last = _double(newest[1])
             found = in_last if d.over_time == "last" else _fold(d.over_time, taken)
             numbers.append((newest[0].time, found))
+            every += [(point.time, number) for point, number in taken]
     if not numbers:
         return None
-    if d.over_space == "last":
-        value = max(numbers, key=lambda one: (one[0], _order(one[1])))[1]
-    else:
-        value = _fold(d.over_space, numbers)
+    value = pooled.number(*d.over_points, every) if d.over_points else _in_space(d, size, numbers)
     return value, points, late
+
+
+def _in_space(d: Definition, size: int, numbers: list[tuple[int, Any]]) -> Any:
+    """The group's number of those of its streams, each with the time of its newest point."""
+    if d.over_time == "rate":
+        seconds = size // 1_000_000_000
+        if d.over_space in ("sum", "avg"):
+            streams = len(numbers) if d.over_space == "avg" else 1
+            return _double(_fold("sum", numbers) / (streams * seconds))
+        numbers = [(time, _double(found / seconds)) for time, found in numbers]
+    if d.over_space == "last":
+        return max(numbers, key=lambda one: (one[0], _order(one[1])))[1]
+    return _fold(d.over_space, numbers)
 
 
 def _increase(d: Definition, sample: Point, stream: list[Point]) -> Any:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from oracle import epochs
-from oracle.definitions import Definition
+from oracle.definitions import COUNTERS, Definition
 from oracle.log import Partition, Point
 from oracle.oracle import STREAM_GAP, Tally, _counts, sealed_at, window_end
 from oracle.plain import _exact_order, _order
@@ -15,7 +15,7 @@ from oracle.plain import _exact_order, _order
 def noticed(partitions: Sequence[Partition], definition: Definition) -> Counter[str]:
     """How many samples of each kind the panes of a definition held when they sealed."""
     found: Counter[str] = Counter()
-    if definition.over_time != "increase":
+    if definition.over_time not in COUNTERS:
         return found
     for partition in partitions:
         streams: dict[str, list[Point]] = {}

@@ -14,7 +14,8 @@
     final  total 10s @10 host=a = 1.5          # every point of the final topic, if any is listed
     tally  total accepted=3 repeated=1
 
-`define` also takes zone=Europe/Berlin, unit=s, source_unit=ms (else `1`), temporality=cumulative,
+Instead of both steps `define` takes over_points=p99 (quantile:0.95, distinct_count:12, ...).
+It also takes zone=Europe/Berlin, unit=s, source_unit=ms (else `1`), temporality=cumulative,
 late=carry, limit=3 and expire=2 (or expire=1m). A final point is written `= none` if it has no
 value, `since 0` if it does not start with its window, and `of history.x` if it follows the time of
 a history.
@@ -174,7 +175,7 @@ def _definition(text: str) -> Definition:
                 "corrections": given.get("corrections", "1d"),
                 "zone": given.get("zone", "UTC"),
             },
-            "aggregate": {"over_time": given["over_time"], "over_space": given["over_space"]},
+            "aggregate": _aggregate(given),
             "publish": {
                 "temporality": given.get("temporality", "delta"),
                 "late": given.get("late", "drop"),
@@ -183,6 +184,14 @@ def _definition(text: str) -> Definition:
             "limits": {"series": int(given.get("limit", "100000"))},
         }
     )
+
+
+def _aggregate(given: dict[str, str]) -> dict[str, object]:
+    """Two steps, or `over_points=p99`, `over_points=top_k:5`, `over_points=quantile:0.95`."""
+    if "over_points" not in given:
+        return {"over_time": given["over_time"], "over_space": given["over_space"]}
+    name, _, parameter = given["over_points"].partition(":")
+    return {"over_points": {name: json.loads(parameter)} if parameter else name}
 
 
 def _expire(text: str) -> int | str:

@@ -47,7 +47,9 @@ END = scenario.nanoseconds("3000")
 STORIES = int(os.environ.get("TIDEMILL_STORIES", "250"))
 SEED = int(os.environ.get("TIDEMILL_SEED", "1"))
 OVER_SPACE = ["sum", "sum", "count", "min", "max", "avg", "last"]
-OVER_TIME = ["sum", "count", "min", "max", "avg", "last", *["increase"] * 3]
+OVER_TIME = ["sum", "count", "min", "max", "avg", "last", "rate", *["increase"] * 3]
+OVER_POINTS = ["sum", "count", "avg", "min", "max", "last", "first", "any", "all", "p50", "p99"]
+OVER_POINTS += ["variance", "stddev_sample", "distinct_count", "quantile:0.9", "stddev"]
 
 SIZES = ["5s", "5s,20s", "10s", "10s,30s", "20s,1m", "5s,10s,20s"]
 SIZES += ["5s,20s/10s", "10s,30s/10s", "20s/10s,20s,10s", "30s/15s", "5s,10s/5s,25s/5s"]
@@ -126,7 +128,7 @@ def story(rng: random.Random) -> str:
     lines = ["topic raw 2", "topic history.x 2", "topic history.y 1"]
     how = [(rng.choice(OVER_TIME), rng.choice(OVER_SPACE)) for _ in range(rng.choice([1, 2, 3]))]
     lines += [
-        f"define d{i} over_time={over_time} over_space={over_space} metric=m "
+        f"define d{i} {aggregate(rng, over_time, over_space)} metric=m "
         f"keep={rng.choice(['', 'g', 'g,host', 's'])} "
         f"sizes={rng.choice(SIZES)} "
         f"grace={rng.choice(['0s', '2s', '15s'])} "
@@ -145,6 +147,13 @@ def story(rng: random.Random) -> str:
     if rng.random() < 0.8:  # let late points settle
         lines += SETTLED
     return "\n".join(lines)
+
+
+def aggregate(rng: random.Random, over_time: str, over_space: str) -> str:
+    """How a definition aggregates: in these two steps as a rule, else over points."""
+    if rng.random() < 0.3:
+        return f"over_points={rng.choice(OVER_POINTS)}"
+    return f"over_time={over_time} over_space={over_space}"
 
 
 def check(text: str, rng: random.Random, *, settles: bool, restless: bool = False) -> int:
@@ -283,7 +292,8 @@ def compare_finals(
     for series in want.keys() | got.keys():
         assert got.get(series) == want.get(series), f"the final points of {series}"
     for definition in definitions:
-        monotonic = definition.over_time != "sum" and not definition.carry
+        sums = definition.over_time == "sum" or definition.over_points == ("sum", None)
+        monotonic = not sums and not definition.carry
         temporality = oracle_log.CUMULATIVE if definition.cumulative else oracle_log.DELTA
         expected = (temporality, monotonic) if definition.adds_up else ()
         assert shapes.get((definition.name, False), {expected}) == {expected}
@@ -451,12 +461,14 @@ topic raw 2
 define old over_time=increase over_space=sum metric=m keep=g sizes=5s,10s grace=2s corrections=1d
 define new over_time=max over_space=sum metric=m keep=host sizes=5s,20s grace=2s corrections=1d
 define other over_time=sum over_space=sum metric=n keep=g sizes=10s grace=0s corrections=1d
+define spread over_points=stddev metric=n keep=g sizes=5s,30s grace=2s corrections=1d
+define away over_points=p90 metric=n keep=host sizes=5s,20s grace=2s corrections=1d
 """
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_definitions_that_come_later_count_exactly_from_their_time(seed: int):
-    """Two of three join at 20 s, by a record in each partition; the third never notices."""
+    """Three of five join at 20 s, by a record in each partition; the others never notice."""
     rng = random.Random(seed)
     lines = [CHANGE.strip()]
     for half in (range(1, 40), range(40, 120)):
@@ -470,8 +482,8 @@ def test_definitions_that_come_later_count_exactly_from_their_time(seed: int):
     want = compute(oracle_log.read(told.log), told.definitions)
     everything = compile_plan([resolved(d) for d in told.definitions])
     since = scenario.EPOCH + 20 * SECOND
-    first = compile_plan([d for d in everything.definitions if d.name == "old"])
-    later = [d for d in everything.definitions if d.name != "old"]
+    first = compile_plan([d for d in everything.definitions if d.name in ("old", "spread")])
+    later = [d for d in everything.definitions if d not in first.definitions]
     deployed = Deployment(everything, {d.version: since for d in later})
     log = {}
     for key, records in told.log.items():
@@ -485,10 +497,11 @@ def test_definitions_that_come_later_count_exactly_from_their_time(seed: int):
     expected = {
         key: bits(cell.value)
         for key, cell in want.latest.items()
-        if key.definition == "old" or windows.start_of(key.window_end, key.size) >= since
+        if key.definition in ("old", "spread")
+        or windows.start_of(key.window_end, key.size) >= since
     }
     assert {key: value for key, (value, _) in got.latest.items()} == expected
-    assert {key.definition for key in expected} == {"old", "new", "other"}
+    assert {key.definition for key in expected} == {d.name for d in told.definitions}
     conforms(got.finals)
 
 

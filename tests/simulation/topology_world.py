@@ -29,6 +29,7 @@ from oracle.oracle import Key
 
 from metric_registry import granularities, zones
 from metric_registry.compile import compile_plan
+from metric_registry.over_points import Written, spelled
 from metric_registry.plan import ResolvedDefinition
 from streams.batch import decode_table
 from streams.task.processor import InputRecord
@@ -266,6 +267,7 @@ def resolved(definition) -> ResolvedDefinition:
         keep=tuple(sorted(definition.keep)),
         over_time=definition.over_time,
         over_space=definition.over_space,
+        over_points=over_points_of(definition),
         granularities=tuple(sizes),
         grace_ns=definition.grace,
         corrections_ns=definition.corrections,
@@ -285,6 +287,11 @@ def resolved(definition) -> ResolvedDefinition:
 def granularity(size: windows.Size) -> granularities.Granularity:
     """The product's granularity for one of the oracle's sizes."""
     return size // SECOND if isinstance(size, int) else size.split("@")[0]
+
+
+def over_points_of(definition: Definition) -> str:
+    """The aggregate over points as a plan spells it."""
+    return spelled(Written(*definition.over_points)) if definition.over_points else ""
 
 
 def certify(certificate: dict, partitions: Sequence[Partition]) -> None:

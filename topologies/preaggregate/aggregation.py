@@ -9,36 +9,28 @@ sealed is published again as a revision.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.event_time.levels import ends_of, longest, window_end, window_start
-from streams.event_time.windows import EARLIEST
+from streams.event_time.windows import EARLIEST, SECOND
 from streams.kernels.fold import BASE_META, BASE_RAW, BASE_START, BASE_TIME
 from streams.kernels.keep import LATE
 from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
 from topologies.epochs import Bounds
 from topologies.partials import PartialRows
 from topologies.preaggregate.cells import Cells, Membership
+from topologies.preaggregate.columns import Late, PaneKey, PointColumns
 from topologies.preaggregate.epochs import without_base_lines
 from topologies.preaggregate.guard import Bound, GroupRows, bounded, to_replace, with_companions
 from topologies.preaggregate.lateness import Came, came
 from topologies.preaggregate.lattice import Window
-from topologies.preaggregate.panes import (
-    Late,
-    PaneKey,
-    Panes,
-    PointColumns,
-    Sorted,
-    StreamRows,
-    empty_bases,
-    fold,
-    packed,
-)
+from topologies.preaggregate.panes import Panes, Sorted, StreamRows, empty_bases, fold, packed
+from topologies.preaggregate.pooled import PointStates, WindowStates
 from topologies.preaggregate.ranges import PaneIndex, Range, joined
 from topologies.preaggregate.recomputation import Recomputation
 from topologies.preaggregate.resets import by_definition
@@ -51,11 +43,16 @@ Found = list[tuple[Window, GroupRows]]
 
 @dataclass(frozen=True, slots=True)
 class Publishes:
-    """What a definition publishes: windows of `levels` that begin at `since` or later."""
+    """What a definition publishes: windows of `levels` that begin at `since` or later.
+
+    states: Its aggregate over points, as plans spell it, if that needs a state.
+    """
 
     levels: frozenset[int]
     bound: Bound
     since: int = EARLIEST
+    version: str = ""
+    states: str = ""
 
 
 class Aggregation:
@@ -81,9 +78,9 @@ class Aggregation:
     ) -> None:
         self.key = key
         self.gap = gap
-        self.panes = Panes(key, levels, gap, keep_from)
         self._partitions = partitions
         self.cells = self._no_cells(definitions)
+        self.panes = Panes(key, levels, gap, keep_from, self._point_states(definitions))
         self.index: dict[int, PaneIndex] = {}
         self.changed_index: set[int] = set()
         self.pending: list[Late] = []
@@ -94,9 +91,15 @@ class Aggregation:
         self.definitions = definitions
         self.joined = np.zeros(0, np.int64)
         """By slot, the offset of the record from which on its stream is wanted; 0 past the end."""
+        self.whole_from: dict[str, int] = {}
+        """By version of a definition with states, the time from which on no points are missing."""
         self.bounds = Bounds()
         self.over = False
         """Whether it was told that nothing of an epoch that has ended changes any more."""
+
+    def _point_states(self, definitions: Mapping[int, Publishes]) -> PointStates:
+        spellings = {index: one.states for index, one in definitions.items() if one.states}
+        return PointStates(spellings, self.cells)
 
     def enter(self, bounds: Bounds) -> None:
         """From now on count the points of this epoch alone."""
@@ -193,7 +196,8 @@ class Aggregation:
             if item.level not in self.panes.lattice.published:
                 continue
             window = (item.level, item.end)
-            groups = self._publishable(window, self.cells.fold(item.rows))
+            groups = self.cells.fold(item.rows, _seconds(window))
+            groups = self._publishable(window, replace(groups, states=item.states))
             found.append((window, self._bounded(groups)))
         return found
 
@@ -226,15 +230,19 @@ class Aggregation:
             for index, publishes in self.definitions.items()
             if level in publishes.levels and begins >= publishes.since
         }
+        levels -= {i for i in levels if begins < self._whole_since(i)}
         whose = self.cells.definition[cells]
         return np.isin(whose, np.fromiter(levels, np.uint16, len(levels)))
+
+    def _whole_since(self, definition: int) -> int:
+        return self.whole_from.get(self.definitions[definition].version, EARLIEST)
 
     def _publishable(self, window: Window, groups: GroupRows) -> GroupRows:
         """The groups of definitions that publish this window."""
         wanted = self._published(window, groups.cells)
         if wanted.all():
             return groups
-        return GroupRows(groups.cells[wanted], groups.rows[wanted], groups.spills)
+        return replace(groups, cells=groups.cells[wanted], rows=groups.rows[wanted])
 
     # --- revisions --------------------------------------------------------------------------
 
@@ -299,11 +307,14 @@ class Aggregation:
             needed = self.cells.streams_of(self._with_companions(slots))
             if self.panes.holds(window):
                 rows = self.panes.rows_of(window).of(needed)
+                states = self.panes.states_of(window)
             else:
                 streams = np.flatnonzero(needed).astype(np.int32)
                 begins = window_start(window[1], window[0])
                 rows = self._fold(points, begins, window[1], streams)
-            found.append((window, self._replacing(window, slots, self.cells.fold(rows))))
+                states = self._states(points, begins, window[1], needed)
+            groups = replace(self.cells.fold(rows, _seconds(window)), states=states)
+            found.append((window, self._replacing(window, slots, groups)))
         return found
 
     def _replacing(self, window: Window, slots: set[int], groups: GroupRows) -> GroupRows:
@@ -374,6 +385,15 @@ class Aggregation:
         spills = {(int(streams[slot]), column): n for (slot, column), n in rows.spills.items()}
         return StreamRows(streams[rows.slots], rows.rows, spills)
 
+    def _states(
+        self, points: PointColumns, after: int, until: int, wanted: npt.NDArray[np.bool_]
+    ) -> WindowStates:
+        """The states of the wanted streams' points in (after, until]."""
+        if not self.panes.states:
+            return {}
+        mask = (points.times > after) & (points.times <= until) & wanted[points.slots]
+        return self.panes.states.of_points([packed(points.where(mask))])
+
     # --- definitions that change ------------------------------------------------------------
 
     def adopt(
@@ -382,18 +402,33 @@ class Aggregation:
         definitions: dict[int, Publishes],
         streams: Iterable[list[Membership]],
         offset: int,
+        newest: int,
     ) -> None:
         """Go on with other definitions of the same pane key from the record at `offset`.
 
         streams: the memberships of every stream, by slot. A stream that nobody wanted before
-        begins here: what the log holds of it further back is not asked for.
+        begins here: what the log holds of it further back is not asked for. newest: the greatest
+        event time so far. States that begin here lack what sealed windows had before it.
         """
+        known = {one.version: index for index, one in self.definitions.items()}
+        same = {known[o.version]: index for index, o in definitions.items() if o.version in known}
+        whole = min(newest, self.panes.frontier)
+        self.whole_from = {
+            one.version: self.whole_from.get(one.version, EARLIEST)
+            if one.version in known
+            else whole
+            for one in definitions.values()
+            if one.states
+        }
+        old = self.panes.states
         before = self.cells.wanted()
         self.panes.change_levels(levels)
         self.definitions = definitions
         self.cells = self._no_cells(definitions)
         for memberships in streams:
             self.cells.add_stream(memberships)
+        self.panes.states = old.renumbered(self._point_states(definitions), same)
+        self.panes.changed_rows |= self.panes.rows.keys()
         fresh = self.cells.wanted().copy()
         fresh[: len(before)] &= ~before
         joined = np.zeros(len(fresh), np.int64)
@@ -442,31 +477,19 @@ class Aggregation:
         """The groups of windows as rows of messages, each window's in order of the partition they
         go to; and each row's virtual shard.
         """
-        parts: list[PartialRows] = []
-        for (level, end), groups in found:
-            n = len(groups.cells)
-            spills: dict[int, int] = {}
-            if groups.spills:
-                cells: list[int] = groups.cells.tolist()
-                spills = {i: groups.spills[c] for i, c in enumerate(cells) if c in groups.spills}
-            parts.append(
-                PartialRows(
-                    self.cells.definition[groups.cells],
-                    np.full(n, level, np.int64),
-                    np.full(n, end, np.int64),
-                    self.cells.high[groups.cells],
-                    self.cells.low[groups.cells],
-                    self.cells.label_column(groups.cells),
-                    groups.rows,
-                    spills,
-                )
-            )
+        pieces = self.panes.states.pieces
+        parts = [self.cells.partial_rows(*each, pieces(each[1])) for each in found]
         shards = [self.cells.shard[groups.cells] for _, groups in found]
         return PartialRows.join(parts), np.concatenate([np.zeros(0, np.int64), *shards])
 
     def stats(self) -> dict[str, Any]:
         """For people: what is open, what waits."""
         return {**self.panes.stats(), "groups": len(self.cells), "late": len(self.pending)}
+
+
+def _seconds(window: Window) -> int:
+    """How long a window is."""
+    return int(window[1] - window_start(window[1], window[0])) // SECOND
 
 
 def _number(raw: int, meta: int) -> tuple[int, int]:

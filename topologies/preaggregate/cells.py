@@ -17,11 +17,13 @@ from streams.batch import BytesColumn
 from streams.kernels import rows as layout
 from streams.kernels.exact import exact_mean, spill_of
 from streams.kernels.rows import GROUP_WIDTH, fold_groups
-from topologies.partials import U64, sorted_groups
+from topologies.partials import U64, PartialRows, sorted_groups
 from topologies.preaggregate.guard import Bound, Buckets, GroupRows, Place
 from topologies.preaggregate.panes import StreamRows
+from topologies.states import States
 
 I64 = npt.NDArray[np.int64]
+
 
 OVER_TIME = {
     "sum": layout.TIME_SUM,
@@ -31,13 +33,15 @@ OVER_TIME = {
     "avg": layout.TIME_AVG,
     "last": layout.TIME_LAST,
     "increase": layout.TIME_INCREASE,
+    "rate": layout.TIME_INCREASE + layout.PER_SECOND,
 }
 
 
 class Membership(NamedTuple):
     """One cell of a new stream: the definition's index, its `over_time` code, the group.
 
-    over_time has WANTS_VALUE added where the space aggregate needs the stream's number itself.
+    over_time has WANTS_VALUE added where the space aggregate needs the stream's number itself, and
+    PER_SECOND for a rate.
     """
 
     definition: int
@@ -166,6 +170,28 @@ class Cells:
         self.shard, self.bucket = shard[order], bucket[order]
         self.buckets = self._places.numbered(self._numbers.astype(np.int64))
 
+    @property
+    def came(self) -> I64:
+        """For each cell, which it was in the order in which cells came: that stays its own."""
+        out = np.empty(len(self._numbers), np.int64)
+        out[self._numbers] = np.arange(len(self._numbers))
+        return out
+
+    def now(self, came: I64) -> I64:
+        """The cells that came as these, by the numbers they have now; i64[n]."""
+        return self._numbers[came].astype(np.int64)
+
+    def came_in(self, other: Cells, same: Mapping[int, int]) -> I64:
+        """For each cell, as it came, how it came in `other`; -1: it is not there.
+
+        same: Definition here -> the same one there.
+        """
+        found = (
+            other._by_group.get((same.get(definition, -1), group), -1)
+            for definition, group in self._by_group
+        )
+        return np.fromiter(found, np.int64, len(self._by_group))
+
     def wanted(self) -> npt.NDArray[np.bool_]:
         """For each slot, whether any definition here wants the stream; not to be changed."""
         known, settled = len(self._wanted), len(self._first) - 1
@@ -201,8 +227,8 @@ class Cells:
         counted = np.concatenate([[0], np.cumsum(inside)])
         return counted[first[1:]] > counted[first[:-1]]
 
-    def fold(self, streams: StreamRows) -> GroupRows:
-        """The rows of all cells that these streams' rows contribute to."""
+    def fold(self, streams: StreamRows, seconds: int) -> GroupRows:
+        """The rows of all cells that these streams' rows of a window so long contribute to."""
         first, entries, kinds = self.arrays()
         groups = np.zeros((len(self.definition), GROUP_WIDTH), np.int64)
         groups[:, layout.GROUP_LAST_TIME] = layout.EARLIEST
@@ -210,7 +236,7 @@ class Cells:
         while True:
             left_over = np.zeros((room, 2), np.int64)
             left = fold_groups(
-                streams.rows, streams.slots, first, entries, kinds, groups, left_over
+                streams.rows, streams.slots, first, entries, kinds, seconds, groups, left_over
             )
             if left <= room:
                 break
@@ -219,16 +245,23 @@ class Cells:
             groups[:, layout.GROUP_LAST_TIME] = layout.EARLIEST
         spills: dict[int, int] = {}
         for row, entry in left_over[:left].tolist():
-            self._fold_spilled(streams, row, entry, groups, spills)
+            self._fold_spilled(streams, row, entry, seconds, groups, spills)
         cells = np.flatnonzero(groups[:, layout.STREAMS])
         return GroupRows(cells, groups if len(cells) == len(groups) else groups[cells], spills)
 
     def _fold_spilled(
-        self, streams: StreamRows, row: int, entry: int, groups: I64, spills: dict[int, int]
+        self,
+        streams: StreamRows,
+        row: int,
+        entry: int,
+        seconds: int,
+        groups: I64,
+        spills: dict[int, int],
     ) -> None:
         """What `fold_groups` does, for a stream whose number needs exact integers of any size."""
         _, entries, kinds = self.arrays()
         cell, kind = int(entries[entry]), int(kinds[entry]) & 7
+        divisor = seconds if int(kinds[entry]) & layout.PER_SECOND else 1
         values = streams.rows[row]
         increase = kind == layout.TIME_INCREASE
         column = layout.INCREASE if increase else layout.SUM
@@ -250,7 +283,7 @@ class Cells:
             bits = int(np.array([layout.special_sum(flags)]).view(np.int64)[0])
             flags = layout.special_flag(bits)
         else:
-            count = int(values[layout.POINTS]) if kind == layout.TIME_AVG else 1
+            count = int(values[layout.POINTS]) if kind == layout.TIME_AVG else divisor
             number = exact_mean(low, mid, high, spilled, count)
             bits = int(np.array([number]).view(np.int64)[0])
             if kind == layout.TIME_AVG:
@@ -265,6 +298,27 @@ class Cells:
         single[0, layout.GROUP_LAST] = bits
         single[0, layout.GROUP_FLAGS] = flags
         layout.merge_group_row(groups, cell, single, 0)
+
+    def partial_rows(
+        self, window: tuple[int, int], groups: GroupRows, states: States
+    ) -> PartialRows:
+        """The groups of a window (size in ns, end), and their states, as rows of messages."""
+        n = len(groups.cells)
+        spills: dict[int, int] = {}
+        if groups.spills:
+            cells: list[int] = groups.cells.tolist()
+            spills = {i: groups.spills[c] for i, c in enumerate(cells) if c in groups.spills}
+        return PartialRows(
+            self.definition[groups.cells],
+            np.full(n, window[0], np.int64),
+            np.full(n, window[1], np.int64),
+            self.high[groups.cells],
+            self.low[groups.cells],
+            self.label_column(groups.cells),
+            groups.rows,
+            spills,
+            states,
+        )
 
     def label_column(self, cells: I64) -> BytesColumn:
         """The labels of these cells."""

@@ -19,7 +19,8 @@ from streams.kernels.keep import LATE
 from streams.kernels.rows import IS_CUMULATIVE
 from topologies.encodings.points import Points
 from topologies.epochs import Bounds
-from topologies.preaggregate.panes import I64, Late, Panes, PointColumns, packed
+from topologies.preaggregate.columns import Late, PointColumns
+from topologies.preaggregate.panes import I64, Panes, packed
 
 if TYPE_CHECKING:
     from topologies.preaggregate.aggregation import Aggregation

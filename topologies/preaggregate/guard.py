@@ -10,12 +10,13 @@ those of each source that has it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from streams.aggregates import Aggregate
 from streams.kernels.bounds import keep_first
 from streams.kernels.rows import EARLIEST, GROUP_LAST_TIME, GROUP_WIDTH, merge_groups
 from topologies.cardinality import VIRTUAL_SHARDS, Overflow, Share, first_shard, overflow
@@ -24,13 +25,44 @@ from topologies.identity.stream import quoted
 I64 = npt.NDArray[np.int64]
 
 
+@dataclass(slots=True)
+class GroupStates:
+    """States of cells, an aggregate's state of k rows; came i64[k] ascending, see `Cells.came`."""
+
+    came: I64
+    state: Any
+
+    def joined(self, aggregate: Aggregate[Any], other: GroupStates) -> GroupStates:
+        """Both together; in place where no cell is new. `other` keeps its value."""
+        places = np.searchsorted(self.came, other.came)
+        known = places < len(self.came)
+        known[known] = self.came[places[known]] == other.came[known]
+        if bool(known.all()):
+            aggregate.merge(self.state, places, other.state, np.arange(len(places)))
+            return self
+        came = np.union1d(self.came, other.came)
+        state = aggregate.empty(len(came))
+        for each in (self, other):
+            rows = np.searchsorted(came, each.came)
+            aggregate.merge(state, rows, each.state, np.arange(len(rows)))
+        return GroupStates(came, state)
+
+
 @dataclass(frozen=True, slots=True)
 class GroupRows:
-    """Rows of cells: cells i64[n] ascending, rows i64[n, GROUP_WIDTH], spilled sums by cell."""
+    """Rows of cells: cells i64[n] ascending, rows i64[n, GROUP_WIDTH], spilled sums by cell.
+
+    Attributes:
+        states: By aggregate over points, those of cells of the window, these among them.
+        moved: i64[all cells], into which cell each was merged (itself, -1: it is not there); None:
+            nothing was merged.
+    """
 
     cells: I64
     rows: I64
     spills: dict[int, int]
+    states: Mapping[str, GroupStates] = field(default_factory=dict[str, GroupStates])
+    moved: I64 | None = None
 
     def of(self, wanted: I64) -> GroupRows:
         """A row for each of these cells (ascending); it counts nothing where there is none."""
@@ -38,7 +70,7 @@ class GroupRows:
         rows[:, GROUP_LAST_TIME] = EARLIEST
         mine = np.isin(wanted, self.cells)
         rows[mine] = self.rows[np.searchsorted(self.cells, wanted[mine])]
-        return GroupRows(wanted, rows, self.spills)
+        return replace(self, cells=wanted, rows=rows)
 
 
 class Bound(NamedTuple):
@@ -168,7 +200,11 @@ def bounded(groups: GroupRows, buckets: Numbered, bucket: npt.NDArray[np.int32])
         at = int(np.searchsorted(groups.cells, cell))
         if at < len(into) and groups.cells[at] == cell:
             spills[int(into[at])] = spills.get(int(into[at]), 0) + amount
-    return GroupRows(cells, rows, spills)
+    moved = None
+    if groups.states:
+        moved = np.full(len(bucket), -1, np.int64)
+        moved[groups.cells] = into
+    return GroupRows(cells, rows, spills, groups.states, moved)
 
 
 def with_companions(changed: I64, buckets: Numbered, bucket: npt.NDArray[np.int32]) -> I64:

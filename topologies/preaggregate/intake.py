@@ -19,9 +19,9 @@ from topologies.encodings.otlp import Scanner
 from topologies.encodings.points import Points
 from topologies.epochs import Bounds
 from topologies.identity.series import SeriesTable
+from topologies.preaggregate.columns import PointColumns
 from topologies.preaggregate.digests import Digests, Repeats
 from topologies.preaggregate.epochs import limits, moves_to, of_own_time, owns_newest, relevant
-from topologies.preaggregate.panes import PointColumns
 
 AHEAD = 120 * SECOND
 """Points further ahead of the time of their receipt are rejected (a fast clock)."""

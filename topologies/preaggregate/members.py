@@ -9,16 +9,17 @@ from metric_registry.plan import Plan, ResolvedDefinition
 from metric_registry.ucum import Conversion, NoConversion
 from metric_registry.units import conversion_of
 from streams.event_time.windows import EARLIEST, SECOND
-from streams.kernels.rows import TIME_DELTA_INCREASE, WANTS_VALUE
+from streams.kernels.rows import TIME_DELTA_INCREASE, TIME_INCREASE, WANTS_VALUE
 from topologies.cardinality import share_of
 from topologies.encodings.points import GAUGE, SUM_CUMULATIVE, SUM_DELTA
 from topologies.identity.stream import GroupLabels, Stream, group_labels, look_up
+from topologies.partials import IN_THE_ROW
 from topologies.preaggregate.aggregation import Publishes
 from topologies.preaggregate.cells import OVER_TIME, Membership
+from topologies.preaggregate.columns import PaneKey
 from topologies.preaggregate.guard import Bound
 from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.ledger import Refusal
-from topologies.preaggregate.panes import PaneKey
 from topologies.windows import level_of
 
 
@@ -33,7 +34,9 @@ def pane_keys(
         levels = frozenset(level_of(one, rules) for one in definition.granularities)
         bound = Bound(share_of(definition.series_limit), definition.version)
         since = deployed.since.get(definition.version, EARLIEST)
-        found.setdefault(key, {})[index] = Publishes(levels, bound, since)
+        states = "" if definition.over_points in IN_THE_ROW else definition.over_points
+        publishes = Publishes(levels, bound, since, definition.version, states)
+        found.setdefault(key, {})[index] = publishes
     return [
         (key, tuple(sorted(frozenset[int]().union(*(p.levels for p in members.values())))), members)
         for key, members in sorted(found.items(), key=lambda item: item[0].text())
@@ -69,12 +72,12 @@ def matched(plan: Plan, stream: Stream) -> tuple[dict[Conversion, list[Membershi
 def reading_of(definition: ResolvedDefinition, stream: Stream) -> Conversion | Refusal:
     """How a definition reads the values of a stream that it names, or why it does not.
 
-    An increase is published as a monotonic sum, so it counts monotonic sums only. Values in a unit
-    of another dimension are of another thing; so are sums on a scale whose zero lies elsewhere.
+    An increase is published as a monotonic sum, so it counts monotonic sums only, and so does a
+    rate. Points taken together are values each by itself: a sample of a cumulative sum is none,
+    and of a sum without a temporality nobody knows. Values in a unit of another dimension are of
+    another thing; so are sums on a scale whose zero lies elsewhere.
     """
-    if definition.over_time == "increase" and not (
-        stream.monotonic and stream.kind in (SUM_DELTA, SUM_CUMULATIVE)
-    ):
+    if not _suits(definition, stream):
         monotonic = "monotonic " if stream.monotonic else "non-monotonic "
         kind = stream.kind_name if stream.kind == GAUGE else monotonic + stream.kind_name
         return Refusal(definition.name, "instrument", kind.replace("_", " "))
@@ -85,9 +88,21 @@ def reading_of(definition: ResolvedDefinition, stream: Stream) -> Conversion | R
     return read
 
 
+def _suits(definition: ResolvedDefinition, stream: Stream) -> bool:
+    if definition.over_points:
+        return stream.kind in (GAUGE, SUM_DELTA)
+    if definition.over_time in ("increase", "rate"):
+        return stream.monotonic and stream.kind in (SUM_DELTA, SUM_CUMULATIVE)
+    return True
+
+
 def kind_of(definition: ResolvedDefinition, stream: Stream) -> int:
     """What a member's number is in a definition."""
-    kind = OVER_TIME[definition.over_time]
-    if definition.over_time == "increase" and stream.kind == SUM_DELTA:
-        kind = TIME_DELTA_INCREASE
-    return kind + WANTS_VALUE if definition.over_space in ("min", "max", "last") else kind
+    over_time, over_space = definition.over_time, definition.over_space
+    if definition.over_points:  # the number that makes a group's row what it must keep
+        kept = "sum" if definition.over_points == "avg" else definition.over_points
+        over_time, over_space = (kept, kept) if kept in IN_THE_ROW else ("count", "sum")
+    kind = OVER_TIME[over_time]
+    if over_time in ("increase", "rate") and stream.kind == SUM_DELTA:
+        kind += TIME_DELTA_INCREASE - TIME_INCREASE
+    return kind + WANTS_VALUE if over_space in ("min", "max", "last") else kind

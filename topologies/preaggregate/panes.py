@@ -9,9 +9,9 @@ else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,11 @@ from streams.kernels.rows import (
     merge_sorted,
 )
 from streams.kernels.sequence import NOTICE_WIDTH
+from topologies.preaggregate.columns import PaneKey, PointColumns
 from topologies.preaggregate.lattice import Lattice, Window
+
+if TYPE_CHECKING:
+    from topologies.preaggregate.pooled import PointStates, WindowStates
 
 I64 = npt.NDArray[np.int64]
 I32 = npt.NDArray[np.int32]
@@ -63,71 +67,6 @@ U8 = npt.NDArray[np.uint8]
 
 Spills = dict[tuple[int, int], int]
 """(slot, column) -> the part of an exact sum that its limbs cannot hold, in units of 2**-1074."""
-
-
-@dataclass(frozen=True, slots=True)
-class PaneKey:
-    """What definitions must share to share panes. All in nanoseconds."""
-
-    pane: int
-    grace: int
-    corrections: int
-
-    def text(self) -> str:
-        """A name for messages and state: `pane/grace/corrections`."""
-        return f"{self.pane}/{self.grace}/{self.corrections}"
-
-    @classmethod
-    def parse(cls, text: str) -> PaneKey:
-        pane, grace, corrections = (int(part) for part in text.split("/"))
-        return cls(pane, grace, corrections)
-
-
-@dataclass(frozen=True, slots=True)
-class PointColumns:
-    """Points of known streams: slots i32[n]; times, starts, raws i64[n]; metas u8[n]."""
-
-    slots: I32
-    times: I64
-    starts: I64
-    raws: I64
-    metas: U8
-
-    def __len__(self) -> int:
-        return len(self.slots)
-
-    def where(self, mask: npt.NDArray[np.bool_]) -> PointColumns:
-        """The points for which the mask holds."""
-        return PointColumns(
-            self.slots[mask],
-            self.times[mask],
-            self.starts[mask],
-            self.raws[mask],
-            self.metas[mask],
-        )
-
-    @classmethod
-    def join(cls, parts: Iterable[PointColumns]) -> PointColumns:
-        """All points of the parts, in their order."""
-        chosen = list(parts)
-        if len(chosen) == 1:
-            return chosen[0]
-        return cls(
-            np.concatenate([part.slots for part in chosen] or [np.zeros(0, np.int32)]),
-            np.concatenate([part.times for part in chosen] or [np.zeros(0, np.int64)]),
-            np.concatenate([part.starts for part in chosen] or [np.zeros(0, np.int64)]),
-            np.concatenate([part.raws for part in chosen] or [np.zeros(0, np.int64)]),
-            np.concatenate([part.metas for part in chosen] or [np.zeros(0, np.uint8)]),
-        )
-
-
-class Late(NamedTuple):
-    """A late point that has not settled: its stream, time, record, and kind."""
-
-    slot: int
-    time: int
-    offset: int
-    cumulative: bool
 
 
 @dataclass(slots=True)
@@ -275,7 +214,7 @@ class Sorted:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A window that has just sealed; `rows` are its streams.
+    """A window that has just sealed, with its streams' rows and its groups' states.
 
     notices: Of a pane, what was noticed in it; i64[n, NOTICE_WIDTH].
     """
@@ -283,6 +222,7 @@ class Sealed:
     level: int
     end: int
     rows: StreamRows
+    states: WindowStates
     notices: I64 = field(default_factory=lambda: np.zeros((0, NOTICE_WIDTH), np.int64))
 
 
@@ -294,9 +234,17 @@ class Panes:
         levels: Those of the windows that are published.
         gap: A stream silent for longer than this (ns of event time) is unknown again.
         keep_from: See `Lattice`.
+        states: Of groups, for aggregates over points.
     """
 
-    def __init__(self, key: PaneKey, levels: tuple[int, ...], gap: int, keep_from: int) -> None:
+    def __init__(
+        self,
+        key: PaneKey,
+        levels: tuple[int, ...],
+        gap: int,
+        keep_from: int,
+        states: PointStates,
+    ) -> None:
         self.key = key
         self.gap = gap
         self._keep_from = keep_from
@@ -306,6 +254,8 @@ class Panes:
         self.open_panes: dict[int, list[I64]] = {}
         self.rows: dict[Window, StreamRows] = {}
         """Of coarser windows that are open, and of sealed ones that stay."""
+        self.states = states
+        """Of the same windows."""
         self.changed_rows: set[Window] = set()
 
     def change_levels(self, levels: tuple[int, ...]) -> None:
@@ -327,6 +277,7 @@ class Panes:
     def _drop(self, windows: list[Window]) -> None:
         for window in windows:
             del self.rows[window]
+            self.states.drop(window)
             self.changed_rows.add(window)
 
     def merged_until(self, level: int) -> int:
@@ -346,6 +297,12 @@ class Panes:
             if step in self.rows:
                 rows = rows.merged(self.rows[step])
         return rows
+
+    def states_of(self, window: Window) -> WindowStates:
+        """The states of a window that `holds`."""
+        if not is_hopping(window[0]):
+            return self.states.of(window)
+        return self.states.merged(self.lattice.steps(window))
 
     def grow(self, streams: int) -> None:
         """Make room for slots below `streams`."""
@@ -424,20 +381,25 @@ class Panes:
         for end in sorted(end for end in self.open_panes if end <= frontier):
             points = self.open_panes.pop(end)
             rows, notices = fold(points, end - pane, end, pane, self.gap, self.bases)
+            states = self.states.of_points(points)
             if self.lattice.stays(pane):
                 self.rows[pane, end] = rows
+                self.states.keep((pane, end), states)
                 self.changed_rows.add((pane, end))
-            sealed.append(Sealed(pane, end, rows, notices))
-            self._feed(pane, end, rows)
+            sealed.append(Sealed(pane, end, rows, states, notices))
+            self._feed(sealed[-1])
         for level in self.lattice.stored[1:]:
             ends = [end for other, end in self.rows if other == level]
             for end in sorted(end for end in ends if self.frontier < end <= frontier):
-                rows = self.rows[level, end]
+                window = (level, end)
+                sealed.append(Sealed(level, end, self.rows[window], self.states.of(window)))
                 if not self.lattice.stays(level):
-                    self._drop([(level, end)])
-                sealed.append(Sealed(level, end, rows))
-                self._feed(level, end, rows)
-        sealed.extend(Sealed(*window, self.rows_of(window)) for window in self._hopping(frontier))
+                    self._drop([window])
+                self._feed(sealed[-1])
+        sealed.extend(
+            Sealed(*window, self.rows_of(window), self.states_of(window))
+            for window in self._hopping(frontier)
+        )
         self.frontier = max(self.frontier, frontier)
         return sealed
 
@@ -451,12 +413,13 @@ class Panes:
         due = [window for window in found if self.frontier < window[1] <= frontier]
         return sorted(due, key=lambda window: (window[1], window[0]))
 
-    def _feed(self, level: int, end: int, rows: StreamRows) -> None:
+    def _feed(self, sealed: Sealed) -> None:
         for coarser, finer in self.lattice.made_of.items():
-            if finer == level:
-                window = (coarser, window_end(end, coarser))
-                known = self.rows.get(window)
+            if finer == sealed.level:
+                window = (coarser, window_end(sealed.end, coarser))
+                known, rows = self.rows.get(window), sealed.rows
                 self.rows[window] = rows.copy() if known is None else known.merged(rows)
+                self.states.feed(window, sealed.states)
                 self.changed_rows.add(window)
 
     def join(self, points: PointColumns) -> None:
@@ -478,6 +441,7 @@ class Panes:
                 after = window_start(end, level)
                 rows, _ = fold([part], after, end, self.key.pane, self.gap, self.bases)
                 self.rows[level, end] = self.rows.get((level, end), StreamRows()).joined(rows)
+                self.states.feed((level, end), self.states.of_points([part]))
                 self.changed_rows.add((level, end))
 
     def correct(self, window: Window, new: StreamRows, old: StreamRows) -> None:

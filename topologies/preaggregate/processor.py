@@ -20,12 +20,12 @@ from topologies.partials import split, to_table
 from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Found, Publishes
 from topologies.preaggregate.cells import Membership
+from topologies.preaggregate.columns import PaneKey, PointColumns
 from topologies.preaggregate.config import PreaggregateConfig
 from topologies.preaggregate.epochs import owned
 from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
 from topologies.preaggregate.ledger import Ledger
 from topologies.preaggregate.members import carries, matched, pane_keys
-from topologies.preaggregate.panes import PaneKey, PointColumns
 from topologies.preaggregate.readings import Readings
 from topologies.preaggregate.recomputation import Recomputation
 
@@ -443,12 +443,13 @@ class PreaggregateProcessor:
         for key, levels, definitions in pane_keys(deployed):
             aggregation = known.get(key)
             if aggregation is None:
-                aggregation = self._aggregation(key, levels, definitions)
+                aggregation = self._aggregation(key, levels, {})
                 aggregation.panes.frontier = aggregation.panes.boundary(self.watermark)
                 aggregation.enter(self.bounds)
             aggregation.adopt(
-                levels, definitions, (_of(all_of, definitions) for all_of in memberships), offset
-            )
+                levels, definitions, [_of(each, definitions) for each in memberships], offset,
+                self.newest,
+            )  # fmt: skip
             adopted.append(aggregation)
         self.aggregations = adopted
         for version, since in deployed.since.items():

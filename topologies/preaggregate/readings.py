@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from metric_registry.ucum import SAME, Conversion
 from streams.kernels.units import conversion_row, convert_points
-from topologies.preaggregate.panes import PointColumns
+from topologies.preaggregate.columns import PointColumns
 
 T = TypeVar("T")
 I32 = npt.NDArray[np.int32]

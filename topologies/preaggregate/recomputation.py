@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from topologies.preaggregate.panes import Late, PointColumns, Window
+from topologies.preaggregate.columns import Late, PointColumns
+from topologies.preaggregate.lattice import Window
 from topologies.preaggregate.ranges import Range
 
 I64 = npt.NDArray[np.int64]

@@ -19,8 +19,9 @@ from streams.errors import Fatal
 from streams.kernels.fold import BASE_WIDTH
 from streams.kernels.rows import STREAM_WIDTH
 from topologies.preaggregate.aggregation import Aggregation
+from topologies.preaggregate.columns import Late
 from topologies.preaggregate.intake import Deployment, Intake
-from topologies.preaggregate.panes import I64, Late, StreamRows, empty_bases
+from topologies.preaggregate.panes import I64, StreamRows, empty_bases
 from topologies.preaggregate.ranges import PaneIndex, Range
 from topologies.preaggregate.readings import Readings
 
@@ -81,6 +82,7 @@ class Blocks:
                 "pending": aggregation.pending,
                 "pending_since": aggregation.pending_since,
                 "over": aggregation.over,
+                "whole_from": aggregation.whole_from,
             }
             blocks.update(self._bases(name, aggregation))
             blocks.update(_rows(name, aggregation))
@@ -137,8 +139,9 @@ class Blocks:
                 intake.digests.restore(int(rest), value)
             elif kind == b"repeats":
                 intake.repeats.restore(int(rest), value)
-            elif kind in (b"bases", b"rows", b"index", b"joined"):
-                text, _, number = rest.decode().rpartition("|" if kind == b"rows" else "/")
+            elif kind in (b"bases", b"rows", b"states", b"index", b"joined"):
+                of_window = kind in (b"rows", b"states")
+                text, _, number = rest.decode().rpartition("|" if of_window else "/")
                 if text in by_name:  # not of a pane key that went with its definitions
                     self._fill_one(kind, by_name[text], number, value)
         intake.series.load([block for _, block in sorted(series)])
@@ -149,11 +152,15 @@ class Blocks:
             aggregation.pending = [Late(*late) for late in stored["pending"]]
             aggregation.pending_since = stored["pending_since"]
             aggregation.over = stored["over"]
+            aggregation.whole_from = stored["whole_from"]
 
     def _fill_one(self, kind: bytes, aggregation: Aggregation, number: str, value: bytes) -> None:
         if kind == b"rows":
             level, end = (int(part) for part in number.split(":"))
             aggregation.panes.rows[level, end] = _rows_of(_unsqueeze(value))
+        elif kind == b"states":
+            level, end = (int(part) for part in number.split(":"))
+            aggregation.panes.states.decode((level, end), _unsqueeze(value))
         elif kind == b"index":
             for end, ranges in json.loads(value):
                 aggregation.index[end] = PaneIndex([Range(*each) for each in ranges])
@@ -207,6 +214,9 @@ def _rows(name: str, aggregation: Aggregation) -> dict[bytes, bytes | None]:
         rows = aggregation.panes.rows.get((level, end))
         key = f"rows/{name}|{level}:{end}".encode()
         blocks[key] = None if rows is None else _squeeze(_rows_bytes(rows))
+        if aggregation.panes.states:
+            states = b"" if rows is None else aggregation.panes.states.encode((level, end))
+            blocks[b"states" + key[len(b"rows") :]] = _squeeze(states) if states else None
     aggregation.panes.changed_rows.clear()
     return blocks
 

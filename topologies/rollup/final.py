@@ -29,6 +29,7 @@ from topologies.cardinality import Share
 from topologies.partials import PartialRows
 from topologies.rollup.groups import in_order, merged, places, values
 from topologies.rollup.guard import bounded
+from topologies.states import NO_STATES
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -48,7 +49,7 @@ class Contract:
         cumulative: Each point counts from the start of its run, not of its window.
         carry: What late points change is added to the next point.
         expire_after: Level -> windows without data that a series survives.
-        over_space: How streams are combined.
+        finish: How rows become numbers (`groups.values`).
         share: How many groups there may be.
     """
 
@@ -57,7 +58,7 @@ class Contract:
     cumulative: bool
     carry: bool
     expire_after: dict[int, int]
-    over_space: str
+    finish: str
     share: Share
 
 
@@ -104,7 +105,8 @@ class Correction:
 
 def bare(rows: PartialRows) -> PartialRows:
     """The groups alone, without their numbers."""
-    return replace(rows, rows=np.empty((len(rows), 0), np.int64), spills={})
+    nothing = np.empty((len(rows), 0), np.int64)
+    return replace(rows, rows=nothing, spills={}, states=NO_STATES)
 
 
 _NONE = PartialRows.join([])
@@ -311,7 +313,7 @@ class FinalSeries:
             table.waiting = [one for one in table.waiting if one.after >= end]
             amounts = [replace(c.rows, end=np.full(len(c.rows), end)) for c in due]
             rows = bounded(merged([rows, *amounts]), [c.share for c in self._contracts])
-            numbers = values(rows, [contract.over_space for contract in self._contracts])
+            numbers = values(rows, [contract.finish for contract in self._contracts])
         cumulative = self._cumulative[rows.definition] & (not is_hopping(level))
         if len(table.totals) or bool(cumulative.any()):
             yield from self._add(table, domain, level, end, rows.take(np.flatnonzero(cumulative)))
@@ -357,7 +359,7 @@ class FinalSeries:
             yield Points(domain, level, end, rest, start, np.zeros(len(rest)), False)
         table.totals, table.starts = totals, starts
         if len(totals):
-            numbers = values(totals, [contract.over_space for contract in self._contracts])
+            numbers = values(totals, [contract.finish for contract in self._contracts])
             yield Points(domain, level, end, totals, starts, numbers)
 
     def _adds(self, rows: PartialRows, level: int) -> npt.NDArray[np.bool_]:

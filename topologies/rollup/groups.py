@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from streams.event_time.levels import window_start
+from streams.event_time.windows import SECOND
 from streams.kernels import rows as layout
-from streams.kernels.exact import exact_mean, finish_mean
+from streams.kernels.exact import LARGEST_DIVISOR, exact_mean, finish_mean
 from streams.kernels.order import find_groups, order_groups
 from streams.kernels.rows import GROUP_WIDTH, merge_groups
-from topologies.partials import U64, PartialRows
+from topologies.partials import IN_THE_ROW, U64, PartialRows
+from topologies.states import NO_STATES, finished, renumbered, settled
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -20,7 +24,7 @@ I64 = npt.NDArray[np.int64]
 
 def emptied(rows: PartialRows) -> PartialRows:
     """The same groups, of which nothing is counted any more."""
-    return replace(rows, rows=np.zeros_like(rows.rows), spills={})
+    return replace(rows, rows=np.zeros_like(rows.rows), spills={}, states=NO_STATES)
 
 
 def with_data(rows: PartialRows) -> PartialRows:
@@ -91,28 +95,83 @@ def _merged(rows: PartialRows, order: I64) -> PartialRows:
             if row in rows.spills:
                 into = int(target[position])
                 spills[into] = spills.get(into, 0) + rows.spills[row]
-    return PartialRows(
-        firsts.definition, firsts.level, firsts.end, firsts.high, firsts.low, firsts.labels,
-        out, spills,
-    )  # fmt: skip
+    states = NO_STATES
+    if rows.states:
+        numbers = np.empty(len(rows), np.int64)
+        numbers[order] = target
+        states = settled(renumbered(rows.states, numbers))
+    return replace(firsts, rows=out, spills=spills, states=states)
 
 
-def values(rows: PartialRows, over_space: Sequence[str]) -> F64:
-    """The number each row is published as; over_space[i] is that of definition i."""
+A_SECOND = " a second"
+OF_POINTS = "avg of points"
+OF_STATES = "states"
+
+
+def finishing(described: Mapping[str, Any]) -> str:
+    """How the rows of a definition (as a message describes it) become numbers: see `values`."""
+    over_points, over_space = str(described["over_points"]), str(described["over_space"])
+    if over_points:
+        if over_points not in IN_THE_ROW:
+            return OF_STATES
+        return {"count": "sum", "avg": OF_POINTS}.get(over_points, over_points)
+    if described["over_time"] == "rate" and over_space in ("sum", "avg"):
+        return over_space + A_SECOND
+    return over_space
+
+
+def values(rows: PartialRows, finishes: Sequence[str]) -> F64:
+    """The number each row is published as; finishes[i] says how for definition i.
+
+    It is an aggregate over space; `sum a second` or `avg a second`, where the exact sum is divided
+    by the window's seconds as well; or `avg of points`; or it finishes the rows' states.
+    """
     out = np.zeros(len(rows))
-    for index, how in enumerate(over_space):
+    for index, how in enumerate(finishes):
         chosen = np.flatnonzero(rows.definition == index)
-        if len(chosen):
-            out[chosen] = _finish(np.ascontiguousarray(rows.rows[chosen]), how)
+        if len(chosen) and how != OF_STATES:
+            numbers = np.ascontiguousarray(rows.rows[chosen])
+            out[chosen] = _finish(numbers, how, _seconds(rows, chosen, how))
+    if rows.states:
+        numbers, has = finished(rows.states, len(rows))
+        out[has] = numbers[has]
     for row, spilled in rows.spills.items():
-        how = over_space[int(rows.definition[row])]
-        if how in ("sum", "avg") and not rows.rows[row, layout.GROUP_FLAGS]:
-            low, mid, high = (
-                int(x) for x in rows.rows[row, layout.GROUP_SUM : layout.GROUP_SUM + 3]
-            )
-            count = int(rows.rows[row, layout.STREAMS]) if how == "avg" else 1
-            out[row] = exact_mean(low, mid, high, spilled, count)
+        how = finishes[int(rows.definition[row])]
+        one = rows.rows[row : row + 1]
+        if _is_sum(how) and not one[0, layout.GROUP_FLAGS]:
+            count = _divisors(one, how, _seconds(rows, np.array([row]), how))
+            out[row] = _exactly(one[0], spilled, int(count[0]))
     return out
+
+
+def _seconds(rows: PartialRows, chosen: I64, how: str) -> I64:
+    """How long the windows of these rows are, where that matters; i64[n]."""
+    seconds = np.ones(len(chosen), np.int64)
+    if how.endswith(A_SECOND):
+        level, end = rows.level[chosen], rows.end[chosen]
+        for one in np.unique(level).tolist():
+            same = level == one
+            seconds[same] = (end[same] - window_start(end[same], one)) // SECOND
+    return seconds
+
+
+def _is_sum(how: str) -> bool:
+    return how.startswith(("sum", "avg"))
+
+
+def _divisors(rows: npt.NDArray[np.int64], how: str, seconds: I64) -> I64:
+    """What the sums of rows are divided by, i64[n]."""
+    counts = np.ones(len(rows), np.int64)
+    if how == OF_POINTS:
+        counts = np.ascontiguousarray(rows[:, layout.GROUP_POINTS])
+    elif how.startswith("avg"):
+        counts = np.ascontiguousarray(rows[:, layout.STREAMS])
+    return counts * seconds if how.endswith(A_SECOND) else counts
+
+
+def _exactly(row: npt.NDArray[np.int64], spilled: int, divisor: int) -> float:
+    low, mid, high = (int(x) for x in row[layout.GROUP_SUM : layout.GROUP_SUM + 3])
+    return exact_mean(low, mid, high, spilled, divisor)
 
 
 def difference(rows: PartialRows, before: PartialRows) -> PartialRows:
@@ -139,17 +198,17 @@ def _signed(rows: PartialRows, negative: bool) -> PartialRows:
     columns = slice(layout.GROUP_SUM, layout.GROUP_SUM + 3)
     sums[:, columns] = rows.rows[:, columns]
     if not negative:
-        return replace(rows, rows=sums)
+        return replace(rows, rows=sums, states=NO_STATES)
     low, middle, high = (~sums[:, columns]).T
     carry = low == -1
     sums[:, layout.GROUP_SUM] = low + 1
     sums[:, layout.GROUP_SUM + 1] = middle + carry
     sums[:, layout.GROUP_SUM + 2] = high + (carry & (middle == -1))
     spills = {row: -amount for row, amount in rows.spills.items()}
-    return replace(rows, rows=sums, spills=spills)
+    return replace(rows, rows=sums, spills=spills, states=NO_STATES)
 
 
-def _finish(rows: npt.NDArray[np.int64], how: str) -> F64:
+def _finish(rows: npt.NDArray[np.int64], how: str, seconds: I64) -> F64:
     flags = rows[:, layout.GROUP_FLAGS]
     if how == "count":
         return rows[:, layout.STREAMS].astype(np.float64)
@@ -160,9 +219,11 @@ def _finish(rows: npt.NDArray[np.int64], how: str) -> F64:
         out = np.ascontiguousarray(rows[:, column]).view(np.float64)
         out[(flags & layout.NAN) != 0] = np.nan
         return out
-    counts = np.ascontiguousarray(rows[:, layout.STREAMS]) if how == "avg" else np.ones_like(flags)
+    counts = _divisors(rows, how, seconds)
     out = np.zeros(len(rows))
-    finish_mean(rows, layout.GROUP_SUM, counts, out)
+    finish_mean(rows, layout.GROUP_SUM, np.minimum(counts, LARGEST_DIVISOR), out)
+    for row in np.flatnonzero(counts > LARGEST_DIVISOR).tolist():
+        out[row] = _exactly(rows[row], 0, int(counts[row]))
     special = flags & (layout.NAN | layout.PLUS_INFINITY | layout.MINUS_INFINITY)
     out[special == layout.PLUS_INFINITY] = np.inf
     out[special == layout.MINUS_INFINITY] = -np.inf

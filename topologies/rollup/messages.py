@@ -219,11 +219,14 @@ class _Head:
             self._sum = metrics_pb2.Sum(
                 aggregation_temporality=_TEMPORALITY[definition["temporality"]],
                 # what late points take away again is carried as well
-                is_monotonic=definition["over_time"] in ("increase", "count")
-                and definition["late"] == "drop",
+                is_monotonic=_only_grows(definition) and definition["late"] == "drop",
             ).SerializeToString(deterministic=True)
 
     def request(self, points: bytes) -> bytes:
         """A request with these encoded data points."""
         data = field(5, points) if self._sum is None else field(7, points + self._sum)
         return field(1, field(2, self._scope + field(2, self._metric + data)))
+
+
+def _only_grows(definition: dict[str, Any]) -> bool:
+    return definition["over_time"] in ("increase", "count") or definition["over_points"] == "count"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from topologies.cardinality import Share, share_of
 from topologies.epochs import Epoch
 from topologies.partials import PartialRows, from_table
 from topologies.rollup.final import Closing, Contract, Correction, FinalSeries
-from topologies.rollup.groups import difference
+from topologies.rollup.groups import difference, finishing
 from topologies.rollup.ledger import Limits
 from topologies.rollup.messages import final_requests, rollup_tables
 from topologies.rollup.state import (
@@ -49,9 +50,9 @@ class RollupProcessor:
         self._live = live
         self._definitions: list[dict[str, Any]] = []
         self._ids: dict[tuple[str, str], int] = {}
-        self._over_space: list[str] = []
+        self._finishes: list[str] = []
         self._shares: list[Share] = []
-        self._windows = Windows(self._over_space, self._shares)
+        self._windows = Windows(self._finishes, self._shares)
         self._series = FinalSeries()
         self._limits = Limits()
         self._outputs: list[OutputRecord] = []
@@ -71,7 +72,7 @@ class RollupProcessor:
             index = len(self._definitions)
             self._ids[key] = index
             self._definitions.append(definition)
-            self._over_space.append(definition["over_space"])
+            self._finishes.append(finishing(definition))
             self._shares.append(share_of(definition["limit"]))
         elif self._definitions[index] == definition:
             return index
@@ -163,10 +164,7 @@ class RollupProcessor:
         ours = np.array([self._define(definition) for definition in described], np.uint16)
         if not len(rows):
             return rows
-        return PartialRows(
-            ours[rows.definition], rows.level, rows.end, rows.high, rows.low, rows.labels,
-            rows.rows, rows.spills,
-        )  # fmt: skip
+        return replace(rows, definition=ours[rows.definition])
 
     def _emit(self, publications: list[Publication]) -> None:
         self._published += sum(len(publication.rows) for publication in publications)
@@ -239,6 +237,6 @@ def _contract(definition: dict[str, Any]) -> Contract:
             level_of(granularity, definition["zone_rules"]): windows
             for granularity, windows in definition["expire_after"]
         },
-        over_space=definition["over_space"],
+        finish=finishing(definition),
         share=share_of(definition["limit"]),
     )

@@ -170,12 +170,12 @@ class WindowState:
 class Windows:
     """All windows of one shard partition.
 
-    `over_space` lists, by definition index, how each definition combines streams, `shares` how
+    `finishes` lists, by definition index, how rows become numbers (`groups.values`), `shares` how
     many groups it may have; both may grow.
     """
 
-    def __init__(self, over_space: list[str], shares: list[Share]) -> None:
-        self.over_space = over_space
+    def __init__(self, finishes: list[str], shares: list[Share]) -> None:
+        self.finishes = finishes
         self.shares = shares
         self.domains: dict[str, Domain] = {}
         self.states: dict[Window, WindowState] = {}
@@ -311,7 +311,7 @@ class Windows:
         """What changes when all rows of closed domains are merged anew."""
         sources = [s for s in state.sealed if self._counts(s, window, only or [])]
         rows = self._merged(state, sources)
-        now = Published.of(rows, values(rows, self.over_space))
+        now = Published.of(rows, values(rows, self.finishes))
         if only is not None:
             self.firsts.append(self._first(window, state, now, only))
             self.fills.extend(fills(rows, now.points, self.shares))
@@ -334,7 +334,7 @@ class Windows:
         if state.published is None:
             return First(window, now.rows, now.values)
         rows = self._merged(state, only)
-        return First(window, rows, values(rows, self.over_space))
+        return First(window, rows, values(rows, self.finishes))
 
     def _counts(self, source: str, window: Window, only: list[str]) -> bool:
         """Whether a source's rows count: it closes now, or its domain has closed the window."""

@@ -33,7 +33,8 @@ from streams.kernels.sequence import (
     TIE,
     UNKNOWN_START,
 )
-from topologies.preaggregate.panes import PointColumns, in_order, packed
+from topologies.preaggregate.columns import PointColumns
+from topologies.preaggregate.panes import in_order, packed
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 tame = st.floats(-1e24, 1e24, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-12)

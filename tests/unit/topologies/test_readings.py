@@ -6,7 +6,7 @@ import numpy as np
 
 from metric_registry.ucum import SAME, Conversion
 from streams.kernels.rows import IS_INTEGER
-from topologies.preaggregate.panes import PointColumns
+from topologies.preaggregate.columns import PointColumns
 from topologies.preaggregate.readings import READINGS_A_BLOCK, Readings
 
 SECONDS = Conversion(1, 1000)

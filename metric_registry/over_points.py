@@ -1,0 +1,168 @@
+"""Aggregates over points: one number of all points of a group in a window, in one step.
+
+The table of those that come with the program. Each is written by its name, or with its parameter as
+`{name: parameter}`; `p95` is `{quantile: 0.95}`. What `spelled` makes of it stands in plans, and is
+what `streams.aggregates.registry.made` reads.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, cast
+
+Refusal = Callable[[object], str]
+"""Why a parameter (None: there is none) cannot be; empty if it can. As a sentence goes on after the
+name: `takes a number: ...`, with an example after the colon, or without.
+"""
+_PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,6})?)")
+_SPELLED = re.compile(r"([^(]+)(?:\((.*)\))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An aggregate over points as a definition states it; parameter: None if there is none."""
+
+    name: str
+    parameter: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An aggregate that comes with the program.
+
+    Attributes:
+        refusal: What its parameter may be.
+        default: The parameter where none is stated.
+        result: `number`, `histogram` or `list`.
+        unit: That of its result, given the source's.
+    """
+
+    refusal: Refusal
+    unit: Callable[[str], str]
+    default: object = None
+    result: str = "number"
+
+
+def _none(parameter: object) -> str:
+    return "" if parameter is None else "takes no parameter"
+
+
+def _number_of(parameter: object) -> float | None:
+    if isinstance(parameter, int | float) and not isinstance(parameter, bool):
+        return float(parameter)
+    return None
+
+
+def _share(parameter: object) -> str:
+    given = _number_of(parameter)
+    if given is None or not 0 <= given <= 1:
+        return "takes a number within 0 and 1: `{quantile: 0.95}`, or `p95`"
+    return ""
+
+
+def _whole(least: int, most: int, example: str) -> Refusal:
+    def refusal(parameter: object) -> str:
+        whole = isinstance(parameter, int) and not isinstance(parameter, bool)
+        if whole and least <= cast("int", parameter) <= most:
+            return ""
+        return f"takes a whole number from {least} to {most}: `{example}`"
+
+    return refusal
+
+
+def _same(unit: str) -> str:
+    return unit
+
+
+def _as(unit: str) -> Callable[[str], str]:
+    def always(_: str) -> str:
+        return unit
+
+    return always
+
+
+def _squared(unit: str) -> str:
+    if unit in ("1", "%") or unit.startswith("{"):
+        return unit if unit == "1" else f"({unit})2"
+    return f"{unit}2" if unit.isalpha() else f"({unit})2"
+
+
+KNOWN: Mapping[str, Known] = {
+    "count": Known(_none, _as("{point}")),
+    "sum": Known(_none, _same),
+    "avg": Known(_none, _same),
+    "min": Known(_none, _same),
+    "max": Known(_none, _same),
+    "first": Known(_none, _same),
+    "last": Known(_none, _same),
+    "variance": Known(_none, _squared),
+    "variance_sample": Known(_none, _squared),
+    "stddev": Known(_none, _same),
+    "stddev_sample": Known(_none, _same),
+    "any": Known(_none, _as("1")),
+    "all": Known(_none, _as("1")),
+    "quantile": Known(_share, _same),
+    "distinct_count": Known(_whole(4, 21, "{distinct_count: 12}"), _as("{value}"), 12),
+}
+OF_ONE_STREAM = ("increase", "rate")
+"""Their points must be a stream's, in order of time: aggregates over time."""
+
+
+def settled(written: Written) -> Written:
+    """A percentile as the quantile that it is, and the parameter that goes without saying."""
+    found = _PERCENTILE.fullmatch(written.name)
+    if found and written.parameter is None:
+        return Written("quantile", float(Decimal(found.group(1)) / 100))
+    known = KNOWN.get(written.name)
+    if known is not None and written.parameter is None:
+        return Written(written.name, known.default)
+    return written
+
+
+def spelled(written: Written) -> str:
+    """As it stands in a plan: equal aggregates are spelled alike."""
+    found = settled(written)
+    if found.parameter is None:
+        return found.name
+    given = found.parameter
+    if found.name == "quantile":
+        given = float(cast("float", given))
+    elif found.name == "explicit_histogram":
+        given = [float(each) for each in cast("list[float]", given)]
+    text = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"{found.name}({text})"
+
+
+def name_in(spelling: str) -> str:
+    """The name of the aggregate that `spelled` wrote."""
+    found = _SPELLED.fullmatch(spelling)
+    return found.group(1) if found else spelling
+
+
+def unit_of(spelling: str, source_unit: str) -> str:
+    """The unit of the published value; of an aggregate of somebody's own the source's."""
+    known = KNOWN.get(name_in(spelling))
+    return known.unit(source_unit) if known else source_unit
+
+
+def refusal_of(written: Written, own: Mapping[str, Refusal]) -> str | None:
+    """Why this cannot be; empty if it can, None if nothing has the name. own: others, by name."""
+    found = settled(written)
+    known = KNOWN.get(found.name)
+    refusal = known.refusal if known else own.get(found.name)
+    return None if refusal is None else refusal(found.parameter)
+
+
+def read(value: Any) -> Written | None:
+    """What a document holds: a name, or one name with its parameter. None: neither."""
+    if isinstance(value, str) and value.strip():
+        return Written(value)
+    if isinstance(value, dict):
+        entries = list(cast("dict[Any, Any]", value).items())
+        if len(entries) == 1 and isinstance(entries[0][0], str) and entries[0][1] is not None:
+            return Written(*entries[0])
+    return None

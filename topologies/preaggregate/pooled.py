@@ -1,0 +1,236 @@
+"""Aggregates over points: the states of groups in open and kept windows.
+
+Beside the rows of streams that `panes.py` holds of a window, here are states of groups, by
+aggregate: points join them when a pane seals, coarser windows are merged from finer ones, and late
+points join those of windows that are open or kept. Whatever `panes.py` does with a window's rows is
+done with its states. A state is a function of the set of its points, so when, and in how many
+calls, they join cannot be seen in it.
+
+Groups are numbered as `Cells` first saw them; that does not change until definitions do.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.aggregates import Points, made
+from streams.kernels.fold import POINT_RAW, POINT_START, POINT_TIME, POINT_WHOSE
+from topologies.preaggregate.cells import Cells
+from topologies.preaggregate.guard import GroupRows, GroupStates
+from topologies.states import Piece, States
+
+I64 = npt.NDArray[np.int64]
+Window = tuple[int, int]
+"""(size in ns, end in unix ns)"""
+
+
+_HEAD = struct.Struct("<IIQ")
+WindowStates = dict[str, GroupStates]
+"""By aggregate, as plans spell it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The groups that streams belong to for one aggregate: slot s to groups[first[s]:first[s+1]].
+
+    single: i64[slots], the group of a slot that has just one, -1: none; None: some have several.
+    """
+
+    first: I64
+    groups: I64
+    single: I64 | None
+
+
+class PointStates:
+    """The states of one pane key's windows.
+
+    Args:
+        spellings: Definition (its index in the plan) -> its aggregate, of those that need states.
+        cells: What streams belong to.
+    """
+
+    def __init__(self, spellings: Mapping[int, str], cells: Cells) -> None:
+        self.windows: dict[Window, WindowStates] = {}
+        self._spellings = spellings
+        self._cells = cells
+        self._members: dict[str, _Members] = {}
+        self._known = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._spellings)
+
+    # --- what happens to windows --------------------------------------------------------------
+
+    def of_points(self, parts: Sequence[I64]) -> WindowStates:
+        """The states of points alone, i64[n, POINT_WIDTH] each."""
+        found: WindowStates = {}
+        if not self or not sum(map(len, parts)):
+            return found
+        points = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        slots = points[:, POINT_WHOSE] >> 8
+        for spelling, members in self._current_members().items():
+            whose, groups = _matched(members, slots)
+            if len(groups):
+                found[spelling] = _state_of(spelling, points, whose, groups)
+        return found
+
+    def keep(self, window: Window, states: WindowStates) -> None:
+        """These are a window's states."""
+        if self:
+            self.windows[window] = states
+
+    def feed(self, window: Window, states: WindowStates) -> None:
+        """The states of a part of a window join it."""
+        if not self:
+            return
+        _join(self.windows.setdefault(window, {}), states)
+
+    def drop(self, window: Window) -> None:
+        """Forget a window, if it is known."""
+        self.windows.pop(window, None)
+
+    def of(self, window: Window) -> WindowStates:
+        """The states of a window that is open or kept."""
+        return self.windows.get(window, {})
+
+    def pieces(self, groups: GroupRows) -> States:
+        """The states of the groups, as states of rows that are in the groups' order."""
+        found: dict[str, tuple[Piece, ...]] = {}
+        for spelling, held in groups.states.items():
+            now = self._cells.now(held.came)
+            if groups.moved is not None:
+                now = groups.moved[now]
+            rows = np.searchsorted(groups.cells, now)
+            rows[rows == len(groups.cells)] = 0
+            index = np.flatnonzero(groups.cells[rows] == now) if len(groups.cells) else rows[:0]
+            if len(index):
+                found[spelling] = (Piece(rows[index], index, held.state),)
+        return found
+
+    def merged(self, windows: Iterable[Window]) -> WindowStates:
+        """The states of windows that lie beside each other, together."""
+        found: WindowStates = {}
+        for window in windows:
+            _join(found, self.of(window))
+        return found
+
+    # --- as bytes -----------------------------------------------------------------------------
+
+    def encode(self, window: Window) -> bytes:
+        """The states of a window; empty if it has none.
+
+        By aggregate: length of its spelling u32, number k of groups u32, length of the state u64,
+        the spelling, how the groups came i64[k], the state. Little endian.
+        """
+        parts: list[bytes] = []
+        for spelling, held in sorted(self.of(window).items()):
+            name, state = spelling.encode(), made(spelling).encode(held.state)
+            parts.append(_HEAD.pack(len(name), len(held.came), len(state)))
+            parts += [name, held.came.astype("<i8").tobytes(), state]
+        return b"".join(parts)
+
+    def decode(self, window: Window, data: bytes) -> None:
+        """Take over the states that `encode` wrote of the window."""
+        found = self.windows.setdefault(window, {})
+        at = 0
+        while at < len(data):
+            name, groups, size = _HEAD.unpack_from(data, at)
+            at += _HEAD.size
+            spelling = data[at : at + name].decode()
+            at += name
+            came = np.frombuffer(data, "<i8", groups, at).astype(np.int64)
+            at += 8 * groups
+            found[spelling] = GroupStates(came, made(spelling).decode(data[at : at + size]))
+            at += size
+
+    # --- streams and groups -------------------------------------------------------------------
+
+    def _current_members(self) -> dict[str, _Members]:
+        if self._known != self._cells.streams:
+            self._known = self._cells.streams
+            first, entries, _ = self._cells.arrays()
+            came = self._cells.came[entries]
+            definitions = self._cells.definition[entries]
+            by_spelling: dict[str, list[int]] = {}
+            for index, spelling in self._spellings.items():
+                by_spelling.setdefault(spelling, []).append(index)
+            self._members = {
+                spelling: _members(first, came, np.isin(definitions, indexes))
+                for spelling, indexes in by_spelling.items()
+            }
+        return self._members
+
+    def renumbered(self, found: PointStates, same: Mapping[int, int]) -> PointStates:
+        """`found` with what is left of this: of definitions old index -> new index in `same`."""
+        if not found:
+            return found
+        numbers = self._cells.came_in(found._cells, same)
+        for window, states in self.windows.items():
+            kept = found.windows[window] = {}
+            for spelling, held in states.items():
+                now = numbers[held.came]
+                stays = np.flatnonzero(now >= 0)
+                stays = stays[np.argsort(now[stays])]
+                state = made(spelling).empty(len(stays))
+                made(spelling).merge(state, np.arange(len(stays)), held.state, stays)
+                kept[spelling] = GroupStates(now[stays], state)
+        return found
+
+
+def _join(held: WindowStates, states: WindowStates) -> None:
+    for spelling, more in states.items():
+        aggregate = made(spelling)
+        nothing = GroupStates(np.zeros(0, np.int64), aggregate.empty(0))
+        held[spelling] = held.get(spelling, nothing).joined(aggregate, more)
+
+
+def _members(first: I64, groups: I64, chosen: npt.NDArray[np.bool_]) -> _Members:
+    """Of all entries (slot s has those from first[s] to first[s + 1]) the chosen ones."""
+    counted = np.concatenate([np.zeros(1, np.int64), np.cumsum(chosen, dtype=np.int64)])[first]
+    mine = groups[chosen]
+    sizes = np.diff(counted)
+    if len(sizes) and int(sizes.max()) > 1:
+        return _Members(counted, mine, None)
+    single = np.full(len(sizes), -1, np.int64)
+    single[sizes == 1] = mine
+    return _Members(counted, mine, single)
+
+
+def _matched(members: _Members, slots: I64) -> tuple[I64 | None, I64]:
+    """Pairs of a point and a group it joins: which points (None: all, once each), and groups."""
+    if members.single is not None:
+        groups = members.single[slots]
+        if bool((groups >= 0).all()):
+            return None, groups
+        whose = np.flatnonzero(groups >= 0)
+        return whose, groups[whose]
+    counts = members.first[slots + 1] - members.first[slots]
+    whose = np.repeat(np.arange(len(slots)), counts)
+    ends = np.cumsum(counts)
+    at = np.arange(len(whose)) - np.repeat(ends - counts, counts)
+    return whose, members.groups[members.first[slots[whose]] + at]
+
+
+def _state_of(spelling: str, points: I64, whose: I64 | None, groups: I64) -> GroupStates:
+    """The state of points, each in its group."""
+    if whose is not None:
+        points = points[whose]
+    seen = np.zeros(int(groups.max()) + 1, np.bool_)
+    seen[groups] = True
+    present = np.flatnonzero(seen)
+    rows = (np.cumsum(seen) - 1)[groups]
+    aggregate = made(spelling)
+    state = aggregate.empty(len(present))
+    columns = Points(
+        np.ascontiguousarray(points[:, POINT_TIME]),
+        np.ascontiguousarray(points[:, POINT_START]),
+        np.ascontiguousarray(points[:, POINT_RAW]),
+        (points[:, POINT_WHOSE] & 0xFF).astype(np.uint8),
+    )
+    aggregate.add(state, rows, columns)
+    return GroupStates(present, state)
