@@ -63,7 +63,7 @@ define mean over_time=avg over_space=avg metric=n keep= sizes=5s,1h corrections=
 define last over_time=last over_space=last metric=n keep=g,host sizes=10s,1m corrections=1d
 define most over_time=max over_space=min metric=m keep=g sizes=20s corrections=1d
 define far over_points=p99 metric=n keep=g sizes=10s,1m corrections=1d
-define away over_points=stddev_sample metric=n keep= sizes=10s,2h corrections=1d
+define away over_points=stddev_sample metric=n keep= sizes=10s,1h corrections=1d
 define kinds over_points=distinct_count metric=m keep=host sizes=20s corrections=1d
 define every over_points=all metric=n keep=g sizes=5s,30s corrections=1d
 define earliest over_points=first metric=m keep=g sizes=10s,20s corrections=1d

@@ -85,14 +85,14 @@ class Aggregation:
         self.changed_index: set[int] = set()
         self.pending: list[Late] = []
         self.came: list[Came] = []
-        """How late points came, for the ledger, which takes it from here."""
+        """How late points came, until the ledger takes it."""
         self.pending_since = 0
         self._noticed: list[tuple[int, list[tuple[int, list[int]]]]] = []
         self.definitions = definitions
         self.joined = np.zeros(0, np.int64)
         """By slot, the offset of the record from which on its stream is wanted; 0 past the end."""
         self.whole_from: dict[str, int] = {}
-        """By version of a definition with states, the time from which on no points are missing."""
+        """By version of a definition with states, since when no points are missing."""
         self.bounds = Bounds()
         self.over = False
         """Whether it was told that nothing of an epoch that has ended changes any more."""
@@ -230,12 +230,10 @@ class Aggregation:
             for index, publishes in self.definitions.items()
             if level in publishes.levels and begins >= publishes.since
         }
-        levels -= {i for i in levels if begins < self._whole_since(i)}
+        partial = {version for version, whole in self.whole_from.items() if begins < whole}
+        levels = {index for index in levels if self.definitions[index].version not in partial}
         whose = self.cells.definition[cells]
         return np.isin(whose, np.fromiter(levels, np.uint16, len(levels)))
-
-    def _whole_since(self, definition: int) -> int:
-        return self.whole_from.get(self.definitions[definition].version, EARLIEST)
 
     def _publishable(self, window: Window, groups: GroupRows) -> GroupRows:
         """The groups of definitions that publish this window."""
@@ -406,20 +404,14 @@ class Aggregation:
     ) -> None:
         """Go on with other definitions of the same pane key from the record at `offset`.
 
-        streams: the memberships of every stream, by slot. A stream that nobody wanted before
-        begins here: what the log holds of it further back is not asked for. newest: the greatest
-        event time so far. States that begin here lack what sealed windows had before it.
+        streams: the memberships of every stream, by slot; one that nobody wanted before begins
+        here, and so do states, which lack what sealed windows had until `newest`, the event time.
         """
         known = {one.version: index for index, one in self.definitions.items()}
         same = {known[o.version]: index for index, o in definitions.items() if o.version in known}
-        whole = min(newest, self.panes.frontier)
-        self.whole_from = {
-            one.version: self.whole_from.get(one.version, EARLIEST)
-            if one.version in known
-            else whole
-            for one in definitions.values()
-            if one.states
-        }
+        now, versions = self.whole_from, {o.version for o in definitions.values() if o.states}
+        fresh = dict.fromkeys(versions - known.keys(), min(newest, self.panes.frontier))
+        self.whole_from = {v: now[v] for v in versions & now.keys()} | fresh
         old = self.panes.states
         before = self.cells.wanted()
         self.panes.change_levels(levels)
@@ -477,8 +469,8 @@ class Aggregation:
         """The groups of windows as rows of messages, each window's in order of the partition they
         go to; and each row's virtual shard.
         """
-        pieces = self.panes.states.pieces
-        parts = [self.cells.partial_rows(*each, pieces(each[1])) for each in found]
+        states = self.panes.states
+        parts = [self.cells.partial_rows(*each, states.pieces(each[1])) for each in found]
         shards = [self.cells.shard[groups.cells] for _, groups in found]
         return PartialRows.join(parts), np.concatenate([np.zeros(0, np.int64), *shards])
 
