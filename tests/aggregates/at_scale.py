@@ -130,15 +130,20 @@ def increase(row: Row, seconds: int = 1) -> float:
     times, starts = s.points.times, s.points.starts
     known = np.zeros(len(s), bool)
     known[1:] = times[1:] - times[:-1] <= GAP
-    reset = np.zeros(len(s), bool)
-    reset[1:] = (starts[1:] != 0) & (starts[:-1] != 0) & (starts[1:] != starts[:-1])
+    stated = (starts > 0) & (starts < times)
+    another = np.zeros(len(s), bool)
+    another[1:] = stated[1:] & (starts[:-1] > 0) & (starts[1:] != starts[:-1])
+    overlaps = another & known  # two writers: what either counted in between is not known
+    overlaps[1:] &= starts[1:] < times[:-1]
+    reset = another.copy()
     above = _above_double(s)
     equal = s.doubles[1:] == s.doubles[:-1]
     reset[1:] |= (s.doubles[1:] < s.doubles[:-1]) | (equal & (above[1:] < above[:-1]))
-    begun = (starts != 0) & (-(-starts // PANE) == -(-times // PANE))
+    reset &= ~overlaps
+    begun = stated & (-(-starts // PANE) == -(-times // PANE))
     lost = np.zeros(len(s), bool)  # what is subtracted from the sample after it
-    lost[:-1] = (known & ~reset)[1:]
-    gains = s.take(known | begun)
+    lost[:-1] = (known & ~reset & ~overlaps)[1:]
+    gains = s.take((known & ~overlaps) | (~known & begun))
     odd = [float(x) for x in np.unique(deltas.doubles[deltas.strange])]
     alone = (known & reset) | (~known & begun)
     odd += [float(x) for x in np.unique(s.doubles[alone & s.strange])]

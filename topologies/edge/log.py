@@ -20,6 +20,7 @@ import aiokafka.errors  # pyright: ignore[reportMissingTypeStubs]
 
 from topologies.edge.epochs import EpochsReader
 from topologies.edge.records import Outcome, Record
+from topologies.epochs import TOPIC as EPOCHS
 from topologies.epochs import Epochs
 
 logger = logging.getLogger("tidemill.edge")
@@ -40,7 +41,7 @@ class KafkaLog:
     """Appends records; keeps itself connected from `start` to `stop`.
 
     `topics` maps each topic that is created where it does not exist to its partition count and
-    settings.
+    settings. Where the topic of epochs is among them its newest record is kept in memory.
     """
 
     def __init__(
@@ -142,10 +143,10 @@ class KafkaLog:
                     self._lose(producer)
 
     async def _until_broken(self) -> None:
-        """Read the epochs meanwhile: without them nothing can be taken."""
-        assert self._reader is not None
-        reading = asyncio.create_task(self._reader.keep())
+        """Read the epochs meanwhile, where they matter: without them nothing can be taken."""
         broken = asyncio.create_task(self._broken.wait())
+        keep = broken if self._reader is None else self._reader.keep()
+        reading = asyncio.ensure_future(keep)
         try:
             await asyncio.wait({reading, broken}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done() and (error := reading.exception()) is not None:
@@ -187,8 +188,9 @@ class KafkaLog:
             await producer.start()
             for topic in self._topics:
                 self._partitions[topic] = len(await producer.partitions_for(topic))
-            self._reader = EpochsReader(self._bootstrap, self._client_id)
-            await self._reader.start()
+            if EPOCHS in self._topics:
+                self._reader = EpochsReader(self._bootstrap, self._client_id)
+                await self._reader.start()
         except BaseException:
             await self._discard(producer)
             await self._stop_reader()
