@@ -69,7 +69,7 @@ def aggregate(name: str) -> Aggregate[Any]:
         known = ", ".join(sorted(_known))
         raise UnknownAggregate(
             f"no aggregate is called {name!r}; there are {known}",
-            "if it is one of yours, name its file in the setting `aggregates`",
+            "if it is one of yours, call `streams.aggregates.register` with it first",
         )
     return _known[name]
 

@@ -63,18 +63,19 @@ def compute(
             for series, cells in found.items()
             if series.definition == definition.name
         }
-        if late:
-            _within_limit(definition, values, late)
-        mine = values.keys() | late.keys()
         known = {
             domain: _known([p for p in partitions if _domain(p) == domain], definition, every)
-            for domain in {series.domain for series in mine}
+            for domain in {series.domain for series in values.keys() | late.keys()}
         }
-        for series in mine:
-            closed, told = known[series.domain]
-            walked = _walk(
-                definition, series.size, values.get(series, {}), late.get(series, {}), closed, told
-            )
+        for series, amounts in late.items():
+            limit = _limit(known[series.domain], values.get(series, {}))
+            late[series] = {end: found for end, found in amounts.items() if end <= limit}
+        if late:
+            _within_limit(definition, values, late)
+        for series in values.keys() | late.keys():
+            cells, amounts = values.get(series, {}), late.get(series, {})
+            limit = _limit(known[series.domain], [*cells, *amounts])
+            walked = _walk(definition, series.size, cells, amounts, limit)
             if walked:
                 points[series] = walked
     for series, of_series in points.items():
@@ -120,16 +121,20 @@ def _known(
     return closed, told
 
 
+def _limit(known: tuple[float, float], data: Iterable[int]) -> float:
+    """The last window of a series; past the end of a load it ends with its own data."""
+    closed, told = known
+    return closed if closed < math.inf else max(told, *data, -math.inf)
+
+
 def _walk(
     definition: Definition,
     size: Size,
     cells: dict[int, Number],
     amounts: Amounts,
-    closed: float,
-    told: float,
+    limit: float,
 ) -> list[FinalPoint]:
-    """One series, window by window. Past the end of a load a series ends with its own data."""
-    limit = closed if closed < math.inf else max(told, *cells, -math.inf)
+    """One series, window by window."""
     adds_up = definition.adds_up and not overlaps(size)  # what overlaps is a gauge
     eventful = sorted({*cells, *amounts})
     points: list[FinalPoint] = []

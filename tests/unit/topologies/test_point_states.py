@@ -96,7 +96,7 @@ def test_damaged_states_are_refused():
 def test_a_state_of_an_aggregate_that_nobody_registered_says_what_to_do():
     column = state_column(rows_with({0: [1.0]}, 1, "stddev").states, 1)
     strange = column[0].replace(b"stddev", b"stdfoo")
-    with pytest.raises(UnknownAggregate, match="name its file in the setting `aggregates`"):
+    with pytest.raises(UnknownAggregate, match="register"):
         states_of(BytesColumn.of([strange]))
 
 
