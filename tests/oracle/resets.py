@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from oracle import epochs
+from oracle import epochs, units
 from oracle.definitions import COUNTERS, Definition
 from oracle.log import Partition, Point
 from oracle.oracle import STREAM_GAP, Tally, _counts, sealed_at, window_end
@@ -21,7 +21,7 @@ def noticed(partitions: Sequence[Partition], definition: Definition) -> Counter[
         streams: dict[str, list[Point]] = {}
         for point in partition.points:
             if point.kind == "cumulative" and _counts(definition, partition, point, Tally()):
-                streams.setdefault(point.stream, []).append(point)
+                streams.setdefault(point.stream, []).append(units.as_read(definition, point))
         for members in streams.values():
             for end in {window_end(point.time, definition.finest) for point in members}:
                 seal = sealed_at(partition, definition, end)
