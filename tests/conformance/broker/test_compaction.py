@@ -95,7 +95,11 @@ class Writer:
 
 
 def log_bytes(broker) -> int:
-    return sum(path.stat().st_size for path in Path(broker.data).glob("logs/c-*/*/*.log"))
+    while True:
+        try:
+            return sum(path.stat().st_size for path in Path(broker.data).glob("logs/c-*/*/*.log"))
+        except FileNotFoundError:  # a segment that was cleaned away just now
+            continue
 
 
 def wait_for_a_cleaning(broker) -> None:
