@@ -39,7 +39,7 @@ from tests.simulation.test_topology_against_oracle import (
 )
 from tests.simulation.topology_world import Pipeline, Rows, again, certify
 
-STORIES = int(os.environ.get("TIDEMILL_EPOCHS", "60"))
+STORIES = int(os.environ.get("TIDEMILL_EPOCHS", "36"))
 SEED = int(os.environ.get("TIDEMILL_SEED", "1"))
 HOSTS = ("a", "b", "c", "d", "e")
 LABELS = ("{g=a}", "{g=b}", "{g=a,s=1}", "")
