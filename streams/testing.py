@@ -328,6 +328,7 @@ class TaskDriver:
         self.session: ProducerSession | None = None
         self.pending = []
         self.fetch = (0, 0)
+        self._asked = False
         self.alive = True
         self.step(ev.Assigned())
 
@@ -380,7 +381,7 @@ class TaskDriver:
     def turn(self) -> bool:
         """Do one pending effect, or fetch; False when there is neither. May raise `Crash`."""
         ready = [effect for effect in self.pending if not self._blocked(effect)]
-        if ready:
+        if ready and not (self._cut and self._rng.random() < 0.2 and self.fetch_some()):
             effect = self._rng.choice(ready) if self._cut else ready[0]
             self.pending.remove(effect)
             self.faults(f"before {type(effect).__name__}")
@@ -391,21 +392,37 @@ class TaskDriver:
             self.faults(f"after {type(effect).__name__}")
             self.step(event)
             return True
-        return self.fetch_some()
+        return bool(ready) or self.fetch_some()
 
     def fetch_some(self) -> bool:
-        """Hand the task more input, if it wants some and there is some."""
+        """Ask for more input if the task wants some and there is some, or hand over what was asked
+        for: that comes whether the task still wants it or not, as from a worker's consumer.
+        """
+        if self._asked:
+            self._asked = False
+            self.hand_over(*self._read_on())
+            return True
         if not self.task.wants_records():
             return False
-        number, at = self.fetch
-        limit = self._rng.randint(1, 8) if self._cut else 1 << 30
-        records, next_offset = self.log.fetch(self.id.topic, self.id.partition, at, limit)
-        _, end = self.log.bounds(self.id.topic, self.id.partition)
-        if next_offset == at and end == self.task.stats()["end"]:
+        _, next_offset, end = found = self._read_on()
+        if next_offset == self.fetch[1] and end == self.task.stats()["end"]:
             return False
-        self.fetch = (number, next_offset)
-        self.step(ev.Fetched(number, records, next_offset, end))
+        self._asked = self._cut
+        if not self._asked:
+            self.hand_over(*found)
         return True
+
+    def hand_over(self, records: Sequence[InputRecord], next_offset: int, end: int) -> None:
+        """Give the task what was read, and stand behind it."""
+        number, at = self.fetch
+        self.fetch = (number, next_offset)
+        self.step(ev.Fetched(number, at, records, next_offset, end))
+
+    def _read_on(self) -> tuple[Sequence[InputRecord], int, int]:
+        topic, partition = self.id.topic, self.id.partition
+        limit = self._rng.randint(1, 8) if self._cut else 1 << 30
+        records, next_offset = self.log.fetch(topic, partition, self.fetch[1], limit)
+        return records, next_offset, self.log.bounds(topic, partition)[1]
 
     def step(self, event: Event) -> None:
         """Give the task one event and note what it orders."""

@@ -75,6 +75,38 @@ def rehash(table: Column, hashes: Column, count: Word) -> None:
 
 
 @kernel(
+    "i64(u8[::1], i64, i64, u64, i64[::1], u64[::1], u8[::1], i64[::1])",
+    forceinline=True,
+    allocates=False,
+)
+def _place(
+    data: Column,
+    begin: Word,
+    size: Word,
+    found: Word,
+    table: Column,
+    hashes: Column,
+    arena: Column,
+    ends: Column,
+) -> Word:
+    """Where in the table the key data[begin : begin + size] is, or would go; found: its hash."""
+    mask = table.shape[0] - 1
+    at = i64(found & u64(mask))
+    slot = table[at] - 1
+    while slot >= 0:
+        start = ends[slot]
+        if (
+            hashes[slot] == found
+            and ends[slot + 1] - start == size
+            and _equal(arena, start, data, begin, size)
+        ):
+            break
+        at = (at + 1) & mask
+        slot = table[at] - 1
+    return at
+
+
+@kernel(
     "i64(i64, u8[::1], i64[::1], i64[::1], u64[::1], u8[::1], i64[::1], i64[::1], i64[::1])",
     allocates=False,
 )
@@ -101,18 +133,8 @@ def intern(
         begin = offsets[i]
         size = offsets[i + 1] - begin
         found = hash_bytes(data, begin, begin + size)[0]
-        at = i64(found & u64(mask))
+        at = _place(data, begin, size, found, table, hashes, arena, ends)
         slot = table[at] - 1
-        while slot >= 0:
-            start = ends[slot]
-            if (
-                hashes[slot] == found
-                and ends[slot + 1] - start == size
-                and _equal(arena, start, data, begin, size)
-            ):
-                break
-            at = (at + 1) & mask
-            slot = table[at] - 1
         if slot < 0:
             slot = count[0]
             start = ends[slot]
@@ -138,21 +160,10 @@ def find_keys(
     slots: Column,
 ) -> None:
     """slots i64[n] = the slot of each key as `intern` knows it, -1 where there is none."""
-    mask = table.shape[0] - 1
     for i in range(slots.shape[0]):
         begin = offsets[i]
         size = offsets[i + 1] - begin
         found = hash_bytes(data, begin, begin + size)[0]
-        at = i64(found & u64(mask))
+        at = _place(data, begin, size, found, table, hashes, arena, ends)
         slot = table[at] - 1
-        while slot >= 0:
-            start = ends[slot]
-            if (
-                hashes[slot] == found
-                and ends[slot + 1] - start == size
-                and _equal(arena, start, data, begin, size)
-            ):
-                break
-            at = (at + 1) & mask
-            slot = table[at] - 1
         slots[i] = slot

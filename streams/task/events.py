@@ -100,13 +100,14 @@ class ProcessorLoaded:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Input of the fetch that `SeekInput.fetch` began.
+    """Input of the fetch that `SeekInput.fetch` began: committed records of [offset, next_offset).
 
-    `next_offset`: the consumer's position behind them (past markers and aborted records);
-    `end`: the last stable offset as of the fetch.
+    `offset`: where the consumer stood before; `next_offset`: where it stands behind them (past
+    markers and aborted records); `end`: the last stable offset as of the fetch.
     """
 
     fetch: int
+    offset: int
     records: Sequence[InputRecord]
     next_offset: int
     end: int

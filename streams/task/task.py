@@ -177,12 +177,19 @@ class Task:
         self._seek(start)
 
     def _seek(self, offset: int) -> None:
-        self._fetch += 1
         self._input.seek(offset)
-        self._effects.append(ev.SeekInput(self._fetch, offset))
+        self._order_input()
+
+    def _order_input(self) -> None:
+        """Fetch on behind what is buffered."""
+        self._fetch += 1
+        self._effects.append(ev.SeekInput(self._fetch, self._input.next_offset))
 
     def _on_fetched(self, event: ev.Fetched) -> None:
         if event.fetch != self._fetch or self._goal is not None or self.phase not in PROCESSING:
+            return
+        if event.offset != self._input.next_offset:  # a hole, or a record twice: a wrong number
+            self._order_input()
             return
         self._input.add(event.records, event.next_offset, event.end)
 

@@ -1,4 +1,4 @@
-"""The one place that touches aiokafka (0.14), with types, and with its traps closed.
+"""What is asked of aiokafka (0.14) without a group, with types, and with its traps closed.
 
 Everything is read read_committed. What aiokafka does that is dealt with here:
 
@@ -8,6 +8,8 @@ Everything is read read_committed. What aiokafka does that is dealt with here:
   outcome is unknown, which is `Fatal`;
 - `stop()` of a producer may hang: it is bounded, and the sockets are closed after it;
 - `getmany()` without partitions means all of them; without a broker it returns nothing, silently.
+
+The member of a consumer group is in `group_consumer.py`.
 """
 
 # aiokafka ships no types.
@@ -19,18 +21,11 @@ Everything is read read_committed. What aiokafka does that is dealt with here:
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
-from aiokafka import (
-    AIOKafkaConsumer,
-    AIOKafkaProducer,
-    ConsumerRebalanceListener,
-    TopicPartition,
-)
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
     KafkaError,
     OffsetOutOfRangeError,
@@ -48,7 +43,7 @@ Partition = tuple[str, int]
 """(topic, partition)"""
 
 _STOP_SECONDS = 3.0
-_NEVER_MS = 2**31 - 1
+NEVER_MS = 2**31 - 1
 
 
 async def bounded(work: Awaitable[Any], seconds: float = _STOP_SECONDS) -> bool:
@@ -62,7 +57,7 @@ async def bounded(work: Awaitable[Any], seconds: float = _STOP_SECONDS) -> bool:
     return True
 
 
-def _common(config: WorkerConfig) -> dict[str, Any]:
+def common(config: WorkerConfig) -> dict[str, Any]:
     return {
         "bootstrap_servers": config.bootstrap_servers,
         "client_id": config.client_id,
@@ -73,7 +68,7 @@ def _common(config: WorkerConfig) -> dict[str, Any]:
 
 def _reader(config: WorkerConfig, isolation: str) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
-        **_common(config),
+        **common(config),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="none",
@@ -81,11 +76,11 @@ def _reader(config: WorkerConfig, isolation: str) -> AIOKafkaConsumer:
         max_partition_fetch_bytes=config.partition_fetch_bytes,
         fetch_max_bytes=config.fetch_bytes,
         fetch_max_wait_ms=config.fetch_max_wait_ms,
-        max_poll_interval_ms=_NEVER_MS,
+        max_poll_interval_ms=NEVER_MS,
     )
 
 
-def _input_records(messages: Iterable[Any]) -> list[InputRecord]:
+def input_records(messages: Iterable[Any]) -> list[InputRecord]:
     return [InputRecord(m.offset, m.timestamp, m.key, m.value, tuple(m.headers)) for m in messages]
 
 
@@ -135,13 +130,13 @@ class OffsetLookup:
     async def _clients(self) -> tuple[AIOKafkaConsumer, AIOKafkaConsumer]:
         async with self._starting:
             if self._committed is None:
-                self._committed = await _started(_reader(self._config, "read_committed"))
+                self._committed = await started(_reader(self._config, "read_committed"))
             if self._all is None:
-                self._all = await _started(_reader(self._config, "read_uncommitted"))
+                self._all = await started(_reader(self._config, "read_uncommitted"))
             return self._committed, self._all
 
 
-async def _started(consumer: AIOKafkaConsumer) -> AIOKafkaConsumer:
+async def started(consumer: AIOKafkaConsumer) -> AIOKafkaConsumer:
     try:
         await consumer.start()
     except (KafkaError, OSError) as error:
@@ -192,7 +187,7 @@ class RangeReader:
         except (KafkaError, OSError) as error:
             await self.close()
             raise Retriable(f"cannot read {partition[0]}/{partition[1]}: {error!r}") from error
-        records = [record for record in _input_records(messages) if record.offset < end]
+        records = [record for record in input_records(messages) if record.offset < end]
         next_offset = min(next_offset, end)
         if next_offset >= end:
             await self.close()
@@ -207,7 +202,7 @@ class RangeReader:
 
     async def _seeked(self, at: TopicPartition, start: int) -> AIOKafkaConsumer:
         if self._consumer is None:
-            self._consumer = await _started(_reader(self._config, "read_committed"))
+            self._consumer = await started(_reader(self._config, "read_committed"))
         if self._at != ((at.topic, at.partition), start):
             self._consumer.assign([at])
             self._consumer.seek(at, start)
@@ -234,7 +229,7 @@ class TransactionalProducer:
         await self.stop()
         config = self._config
         producer = AIOKafkaProducer(
-            **_common(config),
+            **common(config),
             transactional_id=self._id,
             transaction_timeout_ms=config.transaction_timeout_ms,
             compression_type="zstd",
@@ -343,132 +338,6 @@ async def _discard(producer: AIOKafkaProducer) -> None:
     if not await bounded(producer.stop()):
         await bounded(producer._sender.close(), 1.0)
         await bounded(producer.client.close(), 1.0)
-
-
-RebalanceCallback = Callable[[set[Partition]], Awaitable[None]]
-
-
-class _Listener(ConsumerRebalanceListener):
-    def __init__(
-        self,
-        revoked: RebalanceCallback,
-        assigned: RebalanceCallback,
-        failed: Callable[[Exception], None],
-    ) -> None:
-        self._revoked = revoked
-        self._assigned = assigned
-        self._failed = failed
-
-    # aiokafka logs an exception of a listener and goes on: report it ourselves.
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        try:
-            await self._revoked({(at.topic, at.partition) for at in revoked})
-        except Exception as error:
-            self._failed(error)
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        try:
-            await self._assigned({(at.topic, at.partition) for at in assigned})
-        except Exception as error:
-            self._failed(error)
-
-
-class GroupConsumer:
-    """A member of a topology's consumer group."""
-
-    def __init__(self, config: WorkerConfig, group: str) -> None:
-        self._consumer = AIOKafkaConsumer(
-            **_common(config),
-            group_id=group,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            session_timeout_ms=config.session_timeout_ms,
-            heartbeat_interval_ms=config.heartbeat_interval_ms,
-            rebalance_timeout_ms=config.rebalance_timeout_ms,
-            max_poll_interval_ms=_NEVER_MS,
-            max_partition_fetch_bytes=config.partition_fetch_bytes,
-            fetch_max_bytes=config.fetch_bytes,
-            fetch_max_wait_ms=config.fetch_max_wait_ms,
-            partition_assignment_strategy=(StickyPartitionAssignor,),
-        )
-
-    async def start(
-        self,
-        topics: Sequence[str],
-        pattern: str | None,
-        revoked: RebalanceCallback,
-        assigned: RebalanceCallback,
-        failed: Callable[[Exception], None],
-    ) -> None:
-        """Join. The callbacks may seek and pause, and wait for commits. Raises `Retriable`."""
-        listener = _Listener(revoked, assigned, failed)
-        if pattern is None:
-            self._consumer.subscribe(topics=list(topics), listener=listener)
-        else:
-            whole = re.compile(rf"(?:{pattern})\Z").pattern
-            self._consumer.subscribe(pattern=whole, listener=listener)
-        await _started(self._consumer)
-
-    def park(self, partition: Partition) -> None:
-        """Fetch nothing of a partition for now. The seek keeps aiokafka from asking the group."""
-        at = TopicPartition(*partition)
-        self._consumer.seek(at, 0)
-        self._consumer.pause(at)
-
-    def fetch_from(self, partition: Partition, offset: int) -> None:
-        """Fetch from here."""
-        at = TopicPartition(*partition)
-        self._consumer.seek(at, offset)
-        self._consumer.resume(at)
-
-    async def poll(
-        self, ready: Iterable[Partition], timeout_ms: int
-    ) -> Mapping[Partition, list[InputRecord]]:
-        """What was fetched for these partitions. Raises `OffsetsGone`, `Retriable`."""
-        partitions = [TopicPartition(*at) for at in ready]
-        try:
-            got = await self._consumer.getmany(*partitions, timeout_ms=timeout_ms)
-        except OffsetOutOfRangeError as error:
-            raise OffsetsGone([(at.topic, at.partition) for at in error.args[0]]) from error
-        except KafkaError as error:
-            raise Retriable(f"cannot fetch: {error!r}") from error
-        return {(at.topic, at.partition): _input_records(found) for at, found in got.items()}
-
-    async def progress(self, partition: Partition) -> tuple[int, int] | None:
-        """(position, last stable offset) as of the last fetch; None: not fetched yet."""
-        at = TopicPartition(*partition)
-        if at not in self._consumer.assignment():
-            return None
-        stable = self._consumer.last_stable_offset(at)
-        if stable is None or stable < 0:
-            stable = self._consumer.highwater(at)
-        if stable is None:
-            return None
-        return await self._consumer.position(at), stable
-
-    async def note_offsets(self, offsets: Mapping[Partition, int]) -> None:
-        """Commit group offsets, for lag tools only: failures do not matter."""
-        held = self._consumer.assignment()
-        known = {TopicPartition(*at): offset for at, offset in offsets.items()}
-        try:
-            await self._consumer.commit({at: o for at, o in known.items() if at in held})
-        except (KafkaError, ValueError):
-            return
-
-    async def stop(self, seconds: float) -> None:
-        """Leave the group; bounded."""
-        if not await bounded(self._consumer.stop(), seconds):
-            await bounded(self._consumer._client.close(), 1.0)
-
-
-class OffsetsGone(Exception):
-    """The log no longer holds the offsets that were to be fetched."""
-
-    def __init__(self, partitions: list[Partition]) -> None:
-        super().__init__(partitions)
-        self.partitions = partitions
 
 
 async def create_topic(

@@ -19,13 +19,8 @@ from streams.config import Topology, WorkerConfig
 from streams.errors import Fatal, MustRestore, Retriable, StreamsError
 from streams.task import events as ev
 from streams.task.phase import Phase
-from streams.worker.kafka import (
-    GroupConsumer,
-    OffsetLookup,
-    OffsetsGone,
-    Partition,
-    create_topic,
-)
+from streams.worker.group_consumer import GroupConsumer, OffsetsGone, Piece
+from streams.worker.kafka import OffsetLookup, Partition, create_topic
 from streams.worker.task_runner import TaskOwner, TaskRunner
 
 log = logging.getLogger(__name__)
@@ -300,18 +295,18 @@ class TopologyRunner:
             log.warning("%s", error)
             await self._pause(TICK_SECONDS)
             return
-        for at in ready:
-            await self._hand_over(consumer, at, got.get(at, []))
+        for at, piece in got.items():
+            self._hand_over(at, piece)
 
-    async def _hand_over(self, consumer: GroupConsumer, at: Partition, records: list[Any]) -> None:
+    def _hand_over(self, at: Partition, piece: Piece) -> None:
+        """Whether the task can use it is the task's to say: what it does not take is not lost, for
+        it seeks where it goes on."""
         runner = self._tasks.get(at)
-        if runner is None or not runner.task.wants_records():
-            return
-        progress = await consumer.progress(at)
-        if progress is None or (not records and self._seen.get(at) == progress):
+        progress = (piece.next_offset, piece.end)
+        if runner is None or (not piece.records and self._seen.get(at) == progress):
             return
         self._seen[at] = progress
-        runner.feed(ev.Fetched(runner.fetch, records, *progress))
+        runner.feed(ev.Fetched(runner.fetch, *piece))
 
     async def _tick(self) -> None:
         while True:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chaos.kills import kill_in_turn, kill_the_loader
 from demo.proof import Inputs, prove
-from demo.run import exit_code, folder_for
+from demo.run import exit_code, in_folder
 from demo.stack import running, settings
 from rich.console import Console
 
@@ -63,11 +63,10 @@ def main() -> int:
     seconds = max(40.0, SECONDS_A_KILL * given.kills)
     inputs = Inputs(seed=given.seed, seconds=seconds, patience=300)
 
-    async def work() -> int:
-        with folder_for(given.keep) as folder:
-            return await chaos(folder, inputs, given.kills, given.seed, console)
+    async def kill(folder: Path) -> int:
+        return await chaos(folder, inputs, given.kills, given.seed, console)
 
-    return exit_code("chaos", work, console)
+    return exit_code("chaos", lambda: in_folder(given.keep, console, kill), console)
 
 
 if __name__ == "__main__":

@@ -93,15 +93,18 @@ class Broker:
 
         self.run(grow)
 
-    def produce(self, first: int, count: int, topic: str = "numbers") -> None:
+    def produce(self, first: int, count: int, topic: str = "numbers", *, at_once: int = 0) -> None:
+        """Records with the numbers first to first + count - 1; some at a time, or all."""
+
         async def produce(address: str) -> None:
             producer = AIOKafkaProducer(bootstrap_servers=address, enable_idempotence=True)
             await producer.start()
-            sent = [
-                await producer.send(topic, b"%d" % n, b"k%d" % (n % 7), n % 7 % PARTITIONS)
-                for n in range(first, first + count)
-            ]
-            await asyncio.gather(*sent)
+            for begin in range(first, first + count, at_once or count):
+                sent = [
+                    await producer.send(topic, b"%d" % n, b"k%d" % (n % 7), n % 7 % PARTITIONS)
+                    for n in range(begin, min(begin + (at_once or count), first + count))
+                ]
+                await asyncio.gather(*sent)
             await producer.stop()
 
         self.run(produce)
@@ -155,9 +158,16 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(
-        self, *, faust: bool = False, agent: Path | None = None, busy: Path | None = None
+        self,
+        *,
+        faust: bool = False,
+        agent: Path | None = None,
+        busy: Path | None = None,
+        looks_back: bool = False,
     ) -> None:
         environment = os.environ | ({} if busy is None else {"COUNTING_BUSY": str(busy)})
+        if looks_back:
+            environment |= {"COUNTING_LOOKS_BACK": "yes"}
         command = [sys.executable, str(WORKER), str(self.settings)]
         if faust:
             environment |= {"COUNTING_SETTINGS": str(self.settings), "PYTHONPATH": str(ROOT)}
@@ -260,6 +270,17 @@ def test_two_workers_share_the_partitions_and_a_killed_ones_move(broker, workers
     assert one.wait() == 0
     assert time.monotonic() - started < 10
     assert "LeaveGroup request succeeded" in one.log.read_text()
+
+
+def test_what_was_fetched_while_the_buffer_filled_up_is_not_lost(broker, workers):
+    """Records that a processor does not take go back to the buffer while more are on the way."""
+    broker.produce(0, 400)
+    worker = Worker(broker, "one", task={"batch_records": 8, "buffer_records": 8})
+    workers.append(worker)
+    worker.start(looks_back=True)
+    wait_until("it began", lambda: len(counted(broker)) > 0)
+    broker.produce(400, 400, at_once=2)
+    all_counted(broker, 800)
 
 
 def test_a_restart_goes_on_from_the_disk_or_without_one_from_the_changelog(broker, workers):

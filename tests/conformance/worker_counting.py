@@ -22,7 +22,8 @@ FREE = Path(os.environ.get("COUNTING_BUSY", ""))
 class Counting:
     """Counts by key in one block a key; a record `poison` raises; says when it is idle.
 
-    With COUNTING_BUSY in the environment a record BUSY keeps it busy until that file exists.
+    With COUNTING_BUSY in the environment a record BUSY keeps it busy until that file exists; with
+    COUNTING_LOOKS_BACK it reads every fourth record a second time before it takes the next one.
     """
 
     def __init__(self, source: str) -> None:
@@ -31,6 +32,7 @@ class Counting:
         self.changed: set[bytes] = set()
         self.out: list[OutputRecord] = []
         self.position: int | None = None
+        self.back: InputRange | None = None
 
     def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> None:
         for key, value in blocks:
@@ -43,7 +45,7 @@ class Counting:
         return self.position
 
     def process(self, records: Sequence[InputRecord]) -> int:
-        for record in records:
+        for taken, record in enumerate(records, 1):
             if record.value == b"poison":
                 raise RuntimeError("this record is poison")
             if record.value == BUSY:
@@ -54,13 +56,19 @@ class Counting:
             self.changed.add(key)
             value = b"%s %d" % (record.value, self.counts[key])
             self.out.append(OutputRecord("counted", None, key, value))
+            if "COUNTING_LOOKS_BACK" in os.environ and record.offset % 4 == 0:
+                self.back = InputRange(record.offset, record.offset + 1)
+                return taken
         return len(records)
 
     def needs(self) -> InputRange | None:
-        return None
+        return self.back
 
     def supply(self, records: Sequence[InputRecord], done: bool) -> None:
-        raise AssertionError("nothing was asked for")
+        assert self.back is not None
+        assert [record.offset for record in records] in ([], [self.back.start])
+        if done:
+            self.back = None
 
     def outputs(self) -> list[OutputRecord]:
         out, self.out = self.out, []

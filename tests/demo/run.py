@@ -2,7 +2,7 @@
 
     python tests/demo/run.py
 
-Starts the real processes on free ports in a folder that is removed afterwards, loads the
+Starts the real processes on free ports in a folder that is removed if all is well, loads the
 CloudWatch files as history, replays a bad day of three hosts over OTLP, waits until all is sealed,
 recomputes every rollup by the oracle and compares. Exit codes as of compare.py, 0: all equal.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
+import shutil
 import signal
 import sys
 import tempfile
@@ -39,15 +39,27 @@ async def demo(folder: Path, inputs: Inputs, console: Console) -> int:
         return await prove(stack, inputs, console)
 
 
-@contextlib.contextmanager
-def folder_for(kept: Path | None):
-    """The folder given, or one that is removed afterwards."""
-    if kept is not None:
-        kept.mkdir(parents=True, exist_ok=True)
-        yield kept
-        return
-    with tempfile.TemporaryDirectory(prefix="tidemill-demo-") as name:
-        yield Path(name)
+async def in_folder(
+    kept: Path | None, console: Console, work: Callable[[Path], Coroutine[Any, Any, int]]
+) -> int:
+    """Run it in the folder given, or in one that is removed if its exit code is 0."""
+    folder = _made(kept)
+    code = -1
+    try:
+        code = await work(folder)
+    finally:
+        if code == 0 and kept is None:
+            shutil.rmtree(folder)
+        else:
+            console.print(f"data and logs are kept in {folder}", highlight=False)
+    return code
+
+
+def _made(kept: Path | None) -> Path:
+    if kept is None:
+        return Path(tempfile.mkdtemp(prefix="tidemill-demo-"))
+    kept.mkdir(parents=True, exist_ok=True)
+    return kept
 
 
 async def interruptible(work) -> int:
@@ -83,9 +95,8 @@ def main() -> int:
     console = Console(width=120)
     inputs = Inputs(seed=given.seed, seconds=given.seconds)
 
-    async def work() -> int:
-        with folder_for(given.keep) as folder:
-            return await demo(folder, inputs, console)
+    def work() -> Coroutine[Any, Any, int]:
+        return in_folder(given.keep, console, lambda folder: demo(folder, inputs, console))
 
     return exit_code("the demo", work, console)
 

@@ -18,7 +18,9 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -28,11 +30,11 @@ from demo.compare import Where, report, wait_until_sealed
 from demo.framing import write_framed
 from demo.generate import Delivery
 from demo.replay import send
-from demo.run import exit_code, folder_for
+from demo.run import exit_code, in_folder
 from demo.stack import Stack, running, settings
 from oracle import epochs
 from oracle.definitions import SECOND
-from real.run import _check_rollups
+from real.run import check_rollups
 from real.stories import BEFORE, body
 from rich.console import Console
 
@@ -140,7 +142,7 @@ def compare(stack: Stack, files: Path, acknowledged: Path, console: Console) -> 
     where = Where(stack.settings.bootstrap, (host, int(port)), files, timeout=PATIENCE_S)
     code = report(where, acknowledged, None, console)
     if code == 0:
-        rows, certificates = _check_rollups(stack.settings.bootstrap)
+        rows, certificates = check_rollups(stack.settings.bootstrap)
         console.print(f"{rows} rows, {certificates} certificates, all true")
     return code
 
@@ -154,8 +156,11 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep data and logs in this folder")
     given = parser.parse_args()
     console = Console(width=120)
-    with folder_for(given.keep) as folder:
-        return exit_code("the change", lambda: prove(folder, given, console), console)
+
+    def work() -> Coroutine[Any, Any, int]:
+        return in_folder(given.keep, console, lambda folder: prove(folder, given, console))
+
+    return exit_code("the change", work, console)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import functools
 import math
 import random
 import sys
@@ -36,7 +37,7 @@ from demo.framing import write_framed
 from demo.generate import Delivery
 from demo.proof import progress
 from demo.replay import send
-from demo.run import exit_code, folder_for
+from demo.run import exit_code, in_folder
 from demo.stack import Stack, running, settings
 from oracle import kafka_log, log
 from oracle.definitions import SECOND
@@ -148,7 +149,7 @@ def _compare(stack: Stack, definitions: Path, acknowledged: Path, console: Conso
     if code:
         return code
     try:
-        rows, certificates = _check_rollups(chosen.bootstrap)
+        rows, certificates = check_rollups(chosen.bootstrap)
     except AssertionError as error:
         console.print(f"[red]telemetry.rollups: {error}[/red]", highlight=False, markup=False)
         return 1
@@ -157,7 +158,7 @@ def _compare(stack: Stack, definitions: Path, acknowledged: Path, console: Conso
     return 0
 
 
-def _check_rollups(bootstrap: str) -> tuple[int, int]:
+def check_rollups(bootstrap: str) -> tuple[int, int]:
     """Every record of the topic; raises AssertionError where a row or a certificate lies."""
     partitions = log.read(kafka_log.read(bootstrap, kafka_log.input_topics(bootstrap)))
     rows = Rows()
@@ -177,8 +178,11 @@ async def all_stacks(given: argparse.Namespace, console: Console) -> int:
     for first in range(0, len(told), share):
         seed = given.seed + first
         plan = Plan(seed, told[first : first + share], given.seconds, given.kills)
-        with folder_for(given.keep and given.keep / f"stack-{seed}") as folder:
-            code = await one_stack(folder, plan, console)
+        code = await in_folder(
+            given.keep and given.keep / f"stack-{seed}",
+            console,
+            functools.partial(one_stack, plan=plan, console=console),
+        )
         codes.append(code)
         if code:
             again = f"--stories {len(plan.stories)} --stacks 1 --seed {seed}"

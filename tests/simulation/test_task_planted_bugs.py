@@ -17,7 +17,7 @@ from streams.task import events as ev
 from streams.task.events import Event
 from streams.task.host import TaskHost
 from streams.task.phase import Phase
-from streams.task.processor import OutputRecord
+from streams.task.processor import InputRecord, OutputRecord
 from streams.task.task import Task
 from streams.testing import ProducerSession, TaskDriver
 
@@ -194,6 +194,24 @@ class LateFetchesAreTaken(TaskDriver):
     task_type = Broken
 
 
+class WhatComesForAFullBufferIsDropped(TaskDriver):
+    """The consumer stands behind it, and goes on; the task believes that nothing is missing."""
+
+    class Broken(Task):
+        def _on_fetched(self, event: ev.Fetched) -> None:
+            super()._on_fetched(replace(event, offset=self._input.next_offset))
+
+        _handlers: ClassVar = {**Task._handlers, ev.Fetched: _on_fetched}
+
+    task_type = Broken
+
+    def hand_over(self, records: Sequence[InputRecord], next_offset: int, end: int) -> None:
+        if self.task.wants_records():
+            super().hand_over(records, next_offset, end)
+        else:
+            self.fetch = (self.fetch[0], next_offset)
+
+
 class PoisonIsRememberedBeforeItIsPassed(TaskDriver):
     class Broken(Task):
         def _prepare(self, *, snapshot: bool) -> None:
@@ -230,6 +248,7 @@ MUTANTS = [
     AnUnknownOutcomeCountsAsAFailure,
     AResumedTaskReadsOnFromTheConsumer,
     LateFetchesAreTaken,
+    WhatComesForAFullBufferIsDropped,
     PoisonIsRememberedBeforeItIsPassed,
     ASnapshotForgetsDeletions,
 ]

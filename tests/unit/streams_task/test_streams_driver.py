@@ -211,12 +211,12 @@ def test_a_partition_that_lags_is_never_idle():
     processor = driver.host._processor
     calls = processor.idle_calls
     number, at = driver.fetch
-    driver.step(ev.Fetched(number, (), at, at + 1))  # one more is there, and does not come
+    driver.step(ev.Fetched(number, at, (), at, at + 1))  # one more is there, and does not come
     for _ in range(5):
         driver.now_ms += 10_000
         driver.step(ev.Tick())
         assert [e for e in driver.pending if isinstance(e, ev.CallIdle)] == []
-    driver.step(ev.Fetched(number, (), at, at))
+    driver.step(ev.Fetched(number, at, (), at, at))
     driver.step(ev.Tick())
     driver.now_ms += 1_000
     driver.step(ev.Tick())
@@ -235,3 +235,17 @@ def test_a_task_in_order_closes_with_everything_committed_and_a_snapshot():
     driver.run()
     assert driver.task.position == 1
     assert driver.host.stats() == {"keys": 1}
+
+
+def test_a_piece_that_does_not_begin_where_the_last_one_ended_is_sought_again():
+    log, driver = make()
+    for number in range(6):
+        log.append("numbers", 0, b"%d" % number)
+    driver.settle()
+    number, at = driver.fetch
+    records, next_offset = log.fetch("numbers", 0, 0, 6)
+    for offset in (at - 3, at + 3):
+        driver.step(ev.Fetched(number, offset, records[3:], next_offset + 3, next_offset + 3))
+        assert driver.fetch == (number + 1, at)
+        number += 1
+    assert driver.task.position == at
