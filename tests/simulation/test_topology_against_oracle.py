@@ -205,8 +205,11 @@ def compare(want: Result, got: Rows, definitions: Sequence[Definition], everythi
         assert (value, points) == (bits(cell.value), cell.points), f"first {key}: {cell}"
     missing = {key for key in want.first if key[:3] not in shared} - set(got.revisions)
     assert not missing, f"never published first: {sorted(missing)[:3]}"
+    limited = {key[:3] for key in want.latest if OVERFLOW in key.labels}
     for key, (value, points) in got.latest.items():
         cell = want.latest.get(key)
+        if cell is None and not everything and key[:3] in limited:
+            continue  # a group that comes late, and has not settled, takes its place
         assert cell is not None, f"{key} was published: the oracle has none"
         if everything:
             assert (value, points) == (bits(cell.value), cell.points), f"latest {key}: {cell}"
@@ -405,11 +408,13 @@ def test_random_logs_while_definitions_join(seed: int):
     """All but the first definition join, by a record in each partition, before their time comes.
 
     They share the first one's panes and unit: a base line is known where its metric was counted
-    before.
+    before, which over points alone is not done with samples of cumulative streams.
     """
     rng = random.Random(f"change/{seed}")
     told = scenario.loads(story(rng))
     first, *later = told.definitions
+    if first.over_points:
+        first = replace(first, over_points=None, over_time="last", over_space="max")
     sizes = [first.sizes, (first.finest,), (first.finest, 4 * first.finest)]
     told.definitions = [first] + [
         replace(
