@@ -70,6 +70,7 @@ bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_otlp_check.py
 	$(BIN)/python tests/benchmarks/bench_dsl.py
 	$(BIN)/python tests/benchmarks/bench_temporality.py
+	$(BIN)/python tests/benchmarks/bench_late.py
 
 # Longer work, with the same rigour, run by hand.
 simulate: install

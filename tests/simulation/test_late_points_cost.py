@@ -44,7 +44,7 @@ def record(offset: int, received: int, text: str) -> InputRecord:
 
 @pytest.mark.parametrize(
     ("over_time", "point", "most", "hour"),
-    [("sum", "load@{}={}", 2, 3600 + 5), ("increase", "load@{}={}^-", 2 * 90 + 4, 36000)],
+    [("sum", "load@{}={}", 2, 3600 + 5), ("increase", "load@{}={}^-", 4, 36000)],
 )
 def test_a_late_point_asks_for_the_records_around_it_alone(
     over_time: str, point: str, most: int, hour: float

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streams.event_time.levels import ends_of, longest, window_end, window_start
+from streams.event_time.levels import longest, window_end, window_start
 from streams.event_time.windows import EARLIEST, SECOND
 from streams.kernels.fold import BASE_META, BASE_RAW, BASE_START, BASE_TIME
 from streams.kernels.keep import LATE
@@ -26,12 +26,13 @@ from topologies.partials import PartialRows
 from topologies.preaggregate.cells import Cells, Membership
 from topologies.preaggregate.columns import Late, PaneKey, PointColumns
 from topologies.preaggregate.epochs import without_base_lines
-from topologies.preaggregate.guard import Bound, GroupRows, bounded, to_replace, with_companions
+from topologies.preaggregate.guard import Bound, GroupRows, bounded, to_replace
+from topologies.preaggregate.guard import with_companions as companions
 from topologies.preaggregate.lateness import Came, came
 from topologies.preaggregate.lattice import Window
 from topologies.preaggregate.panes import Panes, Sorted, StreamRows, empty_bases, fold, packed
 from topologies.preaggregate.pooled import PointStates, WindowStates
-from topologies.preaggregate.ranges import PaneIndex, Range, joined
+from topologies.preaggregate.ranges import PaneIndex, Range
 from topologies.preaggregate.recomputation import Recomputation
 from topologies.preaggregate.resets import by_definition
 
@@ -214,10 +215,10 @@ class Aggregation:
     def _bounded(self, groups: GroupRows) -> GroupRows:
         return bounded(groups, self.cells.buckets, self.cells.bucket)
 
-    def _with_companions(self, slots: set[int]) -> I64:
+    def with_companions(self, slots: set[int]) -> I64:
         """The cells of these streams, and those that they can displace."""
         changed = self.cells.cells_of(slots)
-        return with_companions(changed, self.cells.buckets, self.cells.bucket)
+        return companions(changed, self.cells.buckets, self.cells.bucket)
 
     def _published(self, window: Window, cells: I64) -> npt.NDArray[np.bool_]:
         """Which of the cells are of definitions that publish this window."""
@@ -247,62 +248,22 @@ class Aggregation:
     def revise(self, last: int) -> Recomputation:
         """Let the late points settle: what has to be computed because of them."""
         late, self.pending = self.pending, []
-        frontier = self.panes.frontier
         windows: dict[Window, set[int]] = {}
         for item in late:
-            for window in self.panes.lattice.windows_of(item.time):
-                if self.bounds.since < window[1] <= frontier:
-                    windows.setdefault(window, set()).add(item.slot)
-        cells = self._with_companions({item.slot for item in late})
+            for window in self.sealed_windows(item.time):
+                windows.setdefault(window, set()).add(item.slot)
+        cells = self.with_companions({item.slot for item in late})
         increases = self.cells.increases(cells)
-        spans = self._spans(late, windows, increases)
-        after = min((after for after, _ in spans), default=EARLIEST)
-        until = max((until for _, until in spans), default=EARLIEST)
-        inside = [
-            pane
-            for end, pane in self.index.items()
-            if after < until and after < end < until + self.key.pane
-        ]
-        ranges = joined(
-            each._replace(last=min(each.last, last)) for pane in inside for each in pane.ranges
-        )
-        slots = self.cells.streams_of(cells)
-        return Recomputation(windows, slots, late, increases, after, until, ranges)
-
-    def _spans(
-        self, late: list[Late], windows: dict[Window, set[int]], increases: bool
-    ) -> list[tuple[int, int]]:
-        """The spans (after, until] of time of which all points are needed."""
-        back = self.gap if increases else 0
-        spans = [
-            (window_start(end, level) - back, end)
-            for level, end in windows
-            if not self.panes.holds((level, end))
-        ]
-        if not increases:
-            return spans
-        for item in late:
-            if item.cumulative:
-                newest = int(self.panes.bases[item.slot, BASE_TIME])
-                until = min(item.time + self.gap, max(newest, item.time))
-                spans.append((item.time - self.gap - 1, until))
-                # the sample after it changes, too, and with it its windows
-                reach = [max(ends_of(until, level)) for level in self.panes.lattice.anew]
-                spans.extend((item.time - self.gap - 1, end) for end in reach)
-        return spans
+        return Recomputation(windows, self.cells.streams_of(cells), late, increases, last)
 
     def revised(self, redone: Recomputation) -> Found:
         """The groups of every sealed window that the late points changed, complete."""
         points, late = redone.gathered()
         if redone.increases:
-            changed = self._changed_samples(points, late, redone.late)
-            self._correct_increases(points, late, changed)
-            for slot, times in changed.items():
-                for window in self._sealed_windows(times):
-                    redone.windows.setdefault(window, set()).add(slot)
+            self._correct_increases(points, late, redone.changed)
         found: Found = []
         for window, slots in sorted(redone.windows.items()):
-            needed = self.cells.streams_of(self._with_companions(slots))
+            needed = self.cells.streams_of(self.with_companions(slots))
             if self.panes.holds(window):
                 rows = self.panes.rows_of(window).of(needed)
                 states = self.panes.states_of(window)
@@ -322,28 +283,10 @@ class Aggregation:
         wanted = to_replace(groups, changed, self.cells.buckets, self.cells.bucket)
         return self._bounded(groups).of(wanted)
 
-    def _sealed_windows(self, times: Iterable[int]) -> set[Window]:
-        found = (window for time in times for window in self.panes.lattice.windows_of(time))
+    def sealed_windows(self, time: int) -> list[Window]:
+        """The windows around a time that are published, and have sealed."""
         since, frontier = self.bounds.since, self.panes.frontier
-        return {window for window in found if since < window[1] <= frontier}
-
-    def _changed_samples(
-        self, points: PointColumns, late: npt.NDArray[np.bool_], pending: list[Late]
-    ) -> dict[int, set[int]]:
-        """By cumulative stream the times of samples whose contribution to the increase changes.
-
-        They are the late ones, and the next one after each.
-        """
-        changed: dict[int, set[int]] = {}
-        cumulative = {item.slot for item in pending if item.cumulative}
-        for slot in cumulative:
-            mine = points.slots == slot
-            times = np.unique(points.times[mine])
-            came = np.unique(points.times[mine & late])
-            after = np.searchsorted(times, came, side="right")
-            following = times[after[after < len(times)]]
-            changed[slot] = {*came.tolist(), *following.tolist()}
-        return changed
+        return [w for w in self.panes.lattice.windows_of(time) if since < w[1] <= frontier]
 
     def _correct_increases(
         self, points: PointColumns, late: npt.NDArray[np.bool_], changed: dict[int, set[int]]

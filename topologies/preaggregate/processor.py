@@ -6,7 +6,6 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,32 +25,13 @@ from topologies.preaggregate.epochs import owned
 from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
 from topologies.preaggregate.ledger import Ledger
 from topologies.preaggregate.members import carries, matched, pane_keys
+from topologies.preaggregate.outward import Job
 from topologies.preaggregate.readings import Readings
-from topologies.preaggregate.recomputation import Recomputation
 
 PARTIALS = "telemetry.partials"
 PROGRESS = "telemetry.progress"
 LEDGER = "telemetry.ledger"
 DEAD_LETTER = "telemetry.dead-letter"
-
-
-@dataclass(slots=True)
-class _Job:
-    """Late points that settle, and then a seal (frontier None: none), which need past records."""
-
-    aggregation: Aggregation
-    redone: Recomputation
-    frontier: int | None
-    offset: int
-    idle: bool
-    watermark: int = EARLIEST
-
-    def begins(self) -> bool:
-        """Whether there are records to read; the first range is next."""
-        if not self.redone.ranges:
-            return False
-        self.watermark = self.redone.ranges[0].watermark
-        return True
 
 
 class PreaggregateProcessor:
@@ -78,7 +58,7 @@ class PreaggregateProcessor:
         self._position = 0
         self._replay_from: int | None = None
         self._refill_until = 0
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[Job] = deque()
         self._outputs: list[OutputRecord] = []
         self._blocks = state.Blocks()
         self._asked_for: Deployment | None = None
@@ -272,7 +252,7 @@ class PreaggregateProcessor:
             frontier = aggregation.due(self.watermark)
             if aggregation.pending and (frontier is not None or self._settled(aggregation, marker)):
                 redone = aggregation.revise(offset)
-                job = _Job(aggregation, redone, frontier, offset, idle)
+                job = Job(aggregation, redone, frontier, offset, idle)
                 if job.begins():
                     self._jobs.append(job)
                 else:
@@ -280,7 +260,7 @@ class PreaggregateProcessor:
             elif frontier is not None:
                 self._seal(aggregation, frontier, offset, idle)
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: Job) -> None:
         """Publish what late points changed, and seal what is due."""
         found = job.aggregation.revised(job.redone)
         meta = {"kind": "revision", "offset": job.offset}
@@ -337,7 +317,7 @@ class PreaggregateProcessor:
             mask &= job.aggregation.has_joined(points, offsets)
             job.redone.keep(points.where(mask), offsets[mask])
         if done:
-            del job.redone.ranges[0]
+            job.redone.has_read(job.watermark)
             if not job.begins():
                 self._finish(self._jobs.popleft())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 NEAR = 64
@@ -52,3 +52,36 @@ class PaneIndex:
             self.ranges[at : at + 2] = [
                 self.ranges[at]._replace(last=self.ranges[at + 1].last),
             ]
+
+
+class Read(NamedTuple):
+    """Records [first, last] that have been read, and the watermark behind them."""
+
+    first: int
+    last: int
+    watermark: int
+
+
+@dataclass(slots=True)
+class Readings:
+    """Which records have been read, so that none is read twice."""
+
+    known: list[Read] = field(default_factory=list[Read])
+
+    def add(self, what: Range, watermark: int) -> None:
+        """These have been; watermark: the partition's behind the last of them."""
+        self.known = sorted([*self.known, Read(what.first, what.last, watermark)])
+
+    def missing(self, ranges: Iterable[Range]) -> list[Range]:
+        """What of the ranges has not been read, in order."""
+        found: list[Range] = []
+        for first, last, watermark in joined(ranges):
+            for known in self.known:
+                if known.last < first or known.first > last:
+                    continue
+                if known.first > first:
+                    found.append(Range(first, known.first - 1, watermark))
+                first, watermark = known.last + 1, known.watermark
+            if first <= last:
+                found.append(Range(first, last, watermark))
+        return found
