@@ -33,6 +33,7 @@ from oracle.oracle import Result, compute
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
+DEAD_LETTERS = "telemetry.dead-letter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,11 @@ class Comparison:
         while table.count(names) < count and time.monotonic() < until:
             time.sleep(0.5)
 
+    def dead_letters(self) -> list[log.Record]:
+        """All there are."""
+        found = kafka_log.read(self.where.bootstrap, [DEAD_LETTERS], self.where.timeout)
+        return [record for records in found.values() for record in records]
+
     def _final_records(self) -> list[tuple[tuple[str, int], log.Record]]:
         found = kafka_log.read(self.where.bootstrap, [self.where.topic], self.where.timeout)
         return [(place, record) for place, records in found.items() for record in records]
@@ -152,6 +158,19 @@ def csv_differences(partitions: list[log.Partition], folder: Path) -> tuple[int,
     )
     different = (samples - loaded).total() + (loaded - samples).total()
     return samples.total(), different
+
+
+def wrong_dead_letters(partitions: list[log.Partition], letters: list[log.Record]) -> list[str]:
+    """Partitions of which more or fewer records are dead letters than are malformed.
+
+    What an edge could not read has no place on the log, and no part in this.
+    """
+    found = Counter(
+        source for source, _, _ in (one.key.decode().rpartition("/") for one in letters) if source
+    )
+    for partition in partitions:
+        found[f"{partition.topic}/{partition.number}"] -= partition.malformed
+    return [f"{source}: {count:+d}" for source, count in sorted(found.items()) if count]
 
 
 def wait_until_sealed(bootstrap: str, moment: int, timeout: float) -> None:
@@ -228,6 +247,12 @@ def report(where: Where, acknowledged: Path | None, csv: Path | None, console: C
     if wrong:
         good = False
         console.print(f"[red]{wrong} records carry a digest that is not theirs[/red]")
+    letters = comparison.dead_letters()
+    wrong_letters = wrong_dead_letters(comparison.partitions, letters)
+    good = good and not wrong_letters
+    console.print(
+        f"dead letters: {len(letters)}; of records that are not malformed:", wrong_letters
+    )
     if acknowledged is not None:
         lost = missing_from_the_log(comparison.partitions, acknowledged)
         good = good and not lost

@@ -42,8 +42,8 @@ def read(
                 error = message.error()
                 if error is None:
                     headers = {name: value or b"" for name, value in message.headers() or []}
-                    record = Record(message.offset(), headers, message.value() or b"")
-                    log[place].append(record)
+                    value, key = message.value() or b"", message.key() or b""
+                    log[place].append(Record(message.offset(), headers, value, key))
                 elif error.code() == KafkaError._PARTITION_EOF:
                     open_ends.discard(place)
                 elif not error.retriable():

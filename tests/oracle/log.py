@@ -39,6 +39,7 @@ class Record:
     offset: int
     headers: Mapping[str, bytes]
     value: bytes
+    key: bytes = b""
 
 
 Log = Mapping[tuple[str, int], Sequence[Record]]

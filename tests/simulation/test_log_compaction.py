@@ -21,7 +21,8 @@ from broker.log.producers import ProducerTable
 from broker.log.segment import log_name
 from broker.records.batch import BatchHeader, read_header
 from broker.records.codecs import CorruptRecordsError
-from tests.simulation.compaction_world import FOLDER, PowerCut, ViolationError, World, simulate
+from tests.simulation.compaction_model import PowerCut, ViolationError
+from tests.simulation.compaction_world import FOLDER, World, simulate
 
 HISTORIES = int(os.environ.get("TIDEMILL_HISTORIES", "100"))
 PLANTED = 1500
