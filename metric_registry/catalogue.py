@@ -200,6 +200,15 @@ _CODES = (
         "description: Requests served",
     ),
     Code(
+        "TM113",
+        "error",
+        "reserved attribute",
+        "`otel.metric.overflow` marks the group of those beyond a limit, and `tidemill.` begins "
+        "what tidemill says of its own numbers; a group of that name could not be told from it.",
+        "space: {keep: [region, tidemill.shard]}",
+        "space: {keep: [region]}",
+    ),
+    Code(
         "TM201",
         "error",
         "aggregates not stated",

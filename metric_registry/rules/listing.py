@@ -10,6 +10,10 @@ from metric_registry.models import granularity
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Mapping, Path, Scalar, Sequence, get
 
+OVERFLOW = "otel.metric.overflow"
+"""Marks the group into which those merge that are too many (OpenTelemetry, Metrics SDK)."""
+RESERVED = "tidemill."
+
 
 def owner_and_description(subject: Subject) -> Iterator[Problem]:
     """TM111, TM112: who answers for the number, and what it means."""
@@ -89,7 +93,20 @@ def ambiguous_values(subject: Subject) -> Iterator[Problem]:
                 )
 
 
+def reserved_attributes(subject: Subject) -> Iterator[Problem]:
+    """TM113: a group's label that rows and points of tidemill carry with a meaning of their own."""
+    for index, attribute in enumerate(subject.definition.space.keep):
+        if attribute == OVERFLOW or attribute.startswith(RESERVED):
+            yield Problem(
+                code="TM113",
+                message=f"`{attribute}` is a name that tidemill gives a meaning to itself",
+                path=("space", "keep", index),
+                help="remove it, or rename the attribute at the agent",
+            )
+
+
 RULES: tuple[Rule, ...] = (
+    reserved_attributes,
     owner_and_description,
     repeated_entries,
     repeated_retention,

@@ -33,6 +33,11 @@ def hashed(labels: Labels) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")
 
 
+def _is_of(rest: Labels, count: int) -> bool:
+    """Whether the labels behind the tenant are those of overflow where there are `count` shards."""
+    return not rest if count == 1 else [name for name, _ in rest] == ["tidemill.shard"]
+
+
 def published(limit: int, groups: Iterable[Labels]) -> dict[Labels, Labels]:
     """By group of a window (those that have a number): the group under which it is published."""
     count, most = shards(limit)
@@ -40,8 +45,8 @@ def published(limit: int, groups: Iterable[Labels]) -> dict[Labels, Labels]:
     of_shard: dict[tuple[str, int], list[Labels]] = defaultdict(list)
     for labels in groups:
         tenant = dict(labels)["tenant"]
-        if count == 1 and labels == (OVERFLOW, ("tenant", tenant)):
-            found[labels] = labels  # an agent's own overflow
+        if labels[:2] == (OVERFLOW, ("tenant", tenant)) and _is_of(labels[2:], count):
+            found[labels] = labels  # overflow already, or an agent's own
         else:
             of_shard[tenant, hashed(labels) % count].append(labels)
     for (tenant, shard), members in of_shard.items():
