@@ -183,7 +183,8 @@ class _File:
         clean = not document.problems and not any(one.severity == "error" for one in found)
         if definition is not None and clean:
             line = place(root, ("name",)).line
-            self.entries.append(Entry(definition, resolve(definition), self._file.path, line, root))
+            resolved = resolve(definition, self._settings.own_aggregates)
+            self.entries.append(Entry(definition, resolved, self._file.path, line, root))
 
     def _add(
         self,

@@ -1,8 +1,10 @@
 """Aggregates over points: one number of all points of a group in a window, in one step.
 
-The table of those that come with the program. Each is written by its name, or with its parameter as
-`{name: parameter}`; `p95` is `{quantile: 0.95}`. What `spelled` makes of it stands in plans, and is
-what `streams.aggregates.registry.made` reads.
+The table of those that come with the program; users add `Own` ones. Each is written by its name, or
+with its parameter as `{name: parameter}`; `p95` is `{quantile: 0.95}`. What `spelled` makes of it
+stands in plans, and is what `streams.aggregates.registry.made` reads. One of the users' own is
+spelled with its version, `apdex@1(0.5)`: so another version of it makes another version of the
+definition, and states of both can be told apart.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ Refusal = Callable[[object], str]
 name: `takes a number: ...`, with an example after the colon, or without.
 """
 _PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,6})?)")
-_SPELLED = re.compile(r"([^(]+)(?:\((.*)\))?", re.DOTALL)
+_SPELLED = re.compile(r"([^(@]+)(@[0-9]+)?(?:\((.*)\))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,26 @@ class Known:
     unit: Callable[[str], str]
     default: object = None
     result: str = "number"
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """An aggregate that users have added.
+
+    Attributes:
+        version: That new definitions mean.
+        refusal: What its parameter may be.
+        unit: That of its result, given the source's.
+    """
+
+    version: int
+    refusal: Refusal
+    unit: Callable[[str], str]
+
+
+Added = Mapping[str, Own]
+"""By name."""
+NONE_ADDED: Added = {}
 
 
 def _none(parameter: object) -> str:
@@ -123,18 +145,19 @@ def settled(written: Written) -> Written:
     return written
 
 
-def spelled(written: Written) -> str:
+def spelled(written: Written, added: Added = NONE_ADDED) -> str:
     """As it stands in a plan: equal aggregates are spelled alike."""
     found = settled(written)
+    name = f"{found.name}@{added[found.name].version}" if found.name in added else found.name
     if found.parameter is None:
-        return found.name
+        return name
     given = found.parameter
     if found.name == "quantile":
         given = float(cast("float", given))
     elif found.name == "explicit_histogram":
         given = [float(each) for each in cast("list[float]", given)]
     text = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return f"{found.name}({text})"
+    return f"{name}({text})"
 
 
 def name_in(spelling: str) -> str:
@@ -143,18 +166,23 @@ def name_in(spelling: str) -> str:
     return found.group(1) if found else spelling
 
 
-def unit_of(spelling: str, source_unit: str) -> str:
-    """The unit of the published value; of an aggregate of somebody's own the source's."""
-    known = KNOWN.get(name_in(spelling))
-    return known.unit(source_unit) if known else source_unit
+def unit_of(spelling: str, source_unit: str, added: Added = NONE_ADDED) -> str:
+    """The unit of the published value."""
+    name = name_in(spelling)
+    found = KNOWN.get(name) or added.get(name)
+    return found.unit(source_unit) if found else source_unit
 
 
-def refusal_of(written: Written, own: Mapping[str, Refusal]) -> str | None:
-    """Why this cannot be; empty if it can, None if nothing has the name. own: others, by name."""
-    found = settled(written)
-    known = KNOWN.get(found.name)
-    refusal = known.refusal if known else own.get(found.name)
-    return None if refusal is None else refusal(found.parameter)
+def refusal_of(written: Written, added: Added) -> str | None:
+    """Why this cannot be; empty if it can, None if nothing has the name."""
+    stated = settled(written)
+    found = KNOWN.get(stated.name) or added.get(stated.name)
+    return None if found is None else found.refusal(stated.parameter)
+
+
+def is_reserved(name: str) -> bool:
+    """Whether the name means something already, so that no user's aggregate can have it."""
+    return name in (*KNOWN, *OF_ONE_STREAM) or _PERCENTILE.fullmatch(name) is not None
 
 
 def read(value: Any) -> Written | None:

@@ -82,7 +82,8 @@ class ResolvedDefinition:
     """What becomes of the streams of a group; empty where all points are taken together."""
     over_points: str = ""
     """The aggregate of all points of a group, as `over_points.spelled` writes it: `sum`, or with
-    its parameter `quantile(0.95)`; empty where there are two steps."""
+    its parameter `quantile(0.95)`, one that users added with its version `apdex@1(0.5)`; empty
+    where there are two steps."""
     granularities: tuple[Granularity, ...]
     """Window sizes, finer ones first: seconds, or what `granularities` says of text."""
     grace_ns: int

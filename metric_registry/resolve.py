@@ -15,7 +15,7 @@ from metric_registry.granularities import (
     step_of,
 )
 from metric_registry.models import Aggregate, MetricDefinition
-from metric_registry.over_points import spelled, unit_of
+from metric_registry.over_points import NONE_ADDED, Added, spelled, unit_of
 from metric_registry.plan import ResolvedDefinition, version_of
 
 _RETENTION = ((60, 2 * DAY), (3600, 14 * DAY), (DAY, 400 * DAY))
@@ -55,10 +55,12 @@ COUNTERS = ("increase", "rate")
 """Aggregates over time that are summed over space unless the definition says."""
 
 
-def published_unit(read_unit: str, over_time: str, over_space: str, over_points: str) -> str:
+def published_unit(
+    read_unit: str, over_time: str, over_space: str, over_points: str, added: Added = NONE_ADDED
+) -> str:
     """The unit of the published value: counting and dividing by time change it."""
     if over_points:
-        return unit_of(over_points, read_unit)
+        return unit_of(over_points, read_unit, added)
     if over_space == "count":
         return "{stream}"
     if over_time == "rate":
@@ -66,10 +68,10 @@ def published_unit(read_unit: str, over_time: str, over_space: str, over_points:
     return "{point}" if over_time == "count" else read_unit
 
 
-def steps_of(aggregate: Aggregate) -> tuple[str, str, str] | None:
+def steps_of(aggregate: Aggregate, added: Added = NONE_ADDED) -> tuple[str, str, str] | None:
     """(over time, over space, over points) with nothing left unsaid; None where too much is."""
     if aggregate.over_points is not None:
-        return "", "", spelled(aggregate.over_points)
+        return "", "", spelled(aggregate.over_points, added)
     if aggregate.over_time is None:
         return None
     over_space = aggregate.over_space
@@ -80,10 +82,13 @@ def steps_of(aggregate: Aggregate) -> tuple[str, str, str] | None:
     return aggregate.over_time, over_space, ""
 
 
-def resolve(definition: MetricDefinition) -> ResolvedDefinition:
-    """The resolved form, with its version. Total for what passes `check`, else ResolveError."""
+def resolve(definition: MetricDefinition, added: Added = NONE_ADDED) -> ResolvedDefinition:
+    """The resolved form, with its version. Total for what passes `check`, else ResolveError.
+
+    added: Aggregates that users have added.
+    """
     source, time = definition.source, definition.time
-    steps = steps_of(definition.aggregate)
+    steps = steps_of(definition.aggregate, added)
     if steps is None:
         raise ResolveError(f"{definition.name} does not say how it aggregates")
     over_time, over_space, over_points = steps
@@ -104,7 +109,7 @@ def resolve(definition: MetricDefinition) -> ResolvedDefinition:
         ),
         "source_unit": source.unit,
         "read_unit": read_unit,
-        "unit": published_unit(read_unit, *steps),
+        "unit": published_unit(read_unit, *steps, added),
         "keep": tuple(sorted(set(definition.space.keep) - {"tenant"})),
         "over_time": over_time,
         "over_space": over_space,

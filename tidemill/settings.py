@@ -29,6 +29,8 @@ class Settings:
     Attributes:
         data: The data directory, with one folder a process.
         definitions: Files and folders of metric definitions.
+        aggregates: Python files, and folders of them, that add aggregates of users' own; relative
+            to the settings file.
         bootstrap: Kafka bootstrap servers.
         store_url: ClickHouse's HTTP interface.
         raw_partitions: Partitions of `telemetry.raw` and of every history topic.
@@ -42,6 +44,7 @@ class Settings:
 
     data: str = ".tidemill"
     definitions: tuple[str, ...] = ()
+    aggregates: tuple[str, ...] = ()
     bootstrap: str = "127.0.0.1:9092"
     broker_port: int = 9092
     broker_metrics_port: int = 9644
@@ -90,13 +93,15 @@ def load(file: Path | None) -> Settings:
     if file is None:
         return Settings()
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Settings)
+        found = msgspec.json.decode(file.read_bytes(), type=Settings)
     except FileNotFoundError:
         raise SettingsError(
             f"no settings file {file}: `tidemill up` writes one into its data directory"
         ) from None
     except msgspec.MsgspecError as error:
         raise SettingsError(f"{file}: {error}") from error
+    beside = file.resolve().parent
+    return replace(found, aggregates=tuple(str(beside / each) for each in found.aggregates))
 
 
 def with_own_key(settings: Settings) -> Settings:

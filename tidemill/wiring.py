@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from metric_registry.check import check
 from metric_registry.compile import compile_plan
 from metric_registry.granularities import size_of
 from metric_registry.plan import Plan
+from metric_registry.rules import Settings as Allowed
 from streams.config import TaskSettings, Topology
 from streams.task.processor import Processor
+from tidemill import own_aggregates
 from tidemill.settings import Settings
 from topologies.manager.processor import ManagerProcessor
 from topologies.preaggregate.intake import Deployment
@@ -28,7 +31,7 @@ LATER_EPOCH = r"telemetry\.raw\.e[1-9][0-9]*"
 
 
 class DefinitionsError(ValueError):
-    """Definitions with mistakes; the message is the checker's report."""
+    """Definitions, or aggregates of their own, with mistakes; the message is a report of them."""
 
 
 def definition_paths(settings: Settings) -> list[Path]:
@@ -37,13 +40,25 @@ def definition_paths(settings: Settings) -> list[Path]:
     return [Path(str(starter)), *(Path(path) for path in settings.definitions)]
 
 
+def allowed(aggregates: Sequence[str | Path]) -> Allowed:
+    """What definitions may ask for, with the aggregates that these files add.
+
+    Raises:
+        DefinitionsError: A file of aggregates cannot be used.
+    """
+    try:
+        return Allowed(own_aggregates=own_aggregates.load(aggregates))
+    except own_aggregates.AggregatesError as error:
+        raise DefinitionsError(str(error)) from None
+
+
 def load_plan(settings: Settings) -> Plan:
     """The plan of all definitions.
 
     Raises:
         DefinitionsError: Some definition has a mistake; nothing is started on half of them.
     """
-    report = check(definition_paths(settings))
+    report = check(definition_paths(settings), allowed(settings.aggregates))
     if report.errors:
         raise DefinitionsError(report.text())
     return compile_plan(report.definitions)

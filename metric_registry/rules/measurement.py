@@ -60,8 +60,8 @@ def known_over_points(subject: Subject) -> Iterator[Problem]:
         yield _unknown_aggregate(given, [*KNOWN, *subject.settings.own_aggregates])
     elif refused:
         where = path if given.parameter is None else (*path, given.name)
-        what, _, example = refused.partition(": ")
-        advice = f"write {example}" if example else "leave the parameter out"
+        what, _, example = refused.partition(": `")
+        advice = f"write `{example}" if example else "leave the parameter out"
         yield Problem(code="TM212", message=f"`{given.name}` {what}", path=where, help=advice)
 
 
@@ -74,7 +74,8 @@ def _unknown_aggregate(given: Written, names: list[str]) -> Problem:
         code="TM211",
         message=f"there is no aggregate `{given.name}`",
         path=("aggregate", "over_points"),
-        help=(f"did you mean `{found}`? " if found else "") + f"there are {listed}",
+        help=(f"did you mean `{found}`? " if found else "") + f"there are {listed}, and those that "
+        "files of your own add (the setting `aggregates`)",
         replacement=found if given.parameter is None else None,
     )
 

@@ -123,7 +123,7 @@ def expiry(subject: Subject) -> Iterator[Problem]:
 def only_sums_add_up(subject: Subject) -> Iterator[Problem]:
     """TM407: a gauge has no temporality, and nothing to add a late amount to."""
     aggregate, publish = subject.definition.aggregate, subject.definition.publish
-    steps = steps_of(aggregate)
+    steps = steps_of(aggregate, subject.settings.own_aggregates)
     if steps is None or adds_up(*steps):
         return
     over_time, over_space, over_points = steps

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from metric_registry.durations import UNITS_NS
 from metric_registry.fields import Problem
 from metric_registry.models import MetricDefinition
-from metric_registry.over_points import Refusal
+from metric_registry.over_points import Own
 from metric_registry.syntax.nodes import Node
 
 
@@ -24,8 +24,8 @@ class Settings:
     """Messages carry a definition's index as u16."""
     largest_file: int = 4 << 20
     """Bytes."""
-    own_aggregates: Mapping[str, Refusal] = field(default_factory=dict[str, Refusal])
-    """Aggregates over points that users have added, and what their parameters may be."""
+    own_aggregates: Mapping[str, Own] = field(default_factory=dict[str, Own])
+    """Aggregates over points that users have added, by name."""
 
 
 @dataclass(frozen=True, slots=True)

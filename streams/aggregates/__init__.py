@@ -19,13 +19,16 @@ from streams.aggregates.quantile import Quantile
 from streams.aggregates.rate import Rate
 from streams.aggregates.registry import (
     DuplicateAggregate,
+    NotAnAggregate,
     UnknownAggregate,
     aggregate,
+    close,
     families,
     made,
     names,
     register,
     register_family,
+    shipped,
 )
 from streams.aggregates.stddev import StandardDeviation
 from streams.aggregates.sum import Sum
@@ -34,6 +37,7 @@ from streams.aggregates.variance import Variance
 __all__ = [
     "Aggregate",
     "DuplicateAggregate",
+    "NotAnAggregate",
     "Points",
     "UnknownAggregate",
     "UnreadableState",
@@ -43,6 +47,7 @@ __all__ = [
     "names",
     "register",
     "register_family",
+    "shipped",
 ]
 
 for _each in (
@@ -76,3 +81,4 @@ register_family("distinct_count", lambda lg_k: DistinctCount(lg_k=lg_k))
 register_family("top_k", lambda k: TopK(k=k))
 register_family("explicit_histogram", lambda bounds: ExplicitHistogram(bounds=bounds))
 register_family("exponential_histogram", lambda size: ExponentialHistogram(max_size=size))
+close()

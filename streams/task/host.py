@@ -198,6 +198,8 @@ class TaskHost:
             consumed = self._live.process(effect.records)
         except Rejected as error:
             return Poisoned(error.code, error.message, error.index)
+        except Fatal:  # no record's fault
+            raise
         except Exception as error:
             return Poisoned("processing-failed", f"{type(error).__name__}: {error}", None)
         return self._after(consumed, effect.muted)

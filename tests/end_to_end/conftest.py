@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +28,17 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint, 
 ROOT = Path(__file__).parents[2]
 SECOND = 1_000_000_000
 Labels = tuple[tuple[str, str], ...]
+HAPPY = """apiVersion: tidemill/v1
+kind: Metric
+name: happy.processors
+description: How seldom a processor state takes more than a tenth of the time
+owner: me
+source: {metric: system.cpu.utilization, unit: "1"}
+space: {keep: [host.name]}
+time: {granularities: [10s, 1m], grace: 2s, corrections: 1h}
+aggregate: {over_points: {apdex: 0.1}}
+"""
+"""Of an aggregate that is the user's own: `examples/apdex.py`, copied beside."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -149,6 +161,17 @@ class Up:
             for point in points_of(metric)
         )
 
+    def values(self, name: str) -> dict[int, list[float]]:
+        """The points of a gauge that the log holds, by the end of their ten seconds."""
+        found: dict[int, list[float]] = {}
+        for scope in self._scopes("telemetry.raw"):
+            for metric in scope.metrics:
+                if metric.name == name:
+                    for point in points_of(metric):
+                        end = -(-point.time_unix_nano // (10 * SECOND)) * 10
+                        found.setdefault(end, []).append(point.as_double)
+        return found
+
     def _scopes(self, topic: str) -> Iterator[ScopeMetrics]:
         for message in self.committed(topic):
             if "control" not in dict(message.headers() or []):
@@ -236,6 +259,9 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     assert definition is not None
     (stack.folder / "definitions").mkdir()
     (stack.folder / "definitions" / "busy.yaml").write_text(definition[1])
+    (stack.folder / "definitions" / "happy.yaml").write_text(HAPPY)
+    (stack.folder / "aggregates").mkdir()
+    shutil.copy(ROOT / "examples" / "apdex.py", stack.folder / "aggregates")
     stack.start()
     try:
         yield stack

@@ -71,6 +71,16 @@ def test_definitions_that_are_not_there_are_missed(own_up: Up):
     assert "No such file" in said
 
 
+def test_a_file_of_aggregates_that_fails_is_shown_with_its_line(own_up: Up):
+    said = refusal(own_up, "--aggregates", "nowhere.py")
+    assert "nowhere.py: there is no such file of aggregates" in said
+    (own_up.folder / "aggregates").mkdir()
+    (own_up.folder / "aggregates" / "mine.py").write_text("import numpy\n\nnumpy.median_of\n")
+    said = refusal(own_up)
+    assert "aggregates/mine.py:3: cannot be imported: AttributeError" in said
+    assert said.count("\n") == 1
+
+
 def test_too_few_workers_are_a_usage_error(own_up: Up):
     done = subprocess.run(
         [*own_up.command, "--workers", "0"], cwd=own_up.folder, capture_output=True, text=True,

@@ -52,6 +52,31 @@ def test_the_final_topic_keeps_opentelemetrys_data_model(up: Up):
     assert up.tidemill("check-otlp", "--topic", "metrics", "--until-end", "--strict") == ""
 
 
+def test_an_aggregate_of_the_users_own_counts_the_points_of_the_log(up: Up):
+    def counted() -> dict[int, tuple[float, int]]:
+        rows = up.rows(
+            "SELECT toUnixTimestamp(window_end), value, points FROM tidemill.rollups "
+            "WHERE rollup = 'happy.processors' AND resolution = 10"
+        )
+        return {int(end): (value, int(points)) for end, value, points in rows}
+
+    def agrees() -> dict[int, tuple[float, int]]:
+        found, values = counted(), up.values("system.cpu.utilization")
+        wanted = {end: (apdex(values[end], 0.1), len(values[end])) for end in found}
+        return found if found == wanted else {}
+
+    up.wait(agrees, "window of the user's own aggregate that counts the log's points", 120)
+    assert "1 by aggregates of your own" in up.tidemill("doctor")
+    rows = up.json("query", "happy.processors")
+    assert (rows[0]["unit"], rows[0]["labels"].keys()) == ("1", {"host.name", "tenant"})
+
+
+def apdex(values: list[float], threshold: float) -> float:
+    good = sum(value <= threshold for value in values)
+    fair = sum(threshold < value <= 4 * threshold for value in values)
+    return (2 * good + fair) / (2 * len(values))
+
+
 def test_query_shows_what_the_table_holds(up: Up):
     up.wait(lambda: first_rollup(up), "sealed rollup in the table")
     rows = up.wait(lambda: up.json("query", "host.cpu.processors"), "row of query")

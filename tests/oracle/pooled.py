@@ -80,6 +80,13 @@ def _every(points: Sequence[Point], _: Any) -> Number:
     return int(all(value != 0 for _, value in points))
 
 
+def _apdex(points: Sequence[Point], threshold: float) -> Fraction:
+    """Apdex by its definition; what is no number is above every threshold."""
+    satisfied = sum(1 for _, value in points if value <= threshold)
+    tolerated = sum(1 for _, value in points if threshold < value <= 4 * threshold)
+    return (satisfied + Fraction(tolerated, 2)) / len(points)
+
+
 def samples(points: Sequence[Point]) -> list[Sample]:
     """As the references take them."""
     return [Sample(time, 0, value, cumulative=False) for time, value in points]
@@ -101,4 +108,5 @@ AGGREGATES: dict[str, Callable[[Sequence[Point], Any], Number]] = {
     "all": _every,
     "quantile": lambda points, q: sketches.quantile(samples(points), q),
     "distinct_count": lambda points, k: sketches.distinct(samples(points), k or 12),
+    "apdex": _apdex,  # of a user: `examples/apdex.py`
 }

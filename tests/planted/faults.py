@@ -9,7 +9,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PACKAGES = ("metric_registry", "streams", "topologies")
+PACKAGES = ("metric_registry", "streams", "tidemill", "topologies")
 """What is copied and may be planted in; everything that decides a number lives there."""
 
 

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from planted.faults import HERE, PACKAGES, ROOT, BrokenPlantError, Fault, complaint, load, table
 
-COPIED = (*PACKAGES, "docs", "tests/aggregates", "tests/oracle", "tests/planted",
+COPIED = (*PACKAGES, "docs", "examples", "tests/aggregates", "tests/oracle", "tests/planted",
           "tests/property", "tests/simulation", "tests/temporality", "tests/unit")  # fmt: skip
 SINGLE = ("pyproject.toml", "tests/conftest.py")
 HEAVY = ("duckdb", "hypothesis", "numba.core.compiler", "numba.core.registry", "pytest",

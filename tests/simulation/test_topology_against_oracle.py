@@ -49,7 +49,7 @@ SEED = int(os.environ.get("TIDEMILL_SEED", "1"))
 OVER_SPACE = ["sum", "sum", "count", "min", "max", "avg", "last"]
 OVER_TIME = ["sum", "count", "min", "max", "avg", "last", "rate", *["increase"] * 3]
 OVER_POINTS = ["sum", "count", "avg", "min", "max", "last", "first", "any", "all", "p50", "p99"]
-OVER_POINTS += ["variance", "stddev_sample", "distinct_count", "quantile:0.9", "stddev"]
+OVER_POINTS += ["variance", "stddev_sample", "distinct_count", "quantile:0.9", "stddev", "apdex:2"]
 
 SIZES = ["5s", "5s,20s", "10s", "10s,30s", "20s,1m", "5s,10s,20s"]
 SIZES += ["5s,20s/10s", "10s,30s/10s", "20s/10s,20s,10s", "30s/15s", "5s,10s/5s,25s/5s"]

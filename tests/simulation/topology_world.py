@@ -33,12 +33,15 @@ from metric_registry.over_points import Written, spelled
 from metric_registry.plan import ResolvedDefinition
 from streams.batch import decode_table
 from streams.task.processor import InputRecord
+from tidemill.own_aggregates import load
 from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor
 
 SECOND = 1_000_000_000
 SHARD_PARTITIONS = 2
+ADDED = load([Path(__file__).resolve().parents[2] / "examples" / "apdex.py"])
+"""Aggregates of users' own."""
 RESTARTS = int(os.environ.get("TIDEMILL_RESTARTS", "1"))
 
 
@@ -291,7 +294,7 @@ def granularity(size: windows.Size) -> granularities.Granularity:
 
 def over_points_of(definition: Definition) -> str:
     """The aggregate over points as a plan spells it."""
-    return spelled(Written(*definition.over_points)) if definition.over_points else ""
+    return spelled(Written(*definition.over_points), ADDED) if definition.over_points else ""
 
 
 def certify(certificate: dict, partitions: Sequence[Partition]) -> None:

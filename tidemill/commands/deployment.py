@@ -22,6 +22,18 @@ SettingsFile = Annotated[
 ]
 
 
+OWN_AGGREGATES = Path("aggregates")
+Aggregates = Annotated[
+    Sequence[Path],
+    Parameter(
+        name="--aggregates",
+        negative=(),
+        help="Python files, or folders of them, that add aggregates of your own; ./aggregates if "
+        "it exists.",
+    ),
+]
+
+
 def settings_of(file: Path | None) -> Settings:
     """The settings of the file given, else of the environment's, of ./.tidemill, or the defaults.
 
@@ -36,6 +48,15 @@ def settings_of(file: Path | None) -> Settings:
         return load(file)
     except SettingsError as error:
         raise CommandError(str(error), USAGE) from None
+
+
+def aggregate_files(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Files and folders of aggregates as settings hold them: absolute.
+
+    None given: ./aggregates, if it is there, as ./definitions is read where none are given.
+    """
+    given = tuple(paths) or ((OWN_AGGREGATES,) if OWN_AGGREGATES.is_dir() else ())
+    return tuple(str(path.resolve()) for path in given)
 
 
 def definition_files(paths: Sequence[Path]) -> tuple[str, ...]:

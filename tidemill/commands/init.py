@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tidemill.commands.deployment import definition_files
+from tidemill.commands.deployment import Aggregates, aggregate_files, definition_files
 from tidemill.commands.errors import TIMED_OUT, CommandError
 from tidemill.settings import Settings, SettingsError, load, with_own_key
 from tidemill.topics import TopicsError, create_topics
@@ -24,6 +24,7 @@ def init(
     bootstrap: str = DEFAULTS.bootstrap,
     store_url: str = DEFAULTS.store_url,
     definitions: Sequence[Path] = (),
+    aggregates: Aggregates = (),
     partitions: int = DEFAULTS.raw_partitions,
     replication: int = DEFAULTS.replication,
     timeout: float = 60.0,
@@ -59,6 +60,7 @@ def init(
                 bootstrap=bootstrap,
                 store_url=store_url,
                 definitions=definition_files(definitions),
+                aggregates=aggregate_files(aggregates),
                 raw_partitions=partitions,
                 shard_partitions=partitions,
                 replication=replication,

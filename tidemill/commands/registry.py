@@ -15,21 +15,27 @@ from metric_registry.compile import compile_plan
 from metric_registry.errors import to_json
 from metric_registry.explain import explain as explain_plan
 from metric_registry.models import schema as json_schema
-from tidemill.commands.deployment import settings_of
-from tidemill.commands.errors import FAILED, FINE, WARNINGS, CommandError
-from tidemill.wiring import definition_paths
+from metric_registry.rules import Settings as Allowed
+from streams.aggregates.promises import PROMISES, BrokenPromise
+from streams.aggregates.promises import check as check_aggregate
+from tidemill.commands.deployment import Aggregates, aggregate_files, settings_of
+from tidemill.commands.errors import FAILED, FINE, USAGE, WARNINGS, CommandError
+from tidemill.own_aggregates import all_own
+from tidemill.wiring import DefinitionsError, allowed, definition_paths
 
 Form = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])]
 app = App(
     name="registry",
-    help="Metric definitions: check, explain, schema.",
+    help="Metric definitions: check, explain, schema; and aggregates of your own.",
     help_epilogue="Example: tidemill registry check ./definitions",
     help_format="plaintext",
 )
 
 
 @app.command(help_epilogue="Example: tidemill registry check ./definitions --strict")
-def check(*paths: Path, strict: bool = False, output: Form = "text") -> int:
+def check(
+    *paths: Path, aggregates: Aggregates = (), strict: bool = False, output: Form = "text"
+) -> int:
     """Say everything that is wrong with definitions, with its line and the way out.
 
     Exit code 1 with errors, 3 with warnings under --strict.
@@ -41,7 +47,7 @@ def check(*paths: Path, strict: bool = False, output: Form = "text") -> int:
     strict:
         Warnings count.
     """
-    report = check_definitions(_paths(paths))
+    report = check_definitions(_paths(paths), _allowed(aggregates))
     print(report.text() if output == "text" else report.json())
     if report.errors:
         return FAILED
@@ -52,6 +58,7 @@ def check(*paths: Path, strict: bool = False, output: Form = "text") -> int:
 def explain(
     *paths: Path,
     by: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    aggregates: Aggregates = (),
     output: Form = "text",
 ) -> int:
     """Say how each definition is computed, and what partitioning would make it cheaper.
@@ -63,9 +70,36 @@ def explain(
     by:
         Resource attributes that the raw topic would be keyed by; else all of them, as it is.
     """
-    report = _good(check_definitions(_paths(paths)))
+    report = _good(check_definitions(_paths(paths), _allowed(aggregates)))
     explained = explain_plan(compile_plan(report.definitions), by or "resource")
     print(explained.text() if output == "text" else to_json(explained.to_dict()))
+    return FINE
+
+
+@app.command(help_epilogue="Example: tidemill registry aggregates ./apdex.py")
+def aggregates(*files: Path, trees: int = 100) -> int:
+    """Put aggregates of your own to the test: is their state a function of the set of points?
+
+    Exit code 1 if one breaks a promise; the message says which, and how.
+
+    Parameters
+    ----------
+    files:
+        Python files, or folders of them; without any, those of the deployment.
+    trees:
+        Orders in which the same points are merged, each in three worlds of points.
+    """
+    if trees < 1:
+        raise CommandError(f"--trees {trees}: at least one is needed", USAGE)
+    if not _allowed(files).own_aggregates:
+        raise CommandError("there are no aggregates of your own: name a file of them", USAGE)
+    for spelling, one in all_own():
+        try:
+            check_aggregate(one, trees=trees)
+        except BrokenPromise as error:
+            raise CommandError(str(error)) from None
+        size = len(one.encode(one.empty(1000))) / 1000
+        print(f"{spelling} keeps its {len(PROMISES)} promises; an empty state is {size:.0f} bytes")
     return FINE
 
 
@@ -74,6 +108,14 @@ def schema() -> int:
     """The JSON Schema of a definition, for editors."""
     print(json.dumps(json_schema(), indent=2))
     return FINE
+
+
+def _allowed(given: Sequence[Path]) -> Allowed:
+    """What definitions may ask for, with the aggregates of these files, else of the deployment."""
+    try:
+        return allowed(aggregate_files(given) or settings_of(None).aggregates)
+    except DefinitionsError as error:
+        raise CommandError(str(error)) from None
 
 
 def _paths(given: Sequence[Path]) -> list[Path]:

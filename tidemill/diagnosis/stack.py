@@ -65,7 +65,11 @@ def _definitions(settings: Settings) -> Finding:
     except DefinitionsError as error:
         first = str(error).splitlines()[0]
         return fail("definitions", first, "all of it: tidemill registry check")
-    return ok("definitions", f"{len(plan.definitions)} without errors (plan {plan.hash[:8]})")
+    own = sum(1 for definition in plan.definitions if "@" in definition.over_points)
+    computed = f", {own} by aggregates of your own" if own else ""
+    return ok(
+        "definitions", f"{len(plan.definitions)} without errors{computed} (plan {plan.hash[:8]})"
+    )
 
 
 async def _process(place: Place, listens: bool, settings: Settings) -> Finding:

@@ -8,6 +8,7 @@ from functools import partial
 from metric_registry.plan import Plan, ResolvedDefinition
 from metric_registry.ucum import Conversion, NoConversion
 from metric_registry.units import conversion_of
+from streams.aggregates.needed import require
 from streams.event_time.windows import EARLIEST, SECOND
 from streams.kernels.rows import TIME_DELTA_INCREASE, TIME_INCREASE, WANTS_VALUE
 from topologies.cardinality import share_of
@@ -26,9 +27,15 @@ from topologies.windows import level_of
 def pane_keys(
     deployed: Deployment,
 ) -> list[tuple[PaneKey, tuple[int, ...], dict[int, Publishes]]]:
-    """The pane keys of a plan, each with the levels and what each definition publishes of them."""
+    """The pane keys of a plan, each with the levels and what each definition publishes of them.
+
+    Raises:
+        UnknownAggregate: This process lacks an aggregate of a definition.
+    """
+    definitions = deployed.plan.definitions
+    require((each.name, each.over_points) for each in definitions if each.over_points)
     found: dict[PaneKey, dict[int, Publishes]] = {}
-    for index, definition in enumerate(deployed.plan.definitions):
+    for index, definition in enumerate(definitions):
         key = PaneKey(definition.finest * SECOND, definition.grace_ns, definition.corrections_ns)
         rules = definition.zone_rules
         levels = frozenset(level_of(one, rules) for one in definition.granularities)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from streams.aggregates.needed import require
 from streams.batch import decode_table
 from streams.event_time.windows import EARLIEST
 from streams.task.processor import InputRange, InputRecord, OutputRecord
@@ -92,6 +93,7 @@ class RollupProcessor:
     def _take(self, value: bytes) -> None:
         table = decode_table(value)
         meta = table.meta
+        require((d["name"], d["over_points"]) for d in meta["definitions"] if d["over_points"])
         rows = self._with_our_indexes(from_table(table), meta["definitions"])
         pane, source = meta["pane"], meta["source"]
         if len(rows):

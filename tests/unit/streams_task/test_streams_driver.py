@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from streams.config import TaskSettings, Topology
-from streams.errors import Rejected
+from streams.errors import Fatal, Rejected
 from streams.task import events as ev
 from streams.task.phase import Phase
 from streams.task.processor import InputRange, InputRecord, OutputRecord
@@ -36,6 +36,8 @@ class Totals:
 
     def process(self, records: Sequence[InputRecord]) -> int:
         for record in records:
+            if record.value == b"fatal":
+                raise Fatal("this process lacks what it takes", "Give it that")
             number = int(record.value or b"")
             key = record.key or b"-"
             self.totals[key] = self.totals.get(key, 0) + number
@@ -131,6 +133,16 @@ def test_a_record_that_raises_goes_to_the_dead_letters_and_the_rest_counts():
     assert dict(letters[0].headers)["code"] == b"processing-failed"
     assert dict(letters[0].headers)["tenant"] == b"a"
     assert b"invalid literal" in dict(letters[0].headers)["reason"]
+
+
+def test_what_is_no_records_fault_stops_the_task_and_leaves_no_record_out():
+    log, driver = make()
+    for value in (b"1", b"fatal", b"2"):
+        log.append("numbers", 0, value)
+    driver.settle()
+    assert isinstance(driver.task.error, Fatal)
+    assert "lacks what it takes" in str(driver.task.error)
+    assert totals(log) == log.read("telemetry.dead-letter") == []
 
 
 def test_dead_letters_are_written_once_whatever_crashes():

@@ -19,6 +19,7 @@ from tidemill.commands.output import table
 from tidemill.main import main
 
 SUBCOMMANDS = ("topic list", "registry check", "registry explain", "registry schema")
+SUBCOMMANDS += ("registry aggregates",)
 EVERY = [entry.name for entry in COMMANDS] + list(SUBCOMMANDS)
 
 
