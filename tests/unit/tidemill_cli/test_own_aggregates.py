@@ -173,7 +173,7 @@ WRONG = {
         ":7: 'odd_text': `finish` gave array([0, 0, 0]) for three rows",
     ),
     "a failure in finish": (
-        SUM.replace("NAME", "'odd_finish'").replace("return state.astype", "return state / 0 + u"),
+        SUM.replace("NAME", "'odd_finish'").replace("return state.astype", "return state + u"),
         ":25: odd_finish@1 fails: NameError: name 'u' is not defined",
     ),
     "a family without an example": (
