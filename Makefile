@@ -36,10 +36,9 @@ types:
 contracts:
 	$(BIN)/lint-imports
 
-# Everything but whole stacks runs two at a time; whole stacks, started, killed and stopped, alone.
+# Three at a time on two cores: many tests wait for processes that start, are killed, or go on.
 unit:
-	$(BIN)/python -m pytest -q -n 2
-	$(BIN)/python -m pytest -q tests/end_to_end
+	$(BIN)/python -m pytest -q -n 3 --dist loadgroup
 
 # The finite proof on real data: every rollup recomputed by an oracle and compared to the bit.
 demo: install

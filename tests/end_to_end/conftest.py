@@ -41,6 +41,14 @@ aggregate: {over_points: {apdex: 0.1}}
 """Of an aggregate that is the user's own: `examples/apdex.py`, copied beside."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole stacks begin first, since they take longest, and each file's stay in one process."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listened on a moment ago."""
     with ExitStack() as held:

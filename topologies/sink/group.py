@@ -62,6 +62,7 @@ class GroupMember:
         self._client_id = client_id
         self._session_timeout_ms = session_timeout_ms
         self._listener = _Listener(revoked, assigned)
+        self._next: dict[int, int] = {}
         self._consumer: Any = None
         self._admin: Any = None
         self._producer: Any = None
@@ -120,6 +121,7 @@ class GroupMember:
         return Place(committed, int(start[where]), int(end[where]))
 
     def seek(self, partition: int, offset: int) -> None:
+        self._next[partition] = offset
         self._consumer.seek(self._partition(partition), offset)
 
     def holds(self, partition: int) -> bool:
@@ -137,12 +139,18 @@ class GroupMember:
         try:
             found = await self._consumer.getmany(*wanted, timeout_ms=wait_ms)
         except KafkaError as error:
+            # what it took out of other partitions is lost, and their positions have moved
+            for where in wanted:
+                if self.holds(where.partition) and where.partition in self._next:
+                    self._consumer.seek(where, self._next[where.partition])
             raise LogUnreachable(f"reading failed: {error}") from error
         batches = cast("dict[Any, list[Any]]", found)
-        return {
+        read = {
             int(where.partition): [(int(r.offset), r.value or b"") for r in records]
             for where, records in batches.items()
         }
+        self._next.update((p, records[-1][0] + 1) for p, records in read.items() if records)
+        return read
 
     async def commit(self, partition: int, committed: Committed) -> None:
         """Keep this, durably and fenced. Raises LogUnreachable."""
