@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from streams.aggregates import made
 from streams.batch import BytesColumn, MalformedTable
+from streams.errors import Fatal
 
 I64 = npt.NDArray[np.int64]
 
@@ -110,7 +111,11 @@ def finished(states: States, rows: int) -> tuple[npt.NDArray[np.float64], npt.ND
     out, has = np.zeros(rows), np.zeros(rows, np.bool_)
     for spelling, pieces in states.items():
         piece = merged_piece(spelling, pieces)
-        out[piece.rows] = made(spelling).finish(piece.state)
+        numbers = made(spelling).finish(piece.state)
+        if len(numbers) != len(piece.rows):
+            raise Fatal(f"{spelling!r} finished {len(piece.rows)} rows as {len(numbers)} values",
+                        "Correct the aggregate; nothing acknowledged is lost")  # fmt: skip
+        out[piece.rows] = numbers
         has[piece.rows] = True
     return out, has
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from streams.aggregates.port import I64, Aggregate, Points
 from streams.errors import Fatal, StreamsError
 
 R = TypeVar("R")
+_NEXT = "Correct its file and start again; nothing acknowledged is lost"
 
 
 class FailedAggregate(Fatal):
@@ -43,7 +47,16 @@ class Guarded:
         self._does("merge", self.given.merge, state, rows, other, theirs)
 
     def finish(self, state: Any) -> Any:
-        return self._does("finish", self.given.finish, state)
+        """f64[n], which is what definitions publish."""
+        found: object = self._does("finish", self.given.finish, state)
+        if isinstance(found, np.ndarray):
+            values = cast("npt.NDArray[Any]", found)
+            if values.dtype == np.float64 and values.ndim == 1:
+                return values
+        kind = type(cast("object", found)).__qualname__
+        raise FailedAggregate(
+            f"the aggregate {self._spelling!r} finished as {kind}, not as a double a row", _NEXT
+        )
 
     def encode(self, state: Any) -> bytes:
         return self._does("encode", self.given.encode, state)
@@ -60,5 +73,5 @@ class Guarded:
             raise FailedAggregate(
                 f"the aggregate {self._spelling!r} failed in `{what}`: "
                 f"{type(error).__name__}: {error}",
-                "Correct its file and start again; nothing acknowledged is lost",
+                _NEXT,
             ) from error

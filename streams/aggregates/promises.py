@@ -281,8 +281,26 @@ def one_nan(aggregate: Aggregate[Any], given: World, trees: int) -> str:
     return ""
 
 
+def reads_only(aggregate: Aggregate[Any], given: World, trees: int) -> str:
+    """The points and the rows that `add` and `merge` are given stay as they are."""
+    rows, points = given.rows.copy(), given.points.take(np.arange(len(given.rows)))
+    every, theirs = np.arange(given.n), np.arange(given.n)
+    state = aggregate.empty(given.n)
+    aggregate.add(state, rows, points)
+    aggregate.merge(aggregate.empty(given.n), every, state, theirs)
+    was = (given.rows, given.points.times, given.points.starts, given.points.raws)
+    now = (rows, points.times, points.starts, points.raws)
+    kept = all(np.array_equal(a, b) for a, b in zip(was, now, strict=True))
+    if not kept or not np.array_equal(points.metas, given.points.metas):
+        return "`add` changed the points or the rows that it was given, which others read too"
+    if not np.array_equal(every, np.arange(given.n)) or not np.array_equal(every, theirs):
+        return "`merge` changed the rows that it was given"
+    return ""
+
+
 Promise = Callable[[Aggregate[Any], World, int], str]
 PROMISES: tuple[Promise, ...] = (
+    reads_only,
     one_nan,
     identity,
     any_order,

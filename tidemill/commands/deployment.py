@@ -53,10 +53,14 @@ def settings_of(file: Path | None) -> Settings:
 def aggregate_files(paths: Sequence[Path]) -> tuple[str, ...]:
     """Files and folders of aggregates as settings hold them: absolute.
 
-    None given: ./aggregates, if it is there, as ./definitions is read where none are given.
+    None given: ./aggregates, if it is there, as ./definitions is read where none are given. A
+    folder without any adds nothing and is left out. What does not exist is kept, so that it is
+    missed.
     """
     given = tuple(paths) or ((OWN_AGGREGATES,) if OWN_AGGREGATES.is_dir() else ())
-    return tuple(str(path.resolve()) for path in given)
+    return tuple(
+        str(path.resolve()) for path in given if not path.is_dir() or any(path.glob("*.py"))
+    )
 
 
 def definition_files(paths: Sequence[Path]) -> tuple[str, ...]:

@@ -150,6 +150,11 @@ def test_what_fails_in_ones_own_stops_the_worker_and_names_the_aggregate():
     with pytest.raises(UnreadableState, match="another's"):
         guarded.decode(b"")
     assert guarded.merge(guarded.empty(1), None, None, None) is None
+    rows = Rows("rows_of_texts")
+    rows.finish = lambda state: ["a"] * len(state)
+    register(rows)
+    with pytest.raises(Fatal, match="'rows_of_texts@1' finished as list, not as a double a row"):
+        made("rows_of_texts@1").finish(np.zeros(1))
 
 
 def test_a_process_that_lacks_an_aggregate_says_who_needs_it_and_what_to_do():

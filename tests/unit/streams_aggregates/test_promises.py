@@ -135,6 +135,18 @@ class Unchecked(Absolutes):
         np.add.at(state[:, 0], rows, 1)
 
 
+class MakesRoom(Absolutes):
+    def add(self, state, rows, points):
+        points.raws[:] &= 2**63 - 1
+        super().add(state, rows, points)
+
+
+class Sorts(Absolutes):
+    def merge(self, state, rows, other, theirs):
+        super().merge(state, rows, other, theirs)
+        theirs[:] = 0
+
+
 class OtherNaN(Absolutes):
     def finish(self, state):
         return np.full(len(state), 0x7FF8000000000001).view(np.float64)
@@ -164,6 +176,8 @@ class Texts(Absolutes):
         (WithoutAName, "own_bytes", "`encode` does not begin with its name"),
         (AnyVersion, "own_bytes", "takes bytes of a later version"),
         (Unchecked, "checked_rows", "`add` takes row -1 of 7: call `checks.check_rows` first"),
+        (MakesRoom, "reads_only", "`add` changed the points"),
+        (Sorts, "reads_only", "`merge` changed the rows"),
         (OtherNaN, "one_nan", "a NaN with other bits than 7FF8000000000000"),
         (OneTooMany, "numbers", "for three rows; definitions publish a double each"),
         (Texts, "numbers", "definitions publish a double each"),

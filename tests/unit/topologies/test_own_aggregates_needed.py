@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
+from examples.apdex import Apdex
 from metric_registry.check import check_files
 from metric_registry.compile import compile_plan
 from metric_registry.load import SourceFile
+from metric_registry.over_points import Added
 from metric_registry.plan import Plan
 from metric_registry.rules import Settings as Allowed
+from streams.aggregates import register_family
+from streams.aggregates.encoding import array, pack, unpack
+from streams.aggregates.registry import own, put_back
 from streams.batch import Table, decode_table, encode_table
 from streams.errors import Fatal
 from streams.task.processor import InputRecord
@@ -39,9 +45,11 @@ aggregate: {over_points: {apdex: 250}}
 """
 
 
+FILES = [SourceFile("shop.yaml", DEFINITION)]
+
+
 def plan(over_points: str | None = None) -> Plan:
-    files = [SourceFile("shop.yaml", DEFINITION)]
-    (definition,) = check_files(files, Allowed(own_aggregates=ADDED)).definitions
+    (definition,) = check_files(FILES, Allowed(own_aggregates=ADDED)).definitions
     if over_points is not None:
         definition = replace(definition, over_points=over_points, version="another")
     return compile_plan([definition])
@@ -54,16 +62,21 @@ def task(given: Plan) -> PreaggregateProcessor:
     return PreaggregateProcessor(config, "telemetry.raw", 0)
 
 
-def records() -> list[InputRecord]:
+def records(after: int = 0) -> list[InputRecord]:
+    """Three points within ten seconds after this time, and an idle mark that seals them."""
     message = ExportMetricsServiceRequest()
     metric = message.resource_metrics.add().scope_metrics.add().metrics.add(name="latency")
     for at, value in ((1, 200.0), (2, 900.0), (3, 1100.0)):
-        metric.gauge.data_points.add(time_unix_nano=at * SECOND, as_double=value)
-    headers = (("encoding", b"otlp"), ("tenant", b"t"), ("received", b"%d" % (4 * SECOND)))
+        metric.gauge.data_points.add(time_unix_nano=(after + at) * SECOND, as_double=value)
+    headers = (
+        ("encoding", b"otlp"),
+        ("tenant", b"t"),
+        ("received", b"%d" % ((after + 4) * SECOND)),
+    )
     idle = (("control", b"idle"),)
     return [
         InputRecord(0, 0, None, message.SerializeToString(), headers),
-        InputRecord(1, 0, None, b'{"time": %d}' % (10 * SECOND), idle),
+        InputRecord(1, 0, None, b'{"time": %d}' % ((after + 10) * SECOND), idle),
     ]
 
 
@@ -100,6 +113,78 @@ def test_a_plan_with_an_aggregate_that_is_not_there_is_refused(spelling: str, sa
     joins = InputRecord(0, 0, None, change, (("control", b"plan"),))
     assert said in refusal(lambda: running.process([joins]))
     assert not running.outputs()
+
+
+class Finer(Apdex):
+    """The same number of another state: it counts in halves."""
+
+    version = 2
+
+    def encode(self, state):
+        halves = np.ascontiguousarray(2 * state)
+        return pack(self.name, self.version, len(state), halves.astype("<i8").tobytes())
+
+    def decode(self, data):
+        n, (part,) = unpack(self.name, self.version, data, 1)
+        return array(self.name, part, (n, 3)) // 2
+
+
+@pytest.fixture
+def two_versions() -> Iterator[Added]:
+    """What definitions may use once the next version is registered beside the first."""
+    before = own()
+    register_family("apdex", Finer, version=2, unit="1", example=0.5)
+    yield {"apdex": replace(ADDED["apdex"], version=2)}
+    put_back(before)
+
+
+def blocks(processor: PreaggregateProcessor) -> list[tuple[bytes, bytes]]:
+    held = processor.snapshot(2)
+    return [(key, value) for key, value in held.items() if value is not None]
+
+
+def test_the_states_of_the_version_before_are_read_while_its_class_is_there(two_versions: Added):
+    first = plan("apdex@1(250)")
+    older = task(first)
+    older.process(records())
+    older.outputs()
+    kept = blocks(older)
+    (definition,) = check_files(FILES, Allowed(own_aggregates=two_versions)).definitions
+    assert definition.over_points == "apdex@2(250)"
+    second = compile_plan([definition])
+    assert second.hash != plan().hash
+    newer = task(second)
+    newer.restore(kept)
+    assert newer.deployed.plan == first  # what was in force, until the log says otherwise
+    (change,) = newer.before_commit(2)
+    assert change.headers == (("control", b"plan"),)
+    newer.process([InputRecord(2, 0, None, change.value, change.headers)])
+    assert newer.deployed.plan == second
+    later = [replace(record, offset=record.offset + 3) for record in records(20)]
+    newer.process(later)
+    said = [o.value for o in newer.outputs() if o.topic == "telemetry.partials"]
+    reducer = RollupProcessor(0)
+    reducer.process([InputRecord(i, 0, None, value) for i, value in enumerate(said)])
+    tables = [decode_table(o.value) for o in reducer.outputs() if o.topic == "telemetry.rollups"]
+    rows = [
+        (definition["version"], value, end // SECOND)
+        for table in tables
+        for definition in table.meta["definitions"]
+        for value, end in zip(table.array("value"), table.array("window_end"), strict=True)
+    ]
+    assert rows == [(definition.version, 0.5, 30)]
+
+
+def test_without_the_class_of_the_version_before_its_states_are_refused(two_versions: Added):
+    second = task(plan("apdex@2(250)"))
+    second.process(records())
+    second.outputs()
+    kept = blocks(second)
+    put_back({name: one for name, one in own().items() if name != "apdex"})
+    register_family("apdex", Apdex, unit="1", example=0.5)
+    refused = refusal(lambda: task(plan("apdex@1(250)")).restore(kept))
+    assert "shop.happy needs 'apdex@2(250)'" in refused
+    assert "Register that version too" in refused
 
 
 def test_partials_of_an_aggregate_that_is_not_there_are_refused():
