@@ -47,6 +47,7 @@ from rich.console import Console
 
 from tests.simulation.topology_world import Rows, certify
 
+AGGREGATES = Path(__file__).resolve().parents[2] / "examples" / "apdex.py"
 AGENTS = 3  # of demo.replay
 PATIENCE_S = 150
 IDLE_AFTER_MS = 4_000
@@ -73,6 +74,7 @@ async def one_stack(folder: Path, plan: Plan, console: Console) -> int:
     chosen = dataclasses.replace(
         settings(folder / "data", workers=rng.choice([1, 2]), idle_after_ms=IDLE_AFTER_MS),
         definitions=(str(definitions),),
+        aggregates=(str(AGGREGATES),),
         raw_partitions=rng.choice([1, 2, 4, 5]),
         shard_partitions=rng.choice([1, 3, 4]),
     )

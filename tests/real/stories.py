@@ -24,6 +24,9 @@ HARD += ["-1e100", "5e-324", "inf", "-inf", "nan", "1.7e308", "none"]
 TAME = ["1i", "2i", "5i", "9i", "12i", "12.5", "0.1", "0.2"]
 OVER_TIME = ["sum", "count", "min", "max", "avg", "last", *["increase"] * 4]
 OVER_SPACE = ["sum", "sum", "count", "min", "max", "avg", "last"]
+OVER_POINTS: list[object] = ["p50", "p99", "stddev", "distinct_count", "first", "avg", "sum"]
+OVER_POINTS += ["variance_sample", {"apdex": 2}, {"apdex": 0.1}]
+"""apdex is of a user: `examples/apdex.py`."""
 LABELS = ["{g=a}", "{g=b}", "{g=a,s=1}", "{s=1}", ""]
 
 
@@ -78,8 +81,13 @@ def _definition(
     corrections = "1d" if with_history else rng.choice(["20s", "1m", "1h", "1d"])
     sizes = rng.choice([["10s"], ["10s", "30s"], ["5s", "10s"], ["5s", "20s", "1m"], ["10s", "1h"]])
     over_space = rng.choice(OVER_SPACE)
+    aggregate: dict[str, object] = {"over_time": over_time, "over_space": over_space}
+    adds_up = over_space == "sum" and over_time in ("sum", "count", "increase")
+    if rng.random() < 0.3:
+        aggregate = {"over_points": rng.choice(OVER_POINTS)}
+        adds_up = aggregate["over_points"] == "sum"
     publish: dict[str, object] = {"expire_after": rng.choice([0, 1, 3, "30s"])}
-    if over_space == "sum" and over_time in ("sum", "count", "increase"):
+    if adds_up:
         publish["temporality"] = rng.choice(["delta", "cumulative"])
         publish["late"] = rng.choice(["drop", "carry"])
     return {
@@ -95,7 +103,7 @@ def _definition(
             "grace": rng.choice(["0s", "2s", "2s", "5s"]),
             "corrections": corrections,
         },
-        "aggregate": {"over_time": over_time, "over_space": over_space},
+        "aggregate": aggregate,
         "publish": publish,
     }
 
