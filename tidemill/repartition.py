@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -20,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from streams.event_time.levels import window_end
-from streams.event_time.windows import SECOND
+from tidemill.epochs import clock
 from tidemill.probe import Unreachable
 from tidemill.settings import Settings, topics
 from topologies.edge.epochs import EpochsReader
@@ -89,11 +88,6 @@ def change(
         )
     new = Listed(topic_of(len(known.later) + 2), partitions, soonest if at is None else at)
     return Change(Epochs((*known.later, new), known.gap), before)
-
-
-def clock(time: int) -> str:
-    """Unix ns as UTC, to the second; it can be given to --at."""
-    return f"{datetime.fromtimestamp(time / SECOND, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def announce(

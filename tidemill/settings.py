@@ -31,6 +31,7 @@ class Settings:
         definitions: Files and folders of metric definitions.
         aggregates: Python files, and folders of them, that add aggregates of users' own; relative
             to the settings file.
+        starter_definitions: Whether those that come with tidemill are computed, too.
         bootstrap: Kafka bootstrap servers.
         store_url: ClickHouse's HTTP interface.
         raw_partitions: Partitions of `telemetry.raw` and of every history topic.
@@ -45,6 +46,7 @@ class Settings:
     data: str = ".tidemill"
     definitions: tuple[str, ...] = ()
     aggregates: tuple[str, ...] = ()
+    starter_definitions: bool = True
     bootstrap: str = "127.0.0.1:9092"
     broker_port: int = 9092
     broker_metrics_port: int = 9644

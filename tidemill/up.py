@@ -18,7 +18,7 @@ from tidemill.launcher import Command, Launcher
 from tidemill.settings import Settings
 from tidemill.topics import TopicsError, create_topics
 from tidemill.view import View
-from tidemill.wiring import LEAD_NS, deploy
+from tidemill.wiring import deploy
 
 LEAST_FREE_BYTES = 500 << 20
 DATA_VERSION = "1"
@@ -143,8 +143,8 @@ async def run(settings: Settings, console: Console) -> int:
     """Start everything, show what flows, end everything on SIGINT or SIGTERM."""
     check_before_start(settings)
     settings.save()
-    for name in deploy(settings, time.time_ns()):
-        console.print(f"new definition {name}: it counts from {LEAD_NS // 10**9} s from now on")
+    for sentence in deploy(settings, time.time_ns()):
+        console.print(sentence)
     stop = asyncio.Event()
     launcher = Launcher(commands(settings), settings.folder / "logs", console.print)
     loop = asyncio.get_running_loop()

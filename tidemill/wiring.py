@@ -16,7 +16,9 @@ from metric_registry.rules import Settings as Allowed
 from streams.config import TaskSettings, Topology
 from streams.task.processor import Processor
 from tidemill import own_aggregates
+from tidemill.epochs import introduced, remembered
 from tidemill.settings import Settings
+from topologies.joining import counts_from
 from topologies.manager.processor import ManagerProcessor
 from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
@@ -36,8 +38,9 @@ class DefinitionsError(ValueError):
 
 def definition_paths(settings: Settings) -> list[Path]:
     """The files and folders of definitions: those named, and the starter set."""
-    starter = resources.files("metric_registry") / "definitions"
-    return [Path(str(starter)), *(Path(path) for path in settings.definitions)]
+    starter = Path(str(resources.files("metric_registry") / "definitions"))
+    named = [Path(path) for path in settings.definitions]
+    return [starter, *named] if settings.starter_definitions else named
 
 
 def allowed(aggregates: Sequence[str | Path]) -> Allowed:
@@ -77,22 +80,26 @@ def deployment(settings: Settings) -> Deployment:
 
 
 def deploy(settings: Settings, now_ns: int) -> list[str]:
-    """Write down since when each version counts; returns the names of definitions that are new.
+    """Write down since when each version counts; returns a sentence for each that is new.
 
     A data directory's first definitions count from the start. What comes later counts from an
-    event time a little ahead, which all partitions reach after they have been told.
+    event time a little ahead, which all partitions reach after they have been told; or from a
+    change of partitions on that was announced, if that lies within windows of it.
     """
     file = settings.folder / DEPLOYED
     plan = load_plan(settings)
     first = not file.exists()
     known = {} if first else msgspec.json.decode(file.read_bytes(), type=dict[str, int])
-    fresh = FROM_THE_START if first else now_ns + LEAD_NS
-    since = {d.version: known.get(d.version, fresh) for d in plan.definitions}
+    epochs = remembered(settings)
+    new = [d for d in plan.definitions if d.version not in known]
+    soon = {d.version: counts_from(d, now_ns + LEAD_NS, epochs) for d in new}
+    fresh = dict.fromkeys(soon, FROM_THE_START) if first else soon
+    since = {d.version: (known | fresh)[d.version] for d in plan.definitions}
     settings.folder.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".new")
     temporary.write_bytes(msgspec.json.encode(since) + b"\n")
     temporary.replace(file)
-    return [d.name for d in plan.definitions if not first and d.version not in known]
+    return [] if first else [introduced(d.name, since[d.version], epochs) for d in new]
 
 
 def retention_days(plan: Plan) -> dict[int, int]:

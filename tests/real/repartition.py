@@ -4,7 +4,7 @@
 
 Edge, broker, workers and store are started on free ports in a folder of their own, told to forget
 streams after six seconds, so that a change can come soon. Agents send counters, gauges and deltas,
-late ones and repeats among them; meanwhile the change is announced as the command does it, and a
+late ones and repeats among them; meanwhile `tidemill topic repartition` announces the change, and a
 worker and the edge are killed with kill -9. Then everything is compared with the oracle as in
 `run.py`. Exit codes: 0 all equal, 1 a difference (shown), 5 no answer in time.
 """
@@ -14,11 +14,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
+import json
 import random
 import sys
 import threading
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +40,6 @@ from oracle.definitions import SECOND
 from real.run import check_rollups
 from real.stories import BEFORE, body
 from rich.console import Console
-
-from tidemill.repartition import announce, clock
 
 PATIENCE_S = 120
 IDLE_AFTER_MS = 2_000
@@ -92,15 +93,35 @@ def schedule(rng: random.Random, begin: int) -> list[Delivery]:
     return sorted(found, key=lambda delivery: delivery.at)
 
 
+async def tidemill(stack: Stack, *words: str) -> list[dict[str, Any]]:
+    """The rows that a command prints; it must end well."""
+    command = (sys.executable, "-m", "tidemill", *words)
+    process = await asyncio.create_subprocess_exec(
+        *command, "--settings", str(stack.settings.file), "-o", "json", stdout=PIPE, stderr=PIPE
+    )
+    out, err = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)}: exit {process.returncode}: {err.decode()}")
+    rows: list[dict[str, Any]] = json.loads(out)
+    return rows
+
+
 async def change(stack: Stack, partitions: int, console: Console) -> None:
     """Announce the change; kill the edge before it comes, and the worker after."""
-    sizes = [5 * SECOND, 10 * SECOND, 20 * SECOND]
     await asyncio.sleep(4)
-    decided = await announce(stack.settings, partitions, sizes, None, time.time_ns(), False)
-    console.print(f"{decided.new.topic} from {clock(decided.new.since)} on")
+    words = ("topic", "repartition", "--partitions", str(partitions))
+    (would,) = await tidemill(stack, *words, "--dry-run")
+    (decided,) = await tidemill(stack, *words)
+    listed = await tidemill(stack, "topic", "epochs")
+    expected = {name: decided[name] for name in ("topic", "partitions")}
+    assert would["announced"] == "no"
+    assert decided["announced"] == "yes"
+    assert listed[-1] == {**expected, "since": decided["from"]}
+    console.print(f"{decided['topic']} from {decided['from']} on, instead of {decided['before']}")
     await asyncio.sleep(3)
     stack.kill("edge")
-    await asyncio.sleep(max(0.0, decided.new.since / SECOND - time.time() + 1))
+    begins = datetime.fromisoformat(decided["from"]).timestamp()
+    await asyncio.sleep(max(0.0, begins - time.time() + 1))
     stack.kill("worker-0")
 
 
@@ -112,6 +133,7 @@ async def prove(folder: Path, given: argparse.Namespace, console: Console) -> in
     chosen = dataclasses.replace(
         settings(folder / "data", workers=1, idle_after_ms=IDLE_AFTER_MS),
         definitions=(str(files),),
+        starter_definitions=False,
         raw_partitions=given.partitions,
         stream_gap_ms=epochs.STREAM_GAP // 1_000_000,
         epoch_margin_ms=MARGIN_MS,

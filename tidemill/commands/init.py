@@ -10,10 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from tidemill.commands.deployment import Aggregates, aggregate_files, definition_files
-from tidemill.commands.errors import TIMED_OUT, CommandError
+from tidemill.commands.errors import TIMED_OUT, UNREACHABLE, CommandError
+from tidemill.epochs import remember
+from tidemill.probe import Unreachable
+from tidemill.repartition import epochs_of
 from tidemill.settings import Settings, SettingsError, load, with_own_key
 from tidemill.topics import TopicsError, create_topics
-from tidemill.wiring import DefinitionsError, deploy
+from tidemill.wiring import DefinitionsError, deploy, load_plan
 
 DEFAULTS = Settings()
 
@@ -66,14 +69,18 @@ def init(
                 replication=replication,
             )
         )
-        deploy(settings, time.time_ns())
+        load_plan(settings)  # nothing is made for definitions with mistakes
         file = settings.save()
         created = asyncio.run(create_topics(settings, timeout))
+        remember(settings, asyncio.run(epochs_of(settings)))
+        new = deploy(settings, time.time_ns())
+    except Unreachable as error:
+        raise CommandError(str(error), UNREACHABLE) from None
     except TopicsError as error:
         code = TIMED_OUT if "did not answer" in str(error) else 1
         raise CommandError(str(error), code) from None
     except (SettingsError, DefinitionsError) as error:
         raise CommandError(str(error)) from None
     made = f"created {', '.join(created)}" if created else "all topics were there"
-    print(f"{file} written; {made}")
+    print("\n".join([f"{file} written; {made}", *new]))
     return 0

@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 
 from cyclopts import App
 
-from metric_registry.plan import Plan
 from streams.event_time.windows import SECOND
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import FAILED, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import Output, emit
+from tidemill.epochs import clock, remember
 from tidemill.log_topics import topic_states
 from tidemill.probe import Unreachable
-from tidemill.repartition import Change, RepartitionError, announce, clock, epochs_of
+from tidemill.repartition import Change, RepartitionError, announce, epochs_of
 from tidemill.wiring import DefinitionsError, load_plan
 from topologies.epochs import LIVE
-from topologies.windows import level_of
+from topologies.joining import levels_of
 
 app = App(
     name="topic",
@@ -91,8 +91,11 @@ def repartition(
         raise CommandError("--partitions must be 1 or more", USAGE)
     try:
         plan = load_plan(chosen)
-        work = announce(chosen, partitions, _sizes(plan), _time(at), time.time_ns(), dry_run)
+        sizes = levels_of(plan.definitions)
+        work = announce(chosen, partitions, sizes, _time(at), time.time_ns(), dry_run)
         decided = asyncio.run(work)
+        if not dry_run:
+            remember(chosen, decided.epochs)
     except (DefinitionsError, RepartitionError) as error:
         raise CommandError(str(error), FAILED) from None
     except Unreachable as error:
@@ -108,6 +111,7 @@ def epochs(*, settings: SettingsFile = None, output: Output = "table") -> int:
     chosen = settings_of(settings)
     try:
         found = asyncio.run(epochs_of(chosen))
+        remember(chosen, found)
     except Unreachable as error:
         raise CommandError(f"{error}: start it with `tidemill up`", UNREACHABLE) from None
     rows = [{"topic": LIVE, "partitions": chosen.raw_partitions, "since": ""}]
@@ -117,11 +121,6 @@ def epochs(*, settings: SettingsFile = None, output: Output = "table") -> int:
     ]
     emit(rows, ("topic", "partitions", "since"), output)
     return 0
-
-
-def _sizes(plan: Plan) -> list[int]:
-    every = plan.definitions
-    return sorted({level_of(size, one.zone_rules) for one in every for size in one.granularities})
 
 
 def _time(text: str | None) -> int | None:

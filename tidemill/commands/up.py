@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tidemill import up as stack
 from tidemill.commands.deployment import Aggregates, aggregate_files, definition_files
 from tidemill.commands.errors import USAGE, CommandError
 from tidemill.settings import Settings, SettingsError, with_own_key
-from tidemill.wiring import DefinitionsError, deploy
+from tidemill.wiring import DefinitionsError
 
 OWN_DEFINITIONS = Path("definitions")
 DEFAULTS = Settings()
@@ -73,8 +72,6 @@ def up(
         with _alone_in(wanted.folder):
             settings = with_own_key(wanted)
             console = Console(soft_wrap=True)
-            if new := deploy(settings, time.time_ns()):
-                console.print(f"new definitions, counted from now on: {', '.join(new)}")
             return asyncio.run(stack.run(settings, console))
     except (stack.UpError, SettingsError, DefinitionsError) as error:
         raise CommandError(str(error)) from None

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
-from tidemill import probe
+from tidemill import epochs, probe
 from tidemill.accounts import crowded, refused
 from tidemill.diagnosis.finding import Finding, fail, ok, warn
+from tidemill.probe import Unreachable
+from tidemill.repartition import epochs_of
 from tidemill.settings import Settings
 from tidemill.store_address import store_address
-from tidemill.wiring import DefinitionsError, load_plan
+from tidemill.wiring import DefinitionsError, deployment, load_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,34 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     for number in range(settings.workers):
         async for finding in _tasks(f"worker-{number}", settings.worker_port + number):
             yield finding
+    for finding in await _epochs(settings):
+        yield finding
+
+
+async def _epochs(settings: Settings) -> list[Finding]:
+    """Changes of partitions; nothing where there was none, or where no log answers."""
+    try:
+        known = await epochs_of(settings)
+        deployed = deployment(settings)
+    except (Unreachable, DefinitionsError):
+        return []  # said of the broker, and of the definitions
+    ports = (settings.worker_port + number for number in range(settings.workers))
+    answers = await asyncio.gather(*map(_pre_aggregation, ports))
+    tasks = {source: task for found in answers for source, task in found.items()}
+    since = {d.version: deployed.since.get(d.version, 0) for d in deployed.plan.definitions}
+    now = time.time_ns()
+    first = settings.raw_partitions
+    return list(epochs.findings(known, tasks, since, deployed.plan.definitions, first, now))
+
+
+async def _pre_aggregation(port: int) -> dict[str, Any]:
+    """What a worker says of its tasks, by source."""
+    try:
+        stats = await probe.get_json(f"http://127.0.0.1:{port}/stats/tasks")
+    except probe.Unreachable:
+        return {}
+    found: dict[str, Any] = stats.get("preaggregate", {})
+    return found
 
 
 def _definitions(settings: Settings) -> Finding:

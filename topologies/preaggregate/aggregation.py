@@ -419,7 +419,8 @@ class Aggregation:
 
     def stats(self) -> dict[str, Any]:
         """For people: what is open, what waits."""
-        return {**self.panes.stats(), "groups": len(self.cells), "late": len(self.pending)}
+        told = {"groups": len(self.cells), "late": len(self.pending), "over": self.over}
+        return {**self.panes.stats(), **told}
 
 
 def _seconds(window: Window) -> int:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from tidemill.repartition import RepartitionError, change, clock, next_boundary
+from metric_registry.zones import find
+from tidemill.epochs import clock
+from tidemill.repartition import RepartitionError, change, next_boundary
 from topologies.epochs import LIVE, Epochs, Listed
+from topologies.windows import level_of
 
 SECOND = 1_000_000_000
 SIZES = [10 * SECOND, 60 * SECOND, 3600 * SECOND]
@@ -26,6 +31,16 @@ def test_the_soonest_time_is_proposed_and_the_next_topic_named():
     assert then.new == Listed(f"{LIVE}.e3", 4, 10800 * SECOND)
     assert then.before == decided.new
     assert len(then.epochs.later) == 2
+
+
+def test_days_and_months_of_a_zone_end_there_too():
+    rules = find("Europe/Berlin").rules
+    levels = [level_of(size, rules) for size in (10, "1d", "1mo")]
+    march = datetime(2024, 3, 10, tzinfo=UTC).timestamp()
+    assert clock(next_boundary(int(march) * SECOND, levels)) == "2024-03-31T22:00:00Z"
+    days = [level_of("1d", rules), level_of("1d", find("America/New_York").rules)]
+    with pytest.raises(RepartitionError, match="no end in common"):
+        next_boundary(int(march) * SECOND, days)
 
 
 @pytest.mark.parametrize(

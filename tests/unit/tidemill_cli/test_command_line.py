@@ -18,8 +18,10 @@ from tidemill.commands.catalogue import COMMANDS
 from tidemill.commands.output import table
 from tidemill.main import main
 
-SUBCOMMANDS = ("topic list", "registry check", "registry explain", "registry schema")
-SUBCOMMANDS += ("registry aggregates",)
+SUBCOMMANDS = (
+    *("topic list", "topic repartition", "topic epochs"),
+    *("registry check", "registry explain", "registry schema", "registry aggregates"),
+)
 EVERY = [entry.name for entry in COMMANDS] + list(SUBCOMMANDS)
 
 
@@ -79,6 +81,9 @@ def test_every_help_has_an_example(command: str, capfd: pytest.CaptureFixture[st
         ("worker --number=-1", "give 0 or more"),
         ("why host.cpu.seconds --settings nowhere.json", "`tidemill up` writes one"),
         ("topic lst", "tidemill topic --help"),
+        ("topic repartition", "tidemill topic --help"),
+        ("topic repartition --partitions 0", "must be 1 or more"),
+        ("topic repartition --partitions 2 --at noon", "write it as 2026-12-01T00:00:00Z"),
     ],
 )
 def test_a_usage_error_is_one_line_with_the_next_step(
@@ -93,7 +98,14 @@ def test_a_usage_error_is_one_line_with_the_next_step(
 
 @pytest.mark.parametrize(
     "words",
-    ["query host.cpu.seconds", "why host.cpu.seconds", "topic list", "topic list -o json"],
+    [
+        "query host.cpu.seconds",
+        "why host.cpu.seconds",
+        "topic list",
+        "topic list -o json",
+        "topic epochs",
+        "topic repartition --partitions 2",
+    ],
 )
 def test_a_stack_that_is_away_is_exit_code_four(words: str, tmp_path: Path):
     settings = tmp_path / "settings.json"

@@ -1,0 +1,87 @@
+"""What a deployment says of changes of partitions, and what they mean for definitions that come."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from metric_registry.check import check_files
+from metric_registry.load import SourceFile
+from metric_registry.plan import ResolvedDefinition
+from tidemill.epochs import findings, remember, remembered
+from tidemill.settings import Settings
+from tidemill.wiring import DEPLOYED, LEAD_NS, deploy
+from topologies.epochs import LIVE, Epochs, Listed
+
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+T = 20_000 * DAY + 3600 * SECOND
+KNOWN = Epochs((Listed(f"{LIVE}.e2", 3, T),))
+DEFINITION = """
+apiVersion: tidemill/v1
+kind: Metric
+name: {}
+description: One
+owner: tests
+source: {{metric: load, unit: "1"}}
+space: {{keep: []}}
+time: {{granularities: [{}], grace: 2s, corrections: 1h}}
+aggregate: {{over_time: sum, over_space: sum}}
+"""
+
+
+def definition(name: str, sizes: str) -> ResolvedDefinition:
+    report = check_files([SourceFile("d.yaml", DEFINITION.format(name, sizes).encode())])
+    assert not report.errors, report.text()
+    return report.definitions[0]
+
+
+def test_what_a_folder_knows_of_epochs_decides_since_when_definitions_count(tmp_path: Path):
+    files = tmp_path / "definitions"
+    files.mkdir()
+    (files / "a.yaml").write_text(DEFINITION.format("first", "10s, 1d"))
+    settings = Settings(
+        data=str(tmp_path / "data"), definitions=(str(files),), starter_definitions=False
+    )
+    assert remembered(settings) == Epochs()
+    assert deploy(settings, T - DAY) == []
+    remember(settings, KNOWN)
+    assert remembered(settings) == KNOWN
+    (files / "b.yaml").write_text(DEFINITION.format("hours", "10s, 1h"))
+    (files / "c.yaml").write_text(DEFINITION.format("days", "10s, 1d").replace("load", "busy"))
+    hours, days = sorted(deploy(settings, T - 7200 * SECOND), reverse=True)
+    assert "hours: it counts from 2024-10-03T23:00:20Z on" in hours
+    assert "days: it counts from 2024-10-04T01:00:00Z on, when telemetry.raw.e2 begins" in days
+    since = json.loads((settings.folder / DEPLOYED).read_text())
+    assert sorted(since.values()) == [0, T - 7200 * SECOND + LEAD_NS, T]
+    assert deploy(settings, T + DAY) == []
+    assert json.loads((settings.folder / DEPLOYED).read_text()) == since
+
+
+def task(over: bool) -> dict[str, Any]:
+    return {"processor": {"panes": [{"over": True}, {"over": over}]}}
+
+
+def told(now: int, tasks: dict[str, Any], one: ResolvedDefinition, since: int) -> list[str]:
+    found = findings(KNOWN, tasks, {one.version: since}, [one], 2, now)
+    return [f"{each.level} {each.text}" for each in found]
+
+
+def test_each_change_is_announced_then_under_way_then_finished():
+    one = definition("m", "10s, 1h")
+    assert told(T - 1, {}, one, 0) == ["ok announced: 3 partitions from 2024-10-04T01:00:00Z on"]
+    tasks = {f"{LIVE}/0": task(True), f"{LIVE}/1": task(False)}
+    (under_way,) = told(T, tasks, one, 0)
+    assert under_way.startswith(f"ok under way: {LIVE}/1 may still get late points")
+    (unheard,) = told(T, {f"{LIVE}/0": task(True)}, one, 0)
+    assert f"under way: {LIVE}/1" in unheard
+    (finished,) = told(T, {f"{LIVE}/{n}": task(True) for n in range(2)}, one, 0)
+    assert "finished since 2024-10-04T01:00:00Z; nothing of telemetry.raw can change" in finished
+
+
+def test_windows_that_lie_in_two_topics_are_warned_of():
+    one = definition("m", "10s, 1d")
+    warned = told(T - 1, {}, one, T - DAY)[1]
+    assert warned.startswith("warn m has windows that begin before 2024-10-04T01:00:00Z")
+    assert told(T - 1, {}, one, T)[1:] == []
