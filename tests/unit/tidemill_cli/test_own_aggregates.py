@@ -245,7 +245,7 @@ def test_a_promise_broken_is_one_line_and_exit_code_1(tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TIDEMILL")}
     done = subprocess.run(
         [sys.executable, "-m", "tidemill", "registry", "aggregates"],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "aggregates/apdex.py:27: 'apdex': a state merged into an empty one" in done.stderr
@@ -258,7 +258,7 @@ def test_a_worker_without_the_file_refuses_to_start(tmp_path):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TIDEMILL")}
     done = subprocess.run(
         [sys.executable, "-m", "tidemill", "worker", "--settings", "settings.json"],
-        env=environment, capture_output=True, text=True, timeout=60, check=False,
+        env=environment, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "shop.yaml:9:13: error TM211: there is no aggregate `apdex`" in done.stderr
