@@ -143,4 +143,5 @@ def topics(settings: Settings) -> list[TopicSpec]:
         TopicSpec("telemetry.ledger", 1, kept(30 * 24)),
         TopicSpec("telemetry.dead-letter", 1, kept(30 * 24)),
         TopicSpec("metrics", shards, kept(7 * 24)),
+        TopicSpec("rollups", shards, {**kept(7 * 24), "cleanup.policy": "compact,delete"}),
     ]

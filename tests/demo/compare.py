@@ -23,13 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from demo import published
 from demo.framing import read_framed
+from demo.upserts import TOPIC, Upsert, judge_upserts, standing
 from demo.verdict import Verdict, judge, print_verdict
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from oracle import definitions, epochs, final, kafka_log, log
 from oracle.arithmetic import bits
-from oracle.oracle import Result, compute
+from oracle.oracle import FinalKey, Key, Result, compute
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,8 @@ class Comparison:
         self.console = console
         self.definitions = definitions.load(where.definitions)
         self.partitions: list[log.Partition] = []
+        self.upserts = 0
+        """Rows of the upsert topic that are right."""
         self._known: dict[str, tuple[object, Result]] = {}
 
     def expected(self) -> Result:
@@ -96,15 +99,28 @@ class Comparison:
                 self._wait_for_rows(table, names, len(result.latest), until)
                 finals = published.finals(self._final_records())
                 rows = table.rows(names)
-                verdict = judge(self.definitions, result, after, finals, rows)
+                found = standing(self._records(TOPIC))
+                verdict = self._judge(result, after, finals, rows, found)
                 if not verdict.equal:  # windows have closed meanwhile, at least the silent ones
                     after = self.expected()
-                    verdict = judge(self.definitions, result, after, finals, rows)
+                    verdict = self._judge(result, after, finals, rows, found)
                 if verdict.equal or time.monotonic() > until:
                     return verdict, after
                 time.sleep(min(2.0, max(0.0, until - time.monotonic())))
         finally:
             table.close()
+
+    def _judge(
+        self,
+        before: Result,
+        after: Result,
+        finals: dict[FinalKey, list[published.Final]],
+        rows: dict[Key, list[published.Row]],
+        found: dict[Key, Upsert],
+    ) -> Verdict:
+        verdict = judge(self.definitions, before, after, finals, rows)
+        self.upserts = judge_upserts(verdict, self.definitions, before, after, found)
+        return verdict
 
     def _wait_for_rows(
         self, table: published.Table, names: list[str], count: int, until: float
@@ -114,7 +130,10 @@ class Comparison:
 
     def dead_letters(self) -> list[log.Record]:
         """All there are."""
-        found = kafka_log.read(self.where.bootstrap, [DEAD_LETTERS], self.where.timeout)
+        return self._records(DEAD_LETTERS)
+
+    def _records(self, topic: str) -> list[log.Record]:
+        found = kafka_log.read(self.where.bootstrap, [topic], self.where.timeout)
         return [record for records in found.values() for record in records]
 
     def _final_records(self) -> list[tuple[tuple[str, int], log.Record]]:
@@ -242,6 +261,7 @@ def report(where: Where, acknowledged: Path | None, csv: Path | None, console: C
     verdict, result = comparison.run()
     print_verdict(verdict, result, console)
     console.print(summary(comparison.partitions))
+    console.print(f"on the upsert topic: {comparison.upserts:,} rows as they must be")
     good = verdict.equal
     wrong = sum(partition.wrong_digests for partition in comparison.partitions)
     if wrong:

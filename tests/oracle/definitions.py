@@ -52,6 +52,7 @@ class Definition:
     groups: int
     source_unit: str
     unit: str
+    upsert: bool = False
 
     @property
     def finest(self) -> int:
@@ -111,6 +112,7 @@ def parse(doc: dict[str, Any]) -> Definition:
         groups=doc.get("limits", {}).get("series", 100_000),
         source_unit=doc["source"].get("unit", "1"),
         unit=doc.get("unit") or doc["source"].get("unit", "1"),
+        upsert=publish.get("upsert", False),
     )
 
 

@@ -18,6 +18,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -64,6 +65,7 @@ class Rows:
     finals: list[bytes] = field(default_factory=list)
     refused: int = 0
     ledger: dict[str, dict] = field(default_factory=dict)
+    upserts: dict[Key, dict] = field(default_factory=dict)
 
     def take(self, value: bytes) -> None:
         """Add a record of `telemetry.rollups`; a row's revisions must rise by one."""
@@ -102,6 +104,36 @@ class Rows:
             row = struct.pack(">QQB", values[at], points, deleted)
             self.raw[key] = group + labels[at] + row
             self.late[key] = late
+
+    def upsert(self, name: bytes, value: bytes | None) -> None:
+        """Replace a record of the upsert topic; a revision is newer than the one that it replaces.
+
+        A row's record comes with the row, whose revisions are counted there.
+        """
+        told = json.loads(name)
+        size = windows.parse(told["granularity"], told.get("zone", "UTC"))
+        end = int(datetime.fromisoformat(told["window_end"]).timestamp()) * SECOND
+        key = Key(told["metric"], size, end, tuple(sorted(told["labels"].items())))
+        if value is None:
+            del self.upserts[key]
+            return
+        record = json.loads(value)
+        assert {name: record[name] for name in told} == told
+        start = int(datetime.fromisoformat(record["window_start"]).timestamp()) * SECOND
+        assert start == windows.start_of(end, size)
+        assert record["revision"] > self.upserts.get(key, {"revision": 0})["revision"]
+        assert record["status"] == ("final" if record["revision"] == 1 else "corrected")
+        self.upserts[key] = record
+
+    def compare_upserts(self) -> None:
+        """The last record of each key says what the row says."""
+        assert self.upserts.keys() == self.latest.keys()
+        for key, record in self.upserts.items():
+            value, points = self.latest[key]
+            assert struct.unpack("<Q", struct.pack("<d", float(record["value"]))) == (value,)
+            assert record["points"] == points
+            assert record["late"] == self.late[key]
+            assert record["revision"] == self.revisions[key]
 
 
 @contextlib.contextmanager
@@ -153,6 +185,7 @@ class Pipeline:
             self.partials[partition].append(value)
         for partition in range(SHARD_PARTITIONS):
             self._rollup(partition)
+        self.rows.compare_upserts()
         return self.rows
 
     def _config(self, topic: str) -> PreaggregateConfig:
@@ -190,6 +223,8 @@ class Pipeline:
                 self.rows.take(output.value)
             elif output.topic == "metrics":
                 self.rows.finals.append(output.value)
+            elif output.topic == "rollups":
+                self.rows.upsert(output.key, output.value)
 
 
 def labels_of(raw: bytes) -> tuple[tuple[str, str], ...]:
@@ -277,7 +312,7 @@ def resolved(definition) -> ResolvedDefinition:
         series_limit=definition.groups,
         beyond="other",
         publish_final=True,
-        publish_upsert=False,
+        publish_upsert=True,
         publish_temporality="cumulative" if definition.cumulative else "delta",
         publish_late="carry" if definition.carry else "drop",
         publish_expire_after=tuple((size, expiry[size]) for size in sizes),

@@ -29,11 +29,13 @@ from topologies.rollup.state import (
     encode_window,
     restore,
 )
+from topologies.rollup.upserts import upserts
 from topologies.rollup.windows import Publication, Windows
 from topologies.windows import level_of
 
 ROLLUPS = "telemetry.rollups"
 FINAL = "metrics"
+UPSERTS = "rollups"
 PROGRESS = "telemetry.progress"
 LEDGER = "telemetry.ledger"
 
@@ -172,6 +174,8 @@ class RollupProcessor:
         self._published += sum(len(publication.rows) for publication in publications)
         for value in rollup_tables(publications, self._definitions):
             self._outputs.append(OutputRecord(ROLLUPS, self._partition, None, value))
+        for key, value in upserts(publications, self._definitions):
+            self._outputs.append(OutputRecord(UPSERTS, self._partition, key, value))
 
     def needs(self) -> InputRange | None:
         return None
