@@ -251,7 +251,7 @@ def compare_lateness(
             assert {day: row["most"] for day, row in of_day.items()} == {d: most[d] for d in kept}
             for key, count in counts.items():
                 if key[0] in kept:
-                    assert found.pop((definition.name, *key)) == count
+                    assert found.pop((definition.name, *key), 0) == count
         assert not found
 
 
