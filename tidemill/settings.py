@@ -136,7 +136,7 @@ def topics(settings: Settings) -> list[TopicSpec]:
         TopicSpec("telemetry.raw", raw, kept(settings.raw_retention_hours)),
         TopicSpec("telemetry.partials", shards, kept(24)),
         TopicSpec("telemetry.rollups", shards, kept(7 * 24)),
-        TopicSpec("telemetry.progress", 1, kept(7 * 24)),
+        TopicSpec("telemetry.progress", 1, kept(7 * 24) | {"cleanup.policy": "compact,delete"}),
         TopicSpec("telemetry.tasks", 1, changelog),
         TopicSpec("telemetry.definitions", 1, changelog),
         TopicSpec("telemetry.epochs", 1, changelog),

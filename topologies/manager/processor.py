@@ -31,6 +31,7 @@ class ManagerProcessor:
                 stored = json.loads(value)
                 self._position = stored["position"]
                 self._manager.violations = stored["violations"]
+                self._manager.whole = stored.get("whole", True)
                 for domain, pane, span, told in stored["spans"]:
                     span["epochs"] = {t: Epoch(**epoch) for t, epoch in span["epochs"].items()}
                     self._manager.spans[domain, pane] = Span(**span)
@@ -40,6 +41,9 @@ class ManagerProcessor:
         return self._position
 
     def process(self, records: Sequence[InputRecord]) -> int:
+        if self._position is None and records:
+            self._position = records[0].offset
+            self._manager.whole = self._position == 0
         for record in records:
             report = report_of(record)
             if report is None:
@@ -91,7 +95,12 @@ class ManagerProcessor:
             [domain, pane, asdict(span), self._told.get((domain, pane))]
             for (domain, pane), span in self._manager.spans.items()
         ]
-        body = {"position": position, "violations": self._manager.violations, "spans": spans}
+        body = {
+            "position": position,
+            "violations": self._manager.violations,
+            "whole": self._manager.whole,
+            "spans": spans,
+        }
         return {_META: json.dumps(body).encode()}
 
     def stats(self) -> dict[str, Any]:

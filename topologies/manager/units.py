@@ -111,9 +111,15 @@ class Violation:
 
 
 class Manager:
-    """The state of all units. `step` takes a report and returns violations it shows."""
+    """The state of all units. `step` takes a report and returns violations it shows.
+
+    On the progress topic a source's newest seal of a pane key replaces those before, and what
+    reducers have closed is there for as long as the topic keeps records. So a manager that begins
+    behind the first record (`whole` is false) takes each reducer's first report for its begin.
+    """
 
     def __init__(self) -> None:
+        self.whole = True
         self.spans: dict[tuple[str, str], Span] = {}
         self.violations = 0
 
@@ -131,7 +137,8 @@ class Manager:
             span.watermarks[report.source] = report.watermark
             span.idle[report.source] = report.idle
         else:
-            before = span.closed.get(report.reducer, EARLIEST)
+            begin = EARLIEST if self.whole else report.after
+            before = span.closed.get(report.reducer, begin)
             if report.after != before:
                 what = "again" if report.after < before else "with a gap"
                 found.append(

@@ -351,7 +351,8 @@ class PreaggregateProcessor:
 
     def _progress(self, meta: dict[str, Any]) -> OutputRecord:
         body = {**meta, **self._whose(), "watermark": self.watermark}
-        return OutputRecord(PROGRESS, 0, self._source.encode(), json.dumps(body).encode())
+        key = f"{self._source}|{meta['pane']}".encode()  # the newest says it all
+        return OutputRecord(PROGRESS, 0, key, json.dumps(body).encode())
 
     def _tell_ledger(self) -> None:
         row = self.ledger.news(self._source, self.watermark)

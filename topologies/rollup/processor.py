@@ -153,7 +153,8 @@ class RollupProcessor:
             "windows": len({publication.window for publication in published}),
             "rows": sum(len(publication.rows) for publication in published),
         }  # fmt: skip
-        self._outputs.append(OutputRecord(PROGRESS, 0, reducer.encode(), json.dumps(body).encode()))
+        key = f"{reducer}|{domain}|{pane}|{until}".encode()  # none replaces another
+        self._outputs.append(OutputRecord(PROGRESS, 0, key, json.dumps(body).encode()))
 
     def _tell_ledger(self, domain: str, pane: str) -> None:
         fills, self._windows.fills = self._windows.fills, []
