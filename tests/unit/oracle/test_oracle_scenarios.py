@@ -1,7 +1,9 @@
 """The oracle says what a person computed by hand: tests/oracle/scenarios, and the page of rules."""
 
 import math
+from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from oracle import final, log, scenario
@@ -41,6 +43,13 @@ def final_points(points: dict[Series, list[FinalPoint]]) -> list[str]:
             line = row("final", key, value, rest)
             lines.append(line.replace("= nan", "= none") if point.bits is None else line)
     return sorted(lines)
+
+
+def test_every_scenario_has_a_number_of_its_own() -> None:
+    names = [path.stem for path in (Path(scenario.__file__).parent / "scenarios").glob("*")]
+    numbers = Counter(name.split("-")[0] for name in names)
+    shared = sorted(name for name in names if numbers[name.split("-")[0]] > 1)
+    assert not shared, f"next free number: {max(map(int, numbers)) + 1}"
 
 
 @pytest.mark.parametrize("name", WRITTEN)
