@@ -6,7 +6,8 @@ which the two partitions have some in common, and some come late.
 
 import random
 
-from tests.simulation.test_topology_against_oracle import SETTLED, check
+from tests.simulation.comparison import check
+from tests.simulation.stories import SETTLED
 
 LIMIT = 8192
 GROUPS = 9700

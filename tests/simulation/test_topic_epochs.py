@@ -27,16 +27,8 @@ from oracle import log as oracle_log
 from oracle.arithmetic import bits
 from oracle.oracle import Result, compute
 
-from tests.simulation.test_topology_against_oracle import (
-    OVER_TIME,
-    TAME,
-    VALUES,
-    compare,
-    compare_finals,
-    compare_resets,
-    conforms,
-    ended,
-)
+from tests.simulation.comparison import compare, compare_finals, compare_resets, conforms, ended
+from tests.simulation.stories import OVER_TIME, TAME, VALUES
 from tests.simulation.topology_world import Pipeline, Rows, again, certify
 
 STORIES = int(os.environ.get("TIDEMILL_EPOCHS", "36"))
