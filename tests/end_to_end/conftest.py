@@ -272,6 +272,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     shutil.copy(ROOT / "examples" / "apdex.py", stack.folder / "aggregates")
     stack.start()
     try:
+        stack.wait((stack.data / "settings.json").exists, "file of settings, which commands read")
         yield stack
     finally:
         stack.end()
