@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -171,8 +172,7 @@ def _compute_one(
     if not rows:
         return
     of_group = list(groups)
-    with duckdb.connect() as db:
-        db.execute("SET threads = 2")
+    with _database().cursor() as db:
         seals = _seals(partitions, domains, definition, rows, carries)
         _load(db, rows, points, definition, seals)
         done: dict[tuple[int, int, int], tuple[list[Any], Cell | None]] = {}
@@ -341,6 +341,12 @@ def _seals(
     return found
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """One for all: to open one takes longer than to ask for what a story says."""
+    return duckdb.connect(config={"threads": 2})
+
+
 def _load(
     db: duckdb.DuckDBPyConnection,
     rows: list[tuple[int, ...]],
@@ -363,9 +369,9 @@ def _load(
     seal = dict(zip(["part", "size", "window_end", "window_start", "rec"], sealed, strict=True))
     found = np.array(list(_listed(definition, rows)), dtype=np.int64).reshape(-1, 4).T
     listed = dict(zip(["id", "size", "window_end", "holds"], found, strict=True))
-    db.execute("CREATE TABLE point AS SELECT * FROM point")
-    db.execute("CREATE TABLE seal AS SELECT * FROM seal")
-    db.execute("CREATE TABLE listed AS SELECT * FROM listed")
+    db.execute("CREATE TEMP TABLE point AS SELECT * FROM point")
+    db.execute("CREATE TEMP TABLE seal AS SELECT * FROM seal")
+    db.execute("CREATE TEMP TABLE listed AS SELECT * FROM listed")
     del point, seal, listed
 
 

@@ -25,6 +25,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR = 3600 * SECOND
 
 
+@cache
 def duration(text: str | int) -> int:
     """`10s`, `1m30s`, `500ms` to nanoseconds; a bare 0 is allowed."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", str(text))
