@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from demo.published import COUNTERS, SUMS, Final, Row
+from oracle import pooled
 from oracle.arithmetic import bits, of_bits
 from oracle.definitions import SECOND, Definition
 from oracle.oracle import Cell, FinalKey, Key, Result
@@ -124,10 +125,11 @@ def _judge_final(
 
 def _kind(definition: Definition) -> str:
     how = definition.over_time, definition.over_space
-    if how not in COUNTERS | SUMS:
+    pooled_by = definition.over_points[0] if definition.over_points else ""
+    if how not in COUNTERS | SUMS and not pooled.adds_up(pooled_by):
         return "gauge"
     temporality = "cumulative" if definition.cumulative else "delta"
-    falls_not = how in COUNTERS and not definition.carry
+    falls_not = (how in COUNTERS or pooled_by == "count") and not definition.carry
     return f"{temporality} {'counter' if falls_not else 'sum'}"
 
 
