@@ -31,7 +31,7 @@ from tests.simulation.comparison import compare, compare_finals, compare_resets,
 from tests.simulation.stories import OVER_TIME, TAME, VALUES
 from tests.simulation.topology_world import Pipeline, Rows, again, certify
 
-STORIES = int(os.environ.get("TIDEMILL_EPOCHS", "36"))
+STORIES = int(os.environ.get("TIDEMILL_EPOCHS", "24"))
 SEED = int(os.environ.get("TIDEMILL_SEED", "1"))
 HOSTS = ("a", "b", "c", "d", "e")
 LABELS = ("{g=a}", "{g=b}", "{g=a,s=1}", "")

@@ -34,7 +34,7 @@ from topologies.preaggregate.intake import Deployment
 
 SECOND = 1_000_000_000
 END = scenario.nanoseconds("3000")
-STORIES = int(os.environ.get("TIDEMILL_STORIES", "200"))
+STORIES = int(os.environ.get("TIDEMILL_STORIES", "120"))
 SEED = int(os.environ.get("TIDEMILL_SEED", "1"))
 
 
