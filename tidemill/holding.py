@@ -86,7 +86,7 @@ def _domains(situation: Situation) -> set[str]:
 def _explain(situation: Situation, domain: str) -> Holding:
     reducers = _of(situation, "rollup")
     frontiers = [
-        task["processor"]["frontiers"].get(domain, {}).get(situation.pane, EARLIEST)
+        task["processor"].get("frontiers", {}).get(domain, {}).get(situation.pane, EARLIEST)
         for task in reducers.values()
     ]
     done = min(frontiers, default=EARLIEST)

@@ -103,6 +103,15 @@ def test_a_task_that_failed_says_its_error():
     assert "telemetry.raw/0 failed and starts over (restart 3): no disk" in found.sentences
 
 
+def test_tasks_that_have_not_loaded_their_state_yet_hold_everything():
+    loading = task({}, state="restoring")
+    tasks = worker(NOON, both(loading, loading))
+    tasks["rollup"] = {f"telemetry.partials/{n}": loading for n in range(2)}
+    (found,) = why(tasks, NOON + SECOND)
+    assert found.held
+    assert any("is not running yet: restoring" in sentence for sentence in found.sentences)
+
+
 def test_a_store_that_is_away_holds_the_tables():
     fine = source(NOON, NOON + SECOND)
     (found,) = why(worker(NOON, both(fine, fine)), NOON + SECOND, away="connection refused")
