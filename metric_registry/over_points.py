@@ -38,15 +38,13 @@ class Known:
 
     Attributes:
         refusal: What its parameter may be.
-        default: The parameter where none is stated.
-        result: `number`, `histogram` or `list`.
         unit: That of its result, given the source's.
+        default: The parameter where none is stated.
     """
 
     refusal: Refusal
     unit: Callable[[str], str]
     default: object = None
-    result: str = "number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +152,6 @@ def spelled(written: Written, added: Added = NONE_ADDED) -> str:
     given = found.parameter
     if found.name == "quantile":
         given = float(cast("float", given))
-    elif found.name == "explicit_histogram":
-        given = [float(each) for each in cast("list[float]", given)]
     text = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"{name}({text})"
 

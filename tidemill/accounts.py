@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tidemill.grace import sentences
-from tidemill.holding import Tasks, clock
+from tidemill.holding import Tasks, clock, newest_tasks
 
 _REASONS = {
     "instrument": "{} is not what `increase` counts: it counts monotonic sums",
@@ -113,11 +113,6 @@ def crowded(workers: Mapping[str, Tasks], definition: str | None = None) -> list
 
 
 def _rows(workers: Mapping[str, Tasks], topology: str, account: str) -> Iterator[dict[str, Any]]:
-    """The accounts of all tasks; of two claims to a partition the one further on."""
-    tasks: dict[str, Mapping[str, Any]] = {}
-    for found in workers.values():
-        for source, task in found.get(topology, {}).items():
-            if source not in tasks or task["position"] > tasks[source]["position"]:
-                tasks[source] = task
-    for task in tasks.values():
+    """The accounts of all tasks."""
+    for task in newest_tasks(workers.values(), topology).values():
         yield from task["processor"].get(account, ())

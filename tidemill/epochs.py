@@ -9,22 +9,16 @@ is there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from metric_registry.plan import ResolvedDefinition
-from streams.event_time.windows import SECOND
+from streams.event_time.windows import rfc3339
 from tidemill.diagnosis.finding import Finding, ok, warn
 from tidemill.settings import Settings
 from topologies.epochs import LIVE, ONE_EPOCH, Epochs, Listed
 from topologies.joining import crossed
 
 REMEMBERED = "epochs.json"
-
-
-def clock(time: int) -> str:
-    """Unix ns as UTC, to the second; it can be given to --at."""
-    return f"{datetime.fromtimestamp(time / SECOND, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def remember(settings: Settings, epochs: Epochs) -> None:
@@ -43,7 +37,7 @@ def remembered(settings: Settings) -> Epochs:
 
 def introduced(name: str, since: int, epochs: Epochs) -> str:
     """What is said of a new definition that counts from `since` on."""
-    said = f"new definition {name}: it counts from {clock(since)} on"
+    said = f"new definition {name}: it counts from {rfc3339(since)} on"
     for epoch in epochs.later:
         if epoch.since == since:
             said += f", when {epoch.topic} begins; it has windows that do not end at that time"
@@ -61,7 +55,7 @@ def findings(
     """
     every = [Listed(LIVE, first, 0), *epochs.later]
     for before, epoch in zip(every, epochs.later, strict=False):
-        name, when = f"epoch {epoch.topic}", clock(epoch.since)
+        name, when = f"epoch {epoch.topic}", rfc3339(epoch.since)
         if now < epoch.since:
             yield ok(name, f"announced: {epoch.partitions} partitions from {when} on")
             continue
@@ -80,11 +74,13 @@ def findings(
         for epoch in crossed(definition, since.get(definition.version, now), epochs):
             yield warn(
                 f"epoch {epoch.topic}",
-                f"{definition.name} has windows that begin before {clock(epoch.since)} and end "
+                f"{definition.name} has windows that begin before {rfc3339(epoch.since)} and end "
                 "after it: they are not published",
                 "announce changes where all definitions are: tidemill topic repartition",
             )
 
 
 def _is_over(task: Mapping[str, Any] | None) -> bool:
-    return task is not None and all(pane["over"] for pane in task["processor"].get("panes", ()))
+    if task is None or task["state"] != "running":  # before that it has not said what it holds
+        return False
+    return all(pane["over"] for pane in task["processor"].get("panes", ()))

@@ -7,7 +7,7 @@ a source without a task, a task that is not done reading, or an agent that sends
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +65,16 @@ class Holding:
     sentences: tuple[str, ...]
 
 
+def newest_tasks(workers: Iterable[Tasks], topology: str) -> dict[str, Mapping[str, Any]]:
+    """The tasks of a topology over all workers; of two claims to a partition the one further on."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for tasks in workers:
+        for name, task in tasks.get(topology, {}).items():
+            if name not in found or task["position"] > found[name]["position"]:
+                found[name] = task
+    return found
+
+
 def explain(situation: Situation) -> list[Holding]:
     """One answer a time domain, the live one first."""
     domains = sorted(_domains(situation), key=lambda name: (name != RAW, name))
@@ -84,7 +94,7 @@ def _domains(situation: Situation) -> set[str]:
 
 
 def _explain(situation: Situation, domain: str) -> Holding:
-    reducers = _of(situation, "rollup")
+    reducers = newest_tasks(situation.workers.values(), "rollup")
     frontiers = [
         task["processor"].get("frontiers", {}).get(domain, {}).get(situation.pane, EARLIEST)
         for task in reducers.values()
@@ -132,7 +142,7 @@ def _coming(situation: Situation, domain: str) -> list[str]:
     """The change of the number of partitions that has been announced, if any."""
     ends = {
         topic_of_source(name): _epoch(task).until
-        for name, task in _of(situation, "preaggregate").items()
+        for name, task in newest_tasks(situation.workers.values(), "preaggregate").items()
         if domain_of(topic_of_source(name)) == domain
     }
     return [
@@ -156,7 +166,7 @@ def _sources(situation: Situation, domain: str, next_end: int, *, live: bool) ->
     """Why sources have not sealed the window, worst first."""
     tasks = {
         name: task
-        for name, task in _of(situation, "preaggregate").items()
+        for name, task in newest_tasks(situation.workers.values(), "preaggregate").items()
         if domain_of(topic_of_source(name)) == domain and _epoch(task).owns(next_end)
     }
     current = {topic_of_source(name): _epoch(task).sources for name, task in tasks.items()}
@@ -232,13 +242,3 @@ def _behind(name: str, task: Mapping[str, Any], due: int, now: int, *, live: boo
 def _sealed(task: Mapping[str, Any], pane: str) -> int:
     panes: list[dict[str, Any]] = task["processor"].get("panes", [])
     return next((one["frontier"] for one in panes if one["key"] == pane), EARLIEST)
-
-
-def _of(situation: Situation, topology: str) -> dict[str, Mapping[str, Any]]:
-    """The tasks of a topology over all workers; of two claims to a partition the one further on."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for tasks in situation.workers.values():
-        for name, task in tasks.get(topology, {}).items():
-            if name not in found or task["position"] > found[name]["position"]:
-                found[name] = task
-    return found

@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from streams.event_time.levels import window_end
-from tidemill.epochs import clock
+from streams.event_time.windows import rfc3339
 from tidemill.probe import Unreachable
 from tidemill.settings import Settings, topics
 from topologies.edge.epochs import EpochsReader
@@ -78,13 +78,13 @@ def change(
         raise RepartitionError(f"{before.topic} has {partitions} partitions already")
     if at is not None and at < soonest:
         raise RepartitionError(
-            f"{clock(at)} is too soon, or already past: edges and workers must have learnt of it "
-            f"before anything depends on it. The first time possible is {clock(soonest)}"
+            f"{rfc3339(at)} is too soon, or already past: edges and workers must have learnt of it "
+            f"before anything depends on it. The first time possible is {rfc3339(soonest)}"
         )
     if at is not None and next_boundary(at, sizes) != at:
         raise RepartitionError(
-            f"{clock(at)} lies within windows; the next time at which all end is "
-            f"{clock(next_boundary(at, sizes))}"
+            f"{rfc3339(at)} lies within windows; the next time at which all end is "
+            f"{rfc3339(next_boundary(at, sizes))}"
         )
     new = Listed(topic_of(len(known.later) + 2), partitions, soonest if at is None else at)
     return Change(Epochs((*known.later, new), known.gap), before)

@@ -127,8 +127,8 @@ def topics(settings: Settings) -> list[TopicSpec]:
     hours = 3_600_000
     large = {"max.message.bytes": str(16 << 20)}
 
-    def kept(hours_kept: int) -> dict[str, str]:
-        return {**large, "cleanup.policy": "delete", "retention.ms": str(hours_kept * hours)}
+    def kept(hours_kept: int, policy: str = "delete") -> dict[str, str]:
+        return {**large, "cleanup.policy": policy, "retention.ms": str(hours_kept * hours)}
 
     shards, raw = settings.shard_partitions, settings.raw_partitions
     changelog = {**large, "cleanup.policy": "compact", "segment.bytes": str(32 << 20)}
@@ -136,12 +136,12 @@ def topics(settings: Settings) -> list[TopicSpec]:
         TopicSpec("telemetry.raw", raw, kept(settings.raw_retention_hours)),
         TopicSpec("telemetry.partials", shards, kept(24)),
         TopicSpec("telemetry.rollups", shards, kept(7 * 24)),
-        TopicSpec("telemetry.progress", 1, kept(7 * 24) | {"cleanup.policy": "compact,delete"}),
+        TopicSpec("telemetry.progress", 1, kept(7 * 24, "compact,delete")),
         TopicSpec("telemetry.tasks", 1, changelog),
         TopicSpec("telemetry.definitions", 1, changelog),
         TopicSpec("telemetry.epochs", 1, changelog),
         TopicSpec("telemetry.ledger", 1, kept(30 * 24)),
         TopicSpec("telemetry.dead-letter", 1, kept(30 * 24)),
         TopicSpec("metrics", shards, kept(7 * 24)),
-        TopicSpec("rollups", shards, {**kept(7 * 24), "cleanup.policy": "compact,delete"}),
+        TopicSpec("rollups", shards, kept(7 * 24, "compact,delete")),
     ]

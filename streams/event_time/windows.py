@@ -7,6 +7,7 @@ nanoseconds, all sizes nanoseconds. (OpenTelemetry metrics data model, "Temporal
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import numpy as np
@@ -29,3 +30,8 @@ def last_complete(time: int, size: int) -> int:
     if time in (EARLIEST, LATEST):
         return time
     return time // size * size
+
+
+def rfc3339(time: int) -> str:
+    """Unix ns in UTC, to the second below: 2026-11-21T20:33:50Z."""
+    return datetime.fromtimestamp(time // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

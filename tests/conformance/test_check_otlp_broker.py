@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import select
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -22,28 +17,6 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 DEADLINE = 60.0
 COMMAND = [sys.executable, "-m", "tidemill", "check-otlp"]
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """HOST:PORT of a broker process that ends with the tests."""
-    data = tmp_path_factory.mktemp("broker")
-    words = ("--data", str(data), "--port", "0", "--metrics-port", "-1")
-    with subprocess.Popen(
-        [sys.executable, "-m", "broker", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=ROOT,
-    ) as process:
-        assert process.stdout is not None
-        output = b""
-        until = time.monotonic() + DEADLINE
-        while (found := re.search(rb"ready on [^:]+:(\d+)", output)) is None:
-            assert time.monotonic() < until, output
-            if select.select([process.stdout], [], [], 0.1)[0]:
-                output += os.read(process.stdout.fileno(), 65536)
-        yield f"127.0.0.1:{int(found[1])}"
-        process.kill()
 
 
 def counter(time: int, value: int) -> bytes:
@@ -64,15 +37,15 @@ def check(bootstrap: str, *words: str) -> tuple[int, list[dict[str, str]], str]:
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
-def test_committed_records_are_checked_up_to_the_end(broker: str):
+def test_committed_records_are_checked_up_to_the_end(broker_process: str):
     name = "checked"
-    admin = AdminClient({"bootstrap.servers": broker})
+    admin = AdminClient({"bootstrap.servers": broker_process})
     admin.create_topics([NewTopic(name, 2, 1)])[name].result(DEADLINE)
-    plain = Producer({"bootstrap.servers": broker})
+    plain = Producer({"bootstrap.servers": broker_process})
     plain.produce(name, counter(10, 5), partition=0)
     plain.produce(name, b"{}", partition=0, headers={"control": b"idle"})
     assert plain.flush(DEADLINE) == 0
-    sender = Producer({"bootstrap.servers": broker, "transactional.id": "t"})
+    sender = Producer({"bootstrap.servers": broker_process, "transactional.id": "t"})
     sender.init_transactions(DEADLINE)
     for value, commit in ((1, False), (6, True), (2, False)):
         sender.begin_transaction()
@@ -80,21 +53,21 @@ def test_committed_records_are_checked_up_to_the_end(broker: str):
         assert sender.flush(DEADLINE) == 0
         sender.commit_transaction(DEADLINE) if commit else sender.abort_transaction(DEADLINE)
 
-    code, found, said = check(broker, "--topic", name, "--until-end")
+    code, found, said = check(broker_process, "--topic", name, "--until-end")
     assert (code, found) == (0, []), said
     assert "2 requests, 2 points: 0 violations" in said
 
     plain.produce(name, counter(20, 3), partition=0)
     assert plain.flush(DEADLINE) == 0
-    code, found, said = check(broker, "--topic", name, "--until-end")
+    code, found, said = check(broker_process, "--topic", name, "--until-end")
     assert (code, [each["code"] for each in found]) == (1, ["decrease-without-reset"]), said
     assert re.fullmatch(rf"{name}/0@\d+", found[0]["where"])
-    code, found, said = check(broker, "--topic", name, "--records", "2")
+    code, found, said = check(broker_process, "--topic", name, "--records", "2")
     assert (code, found) == (0, []), said
 
 
-def test_a_topic_that_is_not_there_fails_with_the_next_step(broker: str):
-    code, _, said = check(broker, "--topic", "nowhere", "--until-end")
+def test_a_topic_that_is_not_there_fails_with_the_next_step(broker_process: str):
+    code, _, said = check(broker_process, "--topic", "nowhere", "--until-end")
     assert code == 1
     assert "there is no topic nowhere" in said
     assert said.count("\n") == 1

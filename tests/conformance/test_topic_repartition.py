@@ -6,13 +6,7 @@ The change itself, with edges and workers, is run by `tests/real/repartition.py`
 from __future__ import annotations
 
 import json
-import os
 import re
-import select
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +14,6 @@ import pytest
 
 from tidemill.main import main
 
-DEADLINE = 60.0
-ROOT = Path(__file__).parents[2]
 DEFINITION = """
 apiVersion: tidemill/v1
 kind: Metric
@@ -35,45 +27,17 @@ aggregate: {{over_time: increase, over_space: sum}}
 """
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """HOST:PORT of a broker process that ends with the tests."""
-    words = (
-        "--data",
-        str(tmp_path_factory.mktemp("broker")),
-        "--port",
-        "0",
-        "--metrics-port",
-        "-1",
-    )
-    with subprocess.Popen(
-        [sys.executable, "-m", "broker", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=ROOT,
-    ) as process:
-        assert process.stdout is not None
-        output = b""
-        until = time.monotonic() + DEADLINE
-        while (found := re.search(rb"ready on [^:]+:(\d+)", output)) is None:
-            assert time.monotonic() < until, output
-            if select.select([process.stdout], [], [], 0.1)[0]:
-                output += os.read(process.stdout.fileno(), 65536)
-        yield f"127.0.0.1:{int(found[1])}"
-        process.kill()
-
-
 def write(folder: Path, name: str, sizes: str, zone: str = "UTC") -> None:
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.yaml").write_text(DEFINITION.format(name=name, sizes=sizes, zone=zone))
 
 
 def test_a_change_is_announced_once_and_definitions_that_come_later_wait_for_it(
-    broker: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    broker_process: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     data, files = tmp_path / "data", tmp_path / "definitions"
     write(files, "served", "10s, 1d", "Europe/Berlin")
-    init = ["init", "--data", str(data), "--bootstrap", broker, "--definitions", str(files)]
+    init = ["init", "--data", str(data), "--bootstrap", broker_process, "--definitions", str(files)]
     assert main([*init, "--partitions", "2"]) == 0
     settings = data / "settings.json"
     stated = json.loads(settings.read_text()) | {"starter_definitions": False, "worker_port": 9}

@@ -97,7 +97,7 @@ class Comparison:
         try:
             while True:
                 self._wait_for_rows(table, names, len(result.latest), until)
-                finals = published.finals(self._final_records())
+                finals = published.finals(self._placed_records(self.where.topic))
                 rows = table.rows(names)
                 found = standing(self._records(TOPIC))
                 verdict = self._judge(result, after, finals, rows, found)
@@ -133,11 +133,10 @@ class Comparison:
         return self._records(DEAD_LETTERS)
 
     def _records(self, topic: str) -> list[log.Record]:
-        found = kafka_log.read(self.where.bootstrap, [topic], self.where.timeout)
-        return [record for records in found.values() for record in records]
+        return [record for _, record in self._placed_records(topic)]
 
-    def _final_records(self) -> list[tuple[tuple[str, int], log.Record]]:
-        found = kafka_log.read(self.where.bootstrap, [self.where.topic], self.where.timeout)
+    def _placed_records(self, topic: str) -> list[tuple[tuple[str, int], log.Record]]:
+        found = kafka_log.read(self.where.bootstrap, [topic], self.where.timeout)
         return [(place, record) for place, records in found.items() for record in records]
 
 

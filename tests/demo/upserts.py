@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import datetime
 from typing import NamedTuple
 
 from demo.verdict import Finding, Verdict
-from oracle import windows
 from oracle.arithmetic import bits
-from oracle.definitions import SECOND, Definition
+from oracle.definitions import Definition
 from oracle.log import Record
 from oracle.oracle import Key, Result
+from oracle.upserts import row_of
 
 TOPIC = "rollups"
 
@@ -29,10 +28,7 @@ def standing(records: Iterable[Record]) -> dict[Key, Upsert]:
     """By row what stands on the topic, records in order of offset within each partition."""
     found: dict[Key, Upsert] = {}
     for record in records:
-        told = json.loads(record.key)
-        size = windows.parse(told["granularity"], told.get("zone", "UTC"))
-        end = int(datetime.fromisoformat(told["window_end"]).timestamp()) * SECOND
-        key = Key(told["metric"], size, end, tuple(sorted(told["labels"].items())))
+        key = row_of(record.key)
         if not record.value:
             found.pop(key, None)
             continue

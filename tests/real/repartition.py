@@ -107,7 +107,11 @@ async def tidemill(stack: Stack, *words: str) -> list[dict[str, Any]]:
 
 
 async def change(stack: Stack, partitions: int, console: Console) -> None:
-    """Announce the change; kill the edge before it comes, and the worker after."""
+    """Announce the change; kill the edge before it comes, and the worker after.
+
+    The sleeps are part of the story: requests are on their way all the time, some before the
+    change is announced and some after, and it comes at a time of the wall clock.
+    """
     await asyncio.sleep(4)
     words = ("topic", "repartition", "--partitions", str(partitions))
     (would,) = await tidemill(stack, *words, "--dry-run")

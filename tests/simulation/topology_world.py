@@ -27,6 +27,7 @@ from oracle import windows
 from oracle.definitions import Definition
 from oracle.log import Partition, Record
 from oracle.oracle import Key
+from oracle.upserts import row_of
 
 from metric_registry import granularities, zones
 from metric_registry.compile import compile_plan
@@ -110,17 +111,14 @@ class Rows:
 
         A row's record comes with the row, whose revisions are counted there.
         """
-        told = json.loads(name)
-        size = windows.parse(told["granularity"], told.get("zone", "UTC"))
-        end = int(datetime.fromisoformat(told["window_end"]).timestamp()) * SECOND
-        key = Key(told["metric"], size, end, tuple(sorted(told["labels"].items())))
+        told, key = json.loads(name), row_of(name)
         if value is None:
             del self.upserts[key]
             return
         record = json.loads(value)
         assert {name: record[name] for name in told} == told
         start = int(datetime.fromisoformat(record["window_start"]).timestamp()) * SECOND
-        assert start == windows.start_of(end, size)
+        assert start == windows.start_of(key.window_end, key.size)
         assert record["revision"] > self.upserts.get(key, {"revision": 0})["revision"]
         assert record["status"] == ("final" if record["revision"] == 1 else "corrected")
         self.upserts[key] = record

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 
 from cyclopts import App
 
-from streams.event_time.windows import SECOND
+from streams.event_time.windows import SECOND, rfc3339
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import FAILED, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import Output, emit
-from tidemill.epochs import clock, remember
+from tidemill.epochs import remember
 from tidemill.log_topics import topic_states
 from tidemill.probe import Unreachable
 from tidemill.repartition import Change, RepartitionError, announce, epochs_of
@@ -116,7 +116,7 @@ def epochs(*, settings: SettingsFile = None, output: Output = "table") -> int:
         raise CommandError(f"{error}: start it with `tidemill up`", UNREACHABLE) from None
     rows = [{"topic": LIVE, "partitions": chosen.raw_partitions, "since": ""}]
     rows += [
-        {"topic": one.topic, "partitions": one.partitions, "since": clock(one.since)}
+        {"topic": one.topic, "partitions": one.partitions, "since": rfc3339(one.since)}
         for one in found.later
     ]
     emit(rows, ("topic", "partitions", "since"), output)
@@ -139,7 +139,7 @@ def _time(text: str | None) -> int | None:
 
 def _row(decided: Change, dry: bool) -> dict[str, object]:
     return {
-        "from": clock(decided.new.since),
+        "from": rfc3339(decided.new.since),
         "topic": decided.new.topic,
         "partitions": decided.new.partitions,
         "before": f"{decided.before.topic} ({decided.before.partitions})",

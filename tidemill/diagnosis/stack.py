@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from tidemill import epochs, probe
 from tidemill.accounts import crowded, refused
 from tidemill.diagnosis.finding import Finding, fail, ok, warn
+from tidemill.holding import Tasks, newest_tasks
 from tidemill.probe import Unreachable
 from tidemill.repartition import epochs_of
 from tidemill.settings import Settings
@@ -73,22 +73,19 @@ async def _epochs(settings: Settings) -> list[Finding]:
     except (Unreachable, DefinitionsError):
         return []  # said of the broker, and of the definitions
     ports = (settings.worker_port + number for number in range(settings.workers))
-    answers = await asyncio.gather(*map(_pre_aggregation, ports))
-    tasks = {source: task for found in answers for source, task in found.items()}
+    tasks = newest_tasks(await asyncio.gather(*map(_answer, ports)), "preaggregate")
     since = {d.version: deployed.since.get(d.version, 0) for d in deployed.plan.definitions}
     now = time.time_ns()
     first = settings.raw_partitions
     return list(epochs.findings(known, tasks, since, deployed.plan.definitions, first, now))
 
 
-async def _pre_aggregation(port: int) -> dict[str, Any]:
-    """What a worker says of its tasks, by source."""
+async def _answer(port: int) -> Tasks:
+    """What a worker says of its tasks; nothing if it does not answer."""
     try:
-        stats = await probe.get_json(f"http://127.0.0.1:{port}/stats/tasks")
-    except probe.Unreachable:
+        return await probe.get_json(f"http://127.0.0.1:{port}/stats/tasks")
+    except Unreachable:
         return {}
-    found: dict[str, Any] = stats.get("preaggregate", {})
-    return found
 
 
 def _definitions(settings: Settings) -> Finding:

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from streams.event_time.levels import name_of, window_start, zone_of
-from streams.event_time.windows import SECOND
+from streams.event_time.windows import rfc3339
 from topologies.rollup.windows import Publication
 
 
@@ -48,7 +47,7 @@ def _records(
     _, level, end = publication.window
     published = publication.published
     rows = published.rows
-    start, ends = moment(window_start(end, level)), moment(end)
+    start, ends = rfc3339(window_start(end, level)), rfc3339(end)
     zone = {} if zone_of(level) == "UTC" else {"zone": zone_of(level)}
     for row in chosen:
         definition = definitions[int(rows.definition[row])]
@@ -77,11 +76,6 @@ def _records(
             "domain": publication.domain,
         }
         yield name, msgspec.json.encode(value)
-
-
-def moment(time: int) -> str:
-    """Unix ns, on a second, as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(time // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def number(value: float) -> float | str:

@@ -13,6 +13,7 @@ from tidemill.epochs import findings, remember, remembered
 from tidemill.settings import Settings
 from tidemill.wiring import DEPLOYED, LEAD_NS, deploy
 from topologies.epochs import LIVE, Epochs, Listed
+from topologies.joining import counts_from
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -35,6 +36,15 @@ def definition(name: str, sizes: str) -> ResolvedDefinition:
     report = check_files([SourceFile("d.yaml", DEFINITION.format(name, sizes).encode())])
     assert not report.errors, report.text()
     return report.definitions[0]
+
+
+def test_a_definition_counts_from_a_change_on_that_lies_within_its_windows():
+    assert counts_from(definition("m", "10s, 1h"), T - DAY, KNOWN) == T - DAY
+    assert counts_from(definition("m", "10s, 1d"), T - DAY, KNOWN) == T
+    assert counts_from(definition("m", "10s, 1d"), T + 1, KNOWN) == T + 1
+    later = Epochs((*KNOWN.later, Listed(f"{LIVE}.e3", 4, T + SECOND)))
+    assert counts_from(definition("m", "10s, 1d"), T - DAY, later) == T + SECOND
+    assert counts_from(definition("m", "1h/5m"), T - DAY, KNOWN) == T - DAY  # overlap anyway
 
 
 def test_what_a_folder_knows_of_epochs_decides_since_when_definitions_count(tmp_path: Path):
@@ -60,7 +70,8 @@ def test_what_a_folder_knows_of_epochs_decides_since_when_definitions_count(tmp_
 
 
 def task(over: bool) -> dict[str, Any]:
-    return {"processor": {"panes": [{"over": True}, {"over": over}]}}
+    panes = [{"over": True}, {"over": over}]
+    return {"state": "running", "position": 0, "processor": {"panes": panes}}
 
 
 def told(now: int, tasks: dict[str, Any], one: ResolvedDefinition, since: int) -> list[str]:
@@ -76,6 +87,9 @@ def test_each_change_is_announced_then_under_way_then_finished():
     assert under_way.startswith(f"ok under way: {LIVE}/1 may still get late points")
     (unheard,) = told(T, {f"{LIVE}/0": task(True)}, one, 0)
     assert f"under way: {LIVE}/1" in unheard
+    loading = {"state": "restoring", "position": 0, "processor": {}}
+    (unloaded,) = told(T, {f"{LIVE}/0": task(True), f"{LIVE}/1": loading}, one, 0)
+    assert f"under way: {LIVE}/1" in unloaded
     (finished,) = told(T, {f"{LIVE}/{n}": task(True) for n in range(2)}, one, 0)
     assert "finished since 2024-10-04T01:00:00Z; nothing of telemetry.raw can change" in finished
 

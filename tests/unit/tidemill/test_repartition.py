@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from metric_registry.zones import find
-from tidemill.epochs import clock
+from streams.event_time.windows import rfc3339
 from tidemill.repartition import RepartitionError, change, next_boundary
 from topologies.epochs import LIVE, Epochs, Listed
 from topologies.windows import level_of
@@ -37,7 +37,7 @@ def test_days_and_months_of_a_zone_end_there_too():
     rules = find("Europe/Berlin").rules
     levels = [level_of(size, rules) for size in (10, "1d", "1mo")]
     march = datetime(2024, 3, 10, tzinfo=UTC).timestamp()
-    assert clock(next_boundary(int(march) * SECOND, levels)) == "2024-03-31T22:00:00Z"
+    assert rfc3339(next_boundary(int(march) * SECOND, levels)) == "2024-03-31T22:00:00Z"
     days = [level_of("1d", rules), level_of("1d", find("America/New_York").rules)]
     with pytest.raises(RepartitionError, match="no end in common"):
         next_boundary(int(march) * SECOND, days)
@@ -63,4 +63,4 @@ def test_a_change_begins_after_the_one_before_it():
 
 
 def test_a_time_is_said_as_it_can_be_given():
-    assert clock(3600 * SECOND) == "1970-01-01T01:00:00Z"
+    assert rfc3339(3600 * SECOND) == "1970-01-01T01:00:00Z"

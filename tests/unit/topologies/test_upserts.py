@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from streams.batch import BytesColumn
+from streams.event_time.windows import rfc3339
 from streams.kernels.rows import GROUP_POINTS, GROUP_WIDTH
 from topologies.partials import PartialRows
 from topologies.rollup.groups import Published
-from topologies.rollup.upserts import moment, number, upserts
+from topologies.rollup.upserts import number, upserts
 from topologies.rollup.windows import Publication
 
 SECOND = 10**9
@@ -104,5 +105,5 @@ def test_every_double_comes_back_from_its_text(value, text):
 
 
 def test_times_are_rfc_3339():
-    assert moment(0) == "1970-01-01T00:00:00Z"
-    assert moment(-SECOND) == "1969-12-31T23:59:59Z"
+    assert rfc3339(0) == "1970-01-01T00:00:00Z"
+    assert rfc3339(-SECOND) == "1969-12-31T23:59:59Z"
