@@ -8,17 +8,15 @@ from hypothesis import strategies as st
 from oracle import arithmetic as a
 from oracle.definitions import duration
 
-DOUBLES = st.floats(allow_nan=False, allow_infinity=False)
+DOUBLES = st.floats(-(2.0**1018), 2.0**1018)
+"""Thirty of them stay within the range: math.fsum gives up where an intermediate sum does not."""
 
 
 @given(st.lists(DOUBLES, min_size=1, max_size=30))
 def test_a_total_is_the_exact_sum_rounded_once(values: list[float]) -> None:
     exact = sum(map(Fraction, values), Fraction(0))
     assert a.total(values) == exact
-    try:
-        assert a.to_double(a.total(values)) == math.fsum(values)
-    except OverflowError:  # fsum gives up where an intermediate sum leaves the range
-        assert abs(a.to_double(exact)) > 1e300
+    assert a.to_double(a.total(values)) == math.fsum(values)
     assert a.bits(a.mean(values)) == a.bits(a.to_double(exact / len(values)))
 
 
