@@ -82,10 +82,13 @@ class Manifest:
     def __init__(self) -> None:
         self._sums: dict[bytes, int] = {}
         self._digest = 0
+        self.bytes = 0
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Note one block's new value; None: it is gone."""
-        self._digest -= self._sums.pop(key, 0)
+        before = self._sums.pop(key, 0)
+        self._digest -= before
+        self.bytes += len(value or b"") - (before >> 32)
         if value is not None:
             total = crc32c.crc32c(value, crc32c.crc32c(key)) | len(value) << 32
             self._sums[key] = total

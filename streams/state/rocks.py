@@ -16,6 +16,7 @@ from pathlib import Path
 from rocksdict import Options, Rdict, WriteBatch, WriteOptions
 
 from streams.errors import Fatal
+from streams.state.held import LocalCopy, note_copy
 from streams.state.position import Checkpoint, UnknownVersion
 from streams.state.store import CorruptStore
 
@@ -57,6 +58,7 @@ class RocksStore:
         self._path = path
         self._unflushed_bytes = 0
         self._unflushed_writes = 0
+        self._changelog_offset = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = _open(path)
@@ -103,6 +105,7 @@ class RocksStore:
             size += len(key) + len(value or b"") + 16
         batch.put(_META, checkpoint.encode())
         self._apply(batch, size)
+        self._changelog_offset = checkpoint.changelog_offset
         self._unflushed_writes += 1
         if self._unflushed_bytes > _FLUSH_BYTES or self._unflushed_writes >= _FLUSH_WRITES:
             self._flush()
@@ -124,10 +127,14 @@ class RocksStore:
         self._unflushed_bytes += size
 
     def _flush(self) -> None:
+        if not self._unflushed_writes:
+            return
         try:
             self._db.flush()
+            size = self._db.property_int_value("rocksdb.estimate-live-data-size")
         except Exception as error:
             raise _translated(error, self._path) from error
+        note_copy(self._path, LocalCopy(self._changelog_offset, size or 0))
         self._unflushed_bytes = self._unflushed_writes = 0
 
     def _close_db(self) -> None:

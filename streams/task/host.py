@@ -13,6 +13,7 @@ from typing import Any
 
 from streams.errors import Fatal, MustRestore, Rejected, StreamsError
 from streams.state.changelog import ChangelogKeys, ChangelogReader, ChangelogWriter
+from streams.state.held import LocalCopy
 from streams.state.position import Checkpoint, Manifest, Position, UnknownVersion
 from streams.state.store import CorruptStore, StateStore
 from streams.task.events import (
@@ -67,6 +68,7 @@ class TaskHost:
         self._manifest = Manifest()
         self._idle_outputs: list[OutputRecord] = []
         self._stats: dict[str, Any] = {}
+        self._changelog_offset = 0
 
     def perform(self, effect: ComputeEffect) -> Event:
         """Do it and say what came of it. Never raises: failures are events."""
@@ -91,6 +93,11 @@ class TaskHost:
     def stats(self) -> dict[str, Any]:
         """The processor's figures as of the last load, commit or idle call; from any thread."""
         return self._stats
+
+    @property
+    def held(self) -> LocalCopy:
+        """Up to where the local state goes; 0 bytes while it is restored."""
+        return LocalCopy(self._changelog_offset, self._manifest.bytes)
 
     @property
     def processor(self) -> Processor | None:
@@ -128,6 +135,7 @@ class TaskHost:
                 return self._prepare(effect)
             case StoreSnapshot(changes, checkpoint):
                 self._opened.write(changes, checkpoint)
+                self._changelog_offset = checkpoint.changelog_offset
                 return SnapshotStored()
 
     @property
@@ -151,12 +159,14 @@ class TaskHost:
             checkpoint = None
         self._reader = ChangelogReader(self._keys)
         self._reader.position = None if checkpoint is None else checkpoint.position
+        self._changelog_offset = 0 if checkpoint is None else checkpoint.changelog_offset
         return StoreOpened(checkpoint)
 
     def _apply(self, effect: ApplyChangelog) -> ChangelogApplied:
         changes = self._reader.read(effect.records)
         offset = self._reader.resume_offset(effect.next_offset)
         self._opened.write(changes, Checkpoint(offset, self._reader.position))
+        self._changelog_offset = offset
         return ChangelogApplied(self._reader.position)
 
     def _load(self, position: Position | None) -> ProcessorLoaded:

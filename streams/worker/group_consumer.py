@@ -19,12 +19,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams.config import WorkerConfig
 from streams.errors import Retriable
 from streams.task.processor import InputRecord
+from streams.worker.assignor import Assignor
 from streams.worker.kafka import (
     NEVER_MS,
     Partition,
@@ -76,7 +76,7 @@ class Piece(NamedTuple):
 class GroupConsumer:
     """A member of a topology's consumer group."""
 
-    def __init__(self, config: WorkerConfig, group: str) -> None:
+    def __init__(self, config: WorkerConfig, group: str, assignor: Assignor) -> None:
         self._consumer = AIOKafkaConsumer(
             **common(config),
             group_id=group,
@@ -90,7 +90,7 @@ class GroupConsumer:
             max_partition_fetch_bytes=config.partition_fetch_bytes,
             fetch_max_bytes=config.fetch_bytes,
             fetch_max_wait_ms=config.fetch_max_wait_ms,
-            partition_assignment_strategy=(StickyPartitionAssignor,),
+            partition_assignment_strategy=(assignor,),
         )
         self._handed_out: dict[TopicPartition, int] = {}
         """By partition the offset that the next piece begins with."""

@@ -11,6 +11,7 @@ from typing import Any
 from streams.config import Topology, WorkerConfig
 from streams.errors import Fatal, StreamsError
 from streams.state.changelog import ChangelogRecord
+from streams.state.held import LocalCopy
 from streams.state.rocks import RocksStore
 from streams.state.store import MemoryStore, StateStore
 from streams.task import events as ev
@@ -81,6 +82,11 @@ class TaskRunner:
     def stats(self) -> dict[str, Any]:
         """The task's figures and its processor's."""
         return self.task.stats() | {"processor": self._host.stats()}
+
+    @property
+    def held(self) -> LocalCopy:
+        """The local state of the task."""
+        return self._host.held
 
     async def abandon(self) -> None:
         """Let go of everything without a commit; the next owner fences what is open."""

@@ -15,10 +15,13 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
 
+from streams.assignment.claims import Claim, Held, How
 from streams.config import Topology, WorkerConfig
 from streams.errors import Fatal, MustRestore, Retriable, StreamsError
+from streams.state.held import copies, process_identity
 from streams.task import events as ev
 from streams.task.phase import Phase
+from streams.worker.assignor import Assignor
 from streams.worker.group_consumer import GroupConsumer, OffsetsGone, Piece
 from streams.worker.kafka import OffsetLookup, Partition, create_topic
 from streams.worker.task_runner import TaskOwner, TaskRunner
@@ -50,6 +53,7 @@ class TopologyRunner:
         self._executor = executor
         self._failed = failed
         self._lookup = OffsetLookup(config)
+        self._process = process_identity(config.state_dir)
         self._tasks: dict[Partition, TaskRunner] = {}
         self._closing: dict[Partition, TaskRunner] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -121,7 +125,8 @@ class TopologyRunner:
         give_up_ms = self.topology.settings.give_up_after_ms
         backoff_ms, waited_ms = 250, 0
         while not self._stopping.is_set():
-            consumer = GroupConsumer(self._config, f"{self._config.app}-{self.topology.name}")
+            group = f"{self._config.app}-{self.topology.name}"
+            consumer = GroupConsumer(self._config, group, Assignor(self._claim))
             self._consumer = consumer
             try:
                 await consumer.start(
@@ -145,6 +150,16 @@ class TopologyRunner:
             else:
                 return consumer
         return None
+
+    def _claim(self) -> Claim:
+        """What this process says to the group: the state it has, and the tasks it runs."""
+        held: dict[Partition, Held] = {}
+        if self._config.state_dir is not None:
+            for at, copy in copies(self._config.state_dir / self.topology.name).items():
+                held[at] = Held(How.DORMANT, copy.offset, copy.bytes)
+        for at, runner in self._tasks.items():
+            held[at] = Held(How.RUNS, runner.held.offset, runner.held.bytes)
+        return Claim(self._process, held=held)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
