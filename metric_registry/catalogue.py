@@ -504,6 +504,15 @@ _CODES = (
         "time: {granularities: [1m], corrections: 1h}\npublish: {late: carry}",
     ),
     Code(
+        "TM409",
+        "error",
+        "a histogram carries nothing",
+        "What late points changed of a histogram can be less as well as more, and a histogram "
+        "counts from zero; so no later point can have it added.",
+        "aggregate: {over_points: exponential_histogram}\npublish: {late: carry}",
+        "aggregate: {over_points: exponential_histogram}\npublish: {temporality: cumulative}",
+    ),
+    Code(
         "TM501",
         "error",
         "name defined twice",

@@ -9,17 +9,23 @@ definition, and states of both can be told apart.
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 Refusal = Callable[[object], str]
 """Why a parameter (None: there is none) cannot be; empty if it can. As a sentence goes on after the
 name: `takes a number: ...`, with an example after the colon, or without.
 """
+Result = Literal["number", "histogram", "exponential_histogram"]
+"""What is published of a row; histograms by the names of OTLP's data."""
+MOST_BOUNDS = 500
+"""Of an explicit histogram."""
 _PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,6})?)")
 _SPELLED = re.compile(r"([^(@]+)(@[0-9]+)?(?:\((.*)\))?", re.DOTALL)
 
@@ -40,11 +46,13 @@ class Known:
         refusal: What its parameter may be.
         unit: That of its result, given the source's.
         default: The parameter where none is stated.
+        result: What it makes.
     """
 
     refusal: Refusal
     unit: Callable[[str], str]
     default: object = None
+    result: Result = "number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,25 @@ def _whole(least: int, most: int, example: str) -> Refusal:
     return refusal
 
 
+def _bounds(parameter: object) -> str:
+    if parameter is None:
+        return ""
+    given = [_number_of(one) for one in _listed(parameter)]
+    finite = [one for one in given if one is not None and math.isfinite(one)]
+    if not 1 <= len(given) <= MOST_BOUNDS or len(finite) < len(given):
+        return f"takes a list of 1 to {MOST_BOUNDS} bounds: `{_BOUNDS}`"
+    if any(not before < after for before, after in itertools.pairwise(finite)):
+        return f"takes bounds that rise, each once: `{_BOUNDS}`"
+    return ""
+
+
+_BOUNDS = "{explicit_histogram: [0.1, 0.5, 1, 5]}"
+
+
+def _listed(parameter: object) -> list[object]:
+    return cast("list[object]", parameter) if isinstance(parameter, list) else []
+
+
 def _same(unit: str) -> str:
     return unit
 
@@ -111,6 +138,12 @@ def _squared(unit: str) -> str:
     return f"{unit}2" if unit.isalpha() else f"({unit})2"
 
 
+DEFAULT_BOUNDS = (
+    0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0,
+    10000.0,
+)  # fmt: skip
+"""Of a histogram for which nobody states others, as in OpenTelemetry's SDKs."""
+
 KNOWN: Mapping[str, Known] = {
     "count": Known(_none, _as("{point}")),
     "sum": Known(_none, _same),
@@ -127,6 +160,10 @@ KNOWN: Mapping[str, Known] = {
     "all": Known(_none, _as("1")),
     "quantile": Known(_share, _same),
     "distinct_count": Known(_whole(4, 21, "{distinct_count: 12}"), _as("{value}"), 12),
+    "explicit_histogram": Known(_bounds, _same, [*DEFAULT_BOUNDS], "histogram"),
+    "exponential_histogram": Known(
+        _whole(4, 4096, "{exponential_histogram: 160}"), _same, 160, "exponential_histogram"
+    ),
 }
 OF_ONE_STREAM = ("increase", "rate")
 """Their points must be a stream's, in order of time: aggregates over time."""
@@ -152,6 +189,8 @@ def spelled(written: Written, added: Added = NONE_ADDED) -> str:
     given = found.parameter
     if found.name == "quantile":
         given = float(cast("float", given))
+    elif found.name == "explicit_histogram":
+        given = [float(cast("float", each)) + 0.0 for each in _listed(given)]
     text = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"{name}({text})"
 
@@ -160,6 +199,12 @@ def name_in(spelling: str) -> str:
     """The name of the aggregate that `spelled` wrote."""
     found = _SPELLED.fullmatch(spelling)
     return found.group(1) if found else spelling
+
+
+def result_of(spelling: str) -> Result:
+    """What the aggregate makes of a row's points; users' own make numbers."""
+    known = KNOWN.get(name_in(spelling))
+    return known.result if known else "number"
 
 
 def unit_of(spelling: str, source_unit: str, added: Added = NONE_ADDED) -> str:

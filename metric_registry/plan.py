@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from metric_registry.granularities import Granularity, order, step_of
+from metric_registry.over_points import result_of
 
 OverTime = Literal["sum", "count", "min", "max", "avg", "last", "increase", "rate"]
 OverSpace = Literal["sum", "count", "min", "max", "avg", "last"]
@@ -122,20 +123,27 @@ class ResolvedDefinition:
         return self.zone_rules.partition("|")[0] or "UTC"
 
     @property
-    def publishes_a_sum(self) -> bool:
-        """Whether the published metric is a sum; else it is a gauge."""
-        return adds_up(self.over_time, self.over_space, self.over_points)
+    def instrument(self) -> Instrument:
+        """What the published metric is, by the names of OTLP's data."""
+        return instrument_of(self.over_time, self.over_space, self.over_points)
 
     def matches(self, lookup: AttributeLookup) -> bool:
         """Whether a point of one of the sources passes `where`."""
         return all(lookup(attribute) in values for attribute, values in self.where)
 
 
-def adds_up(over_time: str, over_space: str, over_points: str = "") -> bool:
-    """Whether published numbers of neighbouring windows can be added; else they are a gauge's."""
+Instrument = Literal["gauge", "sum", "histogram", "exponential_histogram"]
+
+
+def instrument_of(over_time: str, over_space: str, over_points: str = "") -> Instrument:
+    """What is published. All but gauges add up: those of neighbouring windows make one."""
     if over_points:
-        return over_points in ("sum", "count")
-    return over_space == "sum" and over_time in ("increase", "sum", "count")
+        result = result_of(over_points)
+        if result != "number":
+            return result
+        return "sum" if over_points in ("sum", "count") else "gauge"
+    sums = over_space == "sum" and over_time in ("increase", "sum", "count")
+    return "sum" if sums else "gauge"
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,7 @@ def describe(definition: ResolvedDefinition) -> dict[str, Any]:
         "over_time": definition.over_time,
         "over_space": definition.over_space,
         "over_points": definition.over_points,
-        "instrument": "sum" if definition.publishes_a_sum else "gauge",
+        "instrument": definition.instrument,
         "final": definition.publish_final,
         "upsert": definition.publish_upsert,
         "temporality": definition.publish_temporality,

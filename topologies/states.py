@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from streams.aggregates import made
 from streams.batch import BytesColumn, MalformedTable
-from streams.errors import Fatal
 
 I64 = npt.NDArray[np.int64]
 
@@ -104,20 +103,6 @@ def merged_piece(spelling: str, pieces: Sequence[Piece]) -> Piece:
 def settled(states: States) -> States:
     """The same with one piece an aggregate, whose state is its own."""
     return {spelling: (merged_piece(spelling, pieces),) for spelling, pieces in states.items()}
-
-
-def finished(states: States, rows: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """The number of each row f64[rows], and which rows have one."""
-    out, has = np.zeros(rows), np.zeros(rows, np.bool_)
-    for spelling, pieces in states.items():
-        piece = merged_piece(spelling, pieces)
-        numbers = made(spelling).finish(piece.state)
-        if len(numbers) != len(piece.rows):
-            raise Fatal(f"{spelling!r} finished {len(piece.rows)} rows as {len(numbers)} values",
-                        "Correct the aggregate; nothing acknowledged is lost")  # fmt: skip
-        out[piece.rows] = numbers
-        has[piece.rows] = True
-    return out, has
 
 
 # ---------------------------------------------------------------- as bytes

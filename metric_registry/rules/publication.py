@@ -17,7 +17,7 @@ from metric_registry.granularities import (
 )
 from metric_registry.models import granularity
 from metric_registry.over_points import name_in
-from metric_registry.plan import adds_up
+from metric_registry.plan import instrument_of
 from metric_registry.resolve import expires_after, retention, steps_of
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Mapping, Path, get
@@ -124,7 +124,7 @@ def only_sums_add_up(subject: Subject) -> Iterator[Problem]:
     """TM407: a gauge has no temporality, and nothing to add a late amount to."""
     aggregate, publish = subject.definition.aggregate, subject.definition.publish
     steps = steps_of(aggregate, subject.settings.own_aggregates)
-    if steps is None or adds_up(*steps):
+    if steps is None or instrument_of(*steps) != "gauge":
         return
     over_time, over_space, over_points = steps
     made = f"{over_time} over time and {over_space} over space make"
@@ -138,6 +138,22 @@ def only_sums_add_up(subject: Subject) -> Iterator[Problem]:
                 path=("publish", field),
                 help=f"leave `{field}` out",
             )
+
+
+def histograms_carry_nothing(subject: Subject) -> Iterator[Problem]:
+    """TM409: what late points change of a histogram is no histogram."""
+    aggregate, publish = subject.definition.aggregate, subject.definition.publish
+    steps = steps_of(aggregate, subject.settings.own_aggregates)
+    if steps is None or publish.late != "carry":
+        return
+    if instrument_of(*steps) in ("histogram", "exponential_histogram"):
+        yield Problem(
+            code="TM409",
+            message="`publish.late` cannot be `carry` for a histogram: what late points change of "
+            "it has no minimum, no maximum and no scale of its own",
+            path=("publish", "late"),
+            help="leave `late` out; corrections are in the tables and on the upsert topic",
+        )
 
 
 def something_to_carry(subject: Subject) -> Iterator[Problem]:
@@ -159,5 +175,6 @@ RULES: tuple[Rule, ...] = (
     series_limit,
     expiry,
     only_sums_add_up,
+    histograms_carry_nothing,
     something_to_carry,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from oracle import pooled, windows
+from oracle import histograms, pooled, windows
 from oracle.windows import SECOND as SECOND
 from oracle.windows import Size as Size
 from oracle.windows import duration as duration
@@ -66,6 +66,11 @@ class Definition:
             return pooled.adds_up(self.over_points[0])
         return _adds_up(self.over_time, self.over_space)
 
+    @property
+    def histogram(self) -> str:
+        """What OTLP calls the histogram that it makes; empty: a number."""
+        return histograms.KINDS.get(self.over_points[0], "") if self.over_points else ""
+
     def expires_after(self, size: Size) -> int:
         """Windows of this size without data after which a series is no more."""
         amount, is_time = self.expire
@@ -95,6 +100,7 @@ def parse(doc: dict[str, Any]) -> Definition:
     expire = publish.get("expire_after", 5)
     over_time, over_space, over_points = _aggregate(name, aggregate)
     adds_up = pooled.adds_up(over_points[0]) if over_points else _adds_up(over_time, over_space)
+    shaped = over_points is not None and pooled.is_histogram(over_points[0])
     return Definition(
         name=name,
         sources=tuple(_sources(name, doc["source"])),
@@ -107,7 +113,7 @@ def parse(doc: dict[str, Any]) -> Definition:
         over_points=over_points,
         final=publish.get("final", True),
         cumulative=adds_up and publish.get("temporality", "delta") == "cumulative",
-        carry=adds_up and publish.get("late", "drop") == "carry",
+        carry=adds_up and not shaped and publish.get("late", "drop") == "carry",
         expire=(duration(expire), True) if isinstance(expire, str) else (expire, False),
         groups=doc.get("limits", {}).get("series", 100_000),
         source_unit=doc["source"].get("unit", "1"),

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from oracle import epochs, guard, plain
-from oracle.arithmetic import Number, bits, is_finite, to_double, total
+from oracle.arithmetic import Number, is_finite, total
 from oracle.definitions import SECOND, Definition
+from oracle.histograms import Exact, Population, mark, rounded, together
 from oracle.log import Partition, Point
 from oracle.oracle import (
     Cell,
@@ -62,6 +63,7 @@ def compute(
             series: {end: cell.exact for end, cell in cells.items()}
             for series, cells in found.items()
             if series.definition == definition.name
+            and not (definition.histogram and overlaps(series.size))
         }
         known = {
             domain: _known([p for p in partitions if _domain(p) == domain], definition, every)
@@ -86,7 +88,7 @@ def compute(
 
 
 def _within_limit(
-    definition: Definition, values: dict[Series, dict[int, Number]], late: dict[Series, Amounts]
+    definition: Definition, values: dict[Series, dict[int, Exact]], late: dict[Series, Amounts]
 ) -> None:
     """What a window carries counts as a group, and may be one too many."""
     there: dict[tuple[Size, str, int], set[Labels]] = defaultdict(set)
@@ -101,7 +103,7 @@ def _within_limit(
             amounts = late.get(old, {}).pop(end, [])
             if (value := values.get(old, {}).pop(end, None)) is not None:
                 mine = values.setdefault(new, {})
-                mine[end] = total([mine.get(end, 0), value])
+                mine[end] = together([mine.get(end, 0), value])
             if amounts:
                 late.setdefault(new, {}).setdefault(end, []).extend(amounts)
 
@@ -130,7 +132,7 @@ def _limit(known: tuple[float, float], data: Iterable[int]) -> float:
 def _walk(
     definition: Definition,
     size: Size,
-    cells: dict[int, Number],
+    cells: dict[int, Exact],
     amounts: Amounts,
     limit: float,
 ) -> list[FinalPoint]:
@@ -139,19 +141,22 @@ def _walk(
     eventful = sorted({*cells, *amounts})
     points: list[FinalPoint] = []
     silent = since = 0
-    run: Number = 0
+    nothing: Exact = 0
+    if definition.over_points and definition.histogram:
+        nothing = Population(*definition.over_points, ())
+    run = nothing
     alive = False
     end = eventful[0] if eventful else math.inf
     while end <= limit:
         end = int(end)
-        number: Number = 0
+        number: Exact = nothing
         if end in cells or end in amounts:
             if not alive:
-                alive, since, run = True, start_of(end, size), 0
+                alive, since, run = True, start_of(end, size), nothing
             silent = 0
-            number = cells.get(end, 0)
+            number = cells.get(end, nothing)
             if end in amounts:
-                number = total([number, *amounts[end]])
+                number = together([number, *amounts[end]])
         else:
             silent += 1
         start = since if definition.cumulative and adds_up else start_of(end, size)
@@ -159,11 +164,11 @@ def _walk(
             points.append(FinalPoint(start, end, None))
             alive = False
         elif adds_up:
-            run = total([run, number])
+            run = together([run, number])
             shown = run if definition.cumulative else number
-            points.append(FinalPoint(start, end, bits(to_double(shown))))
+            points.append(FinalPoint(start, end, mark(rounded(shown))))
         elif not silent:
-            points.append(FinalPoint(start, end, bits(to_double(number))))
+            points.append(FinalPoint(start, end, mark(rounded(number))))
         end = end_after(end, size) if alive else next(_from(eventful, end + 1), math.inf)
     return points
 

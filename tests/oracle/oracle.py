@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
-from oracle import epochs, guard, pooled, units
+from oracle import epochs, guard, histograms, pooled, units
 from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_double, total
 from oracle.definitions import COUNTERS, SECOND, Definition
 from oracle.log import Partition, Point, render
@@ -46,11 +46,14 @@ class FinalKey(NamedTuple):
 
 
 class FinalPoint(NamedTuple):
-    """Times in unix nanoseconds; the 64 bits of the value, or None: no recorded value."""
+    """Times in unix nanoseconds; the 64 bits of the value, or None: no recorded value.
+
+    Of a histogram `bits` is all that it says.
+    """
 
     start: int
     time: int
-    bits: int | None
+    bits: int | histograms.Histogram | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,8 @@ class Cell:
     exact: the value before it was rounded.
     """
 
-    value: float
-    exact: Number
+    value: histograms.Shown
+    exact: histograms.Exact
     points: int
     late: int
     behind: tuple[tuple[Partition, Point], ...]
@@ -495,12 +498,12 @@ def _cell(
         return None
     if definition.over_points:
         values = [(p.time, p.value) for _, p in behind if p.value is not None]
-        exact = pooled.number(*definition.over_points, values)
+        exact: histograms.Exact = pooled.result(*definition.over_points, values)
     elif definition.over_time == "rate":
         exact = rates_over_space(definition.over_space, numbers, size)
     else:
         exact = over_space(definition.over_space, numbers)
-    return Cell(to_double(exact), exact, len(behind), late, tuple(behind))
+    return Cell(histograms.rounded(exact), exact, len(behind), late, tuple(behind))
 
 
 def contribution(sample: Point, previous: Point | None, finest: int) -> Number | None:

@@ -15,11 +15,12 @@ from typing import Any
 from oracle import epochs, pooled, units
 from oracle.definitions import Definition
 from oracle.guard import Labels, published
+from oracle.histograms import Population
 from oracle.log import Partition, Point
 from oracle.oracle import STREAM_GAP, Key, Tally, _counts, group_of
 from oracle.windows import Size, ends_of, start_of
 
-Answer = dict[Any, tuple[int, int, int]]  # (bits of the value, points, late)
+Answer = dict[Any, tuple[Any, int, int]]  # (bits of the value, or a histogram; points, late)
 
 
 def compute(
@@ -109,7 +110,10 @@ def _row(
     d: Definition, size: Size, end: int, candidates: list[tuple[Partition, Point]]
 ) -> tuple[int, int, int] | None:
     found = row(d, size, end, candidates)
-    return None if found is None else (_bits(_double(found[0])), *found[1:])
+    if found is None:
+        return None
+    shaped = isinstance(found[0], Population)
+    return (found[0].seen() if shaped else _bits(_double(found[0])), *found[1:])
 
 
 def row(
@@ -140,7 +144,7 @@ def row(
             every += [(point.time, number) for point, number in taken]
     if not numbers:
         return None
-    value = pooled.number(*d.over_points, every) if d.over_points else _in_space(d, size, numbers)
+    value = pooled.result(*d.over_points, every) if d.over_points else _in_space(d, size, numbers)
     return value, points, late
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from aggregates import sketch_references as sketches
 from aggregates.references import Sample, nearest_root
+from oracle import histograms
 from oracle.arithmetic import NAN, Number, fold, is_finite, rank, to_double, total
 
 Point = tuple[int, int | float]
@@ -22,16 +23,23 @@ KINDS = ("gauge", "delta")
 
 def adds_up(aggregate: str) -> bool:
     """Whether it is published as a sum, else as a gauge."""
-    return aggregate in ("sum", "count")
+    return aggregate in ("sum", "count") or is_histogram(aggregate)
+
+
+def is_histogram(aggregate: str) -> bool:
+    """Whether it makes no number."""
+    return aggregate in histograms.KINDS
 
 
 def is_known(aggregate: str) -> bool:
     """Whether this file says what it is."""
-    return _settled(aggregate, None)[0] in AGGREGATES
+    return is_histogram(aggregate) or _settled(aggregate, None)[0] in AGGREGATES
 
 
-def number(aggregate: str, parameter: Any, points: Sequence[Point]) -> Number:
+def result(aggregate: str, parameter: Any, points: Sequence[Point]) -> histograms.Exact:
     """The aggregate of at least one point; sums and counts exactly, others rounded once."""
+    if is_histogram(aggregate):
+        return histograms.Population(aggregate, parameter, tuple(value for _, value in points))
     name, given = _settled(aggregate, parameter)
     return AGGREGATES[name](points, given)
 

@@ -14,7 +14,8 @@
     final  total 10s @10 host=a = 1.5          # every point of the final topic, if any is listed
     tally  total accepted=3 repeated=1
 
-Instead of both steps `define` takes over_points=p99 (quantile:0.95, distinct_count:12, ...).
+Instead of both steps `define` takes over_points=p99 (quantile:0.95, distinct_count:12, ...). What
+a histogram is written as says `histograms.text`.
 It also takes zone=Europe/Berlin, unit=s, source_unit=ms (else `1`), temporality=cumulative,
 late=carry, limit=3 and expire=2 (or expire=1m). A final point is written `= none` if it has no
 value, `since 0` if it does not start with its window, and `of history.x` if it follows the time of
@@ -202,17 +203,22 @@ def _row(word: str, text: str) -> str:
     found = ROW.match(text)
     if not found:
         raise ValueError("not a row")
-    value = float(found["value"])
+    value = _value(found["value"])
     counts = f" ({found['points']} points, {found['late']} late)" if word == "latest" else ""
     labels = " ".join(sorted(found["labels"].split()))
-    return f"{word} {found['name']} {found['size']} @{found['end']} {labels} = {value!r}{counts}"
+    return f"{word} {found['name']} {found['size']} @{found['end']} {labels} = {value}{counts}"
+
+
+def _value(text: str) -> str:
+    """A histogram, or that there is no value, as it is; a number as Python writes it."""
+    return text if text == "none" or text.startswith("count=") else repr(float(text))
 
 
 def _final(text: str) -> str:
     found = FINAL.match(text)
     if not found:
         raise ValueError("not a point of the final topic")
-    value = found["value"] if found["value"] == "none" else repr(float(found["value"]))
+    value = _value(found["value"])
     labels = " ".join(sorted(found["labels"].split()))
     where = f"{found['name']} {found['size']} @{found['end']} {labels}"
     return f"final {where} = {value}{found['rest']}"

@@ -8,19 +8,19 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
-from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 from oracle import final, resets, scenario, windows
 from oracle import log as oracle_log
-from oracle.arithmetic import bits
 from oracle.definitions import Definition
 from oracle.final import Series
 from oracle.guard import OVERFLOW
+from oracle.histograms import mark, of_point
 from oracle.lateness import lateness
 from oracle.log import Partition
 from oracle.oracle import FinalPoint, Result, compute
@@ -77,7 +77,7 @@ def compare(want: Result, got: Rows, definitions: Sequence[Definition], everythi
             continue
         cell = want.first.get(key, {}).get(domain)
         assert cell is not None, f"{key} was published first for {domain}: the oracle has none"
-        assert (value, points) == (bits(cell.value), cell.points), f"first {key}: {cell}"
+        assert (value, points) == (mark(cell.value), cell.points), f"first {key}: {cell}"
     missing = {key for key in want.first if key[:3] not in shared} - set(got.revisions)
     assert not missing, f"never published first: {sorted(missing)[:3]}"
     limited = {key[:3] for key in want.latest if OVERFLOW in key.labels}
@@ -87,7 +87,7 @@ def compare(want: Result, got: Rows, definitions: Sequence[Definition], everythi
             continue  # a group that comes late, and has not settled, takes its place
         assert cell is not None, f"{key} was published: the oracle has none"
         if everything:
-            assert (value, points) == (bits(cell.value), cell.points), f"latest {key}: {cell}"
+            assert (value, points) == (mark(cell.value), cell.points), f"latest {key}: {cell}"
     if everything:
         assert not set(want.latest) - set(got.latest)
 
@@ -173,7 +173,7 @@ def compare_finals(
         sums = definition.over_time == "sum" or definition.over_points == ("sum", None)
         monotonic = not sums and not definition.carry
         temporality = oracle_log.CUMULATIVE if definition.cumulative else oracle_log.DELTA
-        expected = (temporality, monotonic) if definition.adds_up else ()
+        expected = (temporality, definition.histogram or monotonic) if definition.adds_up else ()
         assert shapes.get((definition.name, False), {expected}) == {expected}
         assert shapes.get((definition.name, True), {()}) == {()}  # what overlaps is a gauge
 
@@ -182,7 +182,7 @@ def decoded(
     finals: Sequence[bytes],
 ) -> tuple[dict[Series, list[FinalPoint]], dict[tuple[str, bool], set[tuple]]]:
     """The points by series; by definition and whether windows overlap, (temporality, monotonic) of
-    its sums or () of gauges.
+    its sums, (temporality, kind) of its histograms or () of gauges.
     """
     points: dict[Series, list[FinalPoint]] = {}
     shapes: dict[tuple[str, bool], set[tuple]] = {}
@@ -195,20 +195,31 @@ def decoded(
         domain = scope.get("tidemill.domain", oracle_log.LIVE)
         for metric in scoped.metrics:
             body = getattr(metric, metric.WhichOneof("data"))
-            is_sum = metric.HasField("sum")
-            shape = (body.aggregation_temporality, body.is_monotonic) if is_sum else ()
+            which = metric.WhichOneof("data")
+            shape = () if which == "gauge" else (body.aggregation_temporality, which)
+            if which == "sum":
+                shape = (body.aggregation_temporality, body.is_monotonic)
             shapes.setdefault((metric.name, windows.overlaps(size)), set()).add(shape)
             for point in body.data_points:
                 labels = tuple(sorted(oracle_log.attributes(point.attributes).items()))
                 series = Series(metric.name, size, domain, labels)
-                points.setdefault(series, []).append(final_point(point))
+                points.setdefault(series, []).append(final_point(which, point))
     return points, shapes
 
 
-def final_point(point: NumberDataPoint) -> FinalPoint:
-    value = None if point.WhichOneof("value") is None else bits(point.as_double)
-    assert point.flags == (value is None), "a value, or the flag that there is none"
+def final_point(kind: str, point: Any) -> FinalPoint:
+    value = None
+    if kind in ("gauge", "sum"):
+        value = None if point.WhichOneof("value") is None else mark(point.as_double)
+        assert point.flags == (value is None), "a value, or the flag that there is none"
+    elif not point.flags:
+        value = of_point(kind, point)
+    else:
+        assert not {field.name for field, _ in point.ListFields()} - POINT, "no value with the flag"
     return FinalPoint(point.start_time_unix_nano, point.time_unix_nano, value)
+
+
+POINT = {"start_time_unix_nano", "time_unix_nano", "attributes", "flags"}
 
 
 def conforms(finals: Sequence[bytes]) -> None:

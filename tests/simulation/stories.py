@@ -7,6 +7,8 @@ import random
 OVER_SPACE = ["sum", "sum", "count", "min", "max", "avg", "last"]
 OVER_TIME = ["sum", "count", "min", "max", "avg", "last", "rate", *["increase"] * 3]
 OVER_POINTS = ["sum", "count", "avg", "min", "max", "last", "first", "any", "all", "p50", "p99"]
+SHAPED = ["exponential_histogram", "exponential_histogram:4", "explicit_histogram:[0,1.5,9]"]
+OVER_POINTS += SHAPED
 OVER_POINTS += ["variance", "stddev_sample", "distinct_count", "quantile:0.9", "stddev", "apdex:2"]
 
 SIZES = ["5s", "5s,20s", "10s", "10s,30s", "20s,1m", "5s,10s,20s"]

@@ -33,8 +33,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from oracle import epochs, scenario
-from oracle.arithmetic import bits
 from oracle.definitions import SECOND, Definition
+from oracle.histograms import mark
 from oracle.log import LIVE, Record
 from oracle.log import read as read_log
 from oracle.oracle import compute
@@ -260,7 +260,7 @@ def expected(seed: int) -> tuple[Counter, dict, dict[object, bytes]]:
     log = laid_down(the_set(seed), dict.fromkeys(HOSTS, LIVE), 1, random.Random(seed))
     partitions = read_log(log.records)
     latest = {
-        key: (bits(cell.value), cell.points)
+        key: (mark(cell.value), cell.points)
         for key, cell in compute(partitions, definitions()).latest.items()
     }
     rows = Pipeline(definitions(), log.records, random.Random(seed)).run()
@@ -277,7 +277,7 @@ def accepted(log: Log) -> Counter:
     ]
     assert {point.fate for point in points} <= {"accepted", "repeat", "negative"}
     return Counter(
-        (point.stream, point.time, point.start, bits(point.value), str(point.value))
+        (point.stream, point.time, point.start, mark(point.value), str(point.value))
         for point in points
         if point.fate == "accepted"
     )

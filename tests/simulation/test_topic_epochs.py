@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from oracle import epochs, final, scenario
 from oracle import log as oracle_log
-from oracle.arithmetic import bits
+from oracle.histograms import mark
 from oracle.oracle import Result, compute
 
 from tests.simulation.comparison import compare, compare_finals, compare_resets, conforms, ended
@@ -206,7 +206,7 @@ def test_random_changes_of_partitions_give_what_the_oracle_says(seed: int):
 
 
 def values_of(result: Result) -> dict:
-    return {key: (bits(cell.value), cell.points) for key, cell in result.latest.items()}
+    return {key: (mark(cell.value), cell.points) for key, cell in result.latest.items()}
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STORIES // 3)))

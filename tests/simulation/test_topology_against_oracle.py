@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from oracle import log as oracle_log
 from oracle import scenario, windows
-from oracle.arithmetic import bits
+from oracle.histograms import mark
 from oracle.log import Record
 from oracle.oracle import compute
 
@@ -184,7 +184,7 @@ def test_definitions_that_come_later_count_exactly_from_their_time(seed: int):
         ]
     got = Pipeline(told.definitions, log, rng, Deployment(first)).run()
     expected = {
-        key: bits(cell.value)
+        key: mark(cell.value)
         for key, cell in want.latest.items()
         if key.definition in ("old", "spread")
         or windows.start_of(key.window_end, key.size) >= since

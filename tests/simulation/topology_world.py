@@ -20,11 +20,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+)
 from oracle import windows
 from oracle.definitions import Definition
+from oracle.histograms import Histogram, of_json, of_point
 from oracle.log import Partition, Record
 from oracle.oracle import Key
 from oracle.upserts import row_of
@@ -51,14 +57,15 @@ RESTARTS = int(os.environ.get("TIDEMILL_RESTARTS", "1"))
 class Rows:
     """What was published, by key.
 
-    first: (domain, value bits, points) of revision 1; latest: (value bits, points); raw: the bytes
+    first: (domain, value, points) of revision 1; latest: (value, points), where a value is the bits
+    of a number or a histogram; raw: the bytes
     of the latest row, all that must not depend on how its points came; late: points that came
     after the first publication; certificates: of all publications, in order; ledger: the account
     that each source gives in the end.
     """
 
-    first: dict[Key, tuple[str, int, int]] = field(default_factory=dict)
-    latest: dict[Key, tuple[int, int]] = field(default_factory=dict)
+    first: dict[Key, tuple[str, int | Histogram, int]] = field(default_factory=dict)
+    latest: dict[Key, tuple[int | Histogram, int]] = field(default_factory=dict)
     raw: dict[Key, bytes] = field(default_factory=dict)
     late: dict[Key, int] = field(default_factory=dict)
     revisions: dict[Key, int] = field(default_factory=dict)
@@ -80,9 +87,11 @@ class Rows:
         columns += ("group_lo", "points", "revision", "deleted", "late")
         rows = enumerate(zip(*(table.array(name).tolist() for name in columns), strict=True))
         values = table.array("value").view("uint64").tolist()
+        bodies = table.strings("histogram") if "histogram" in table.columns else None
         labels = list(table.strings("labels"))
         for at, (index, kind, start, end, high, low, points, revision, deleted, late) in rows:
-            name = table.meta["definitions"][index]["name"]
+            definition = table.meta["definitions"][index]
+            name = definition["name"]
             described = table.meta["granularities"][kind]
             granularity, zone = described["granularity"], described["zone"]
             size = windows.parse(granularity, zone)
@@ -97,13 +106,19 @@ class Rows:
                 assert points == late == 0, f"{key}: deleted, and counts something"
                 del self.latest[key], self.raw[key], self.late[key]
                 continue
+            shown, body = values[at], bodies[at] if bodies else b""
+            if definition["instrument"] in ("histogram", "exponential_histogram"):
+                assert shown == 0x7FF8 << 48, "the number of a histogram is NaN"
+                shown = of_point(definition["instrument"], parsed(definition["instrument"], body))
+            else:
+                assert not body
             if revision == 1:
                 domain = certificates[granularity, zone, end]["domain"]
-                self.first[key] = (domain, values[at], points)
-            self.latest[key] = (values[at], points)
+                self.first[key] = (domain, shown, points)
+            self.latest[key] = (shown, points)
             group = struct.pack(">QQ", high, low)
             row = struct.pack(">QQB", values[at], points, deleted)
-            self.raw[key] = group + labels[at] + row
+            self.raw[key] = group + labels[at] + row + body
             self.late[key] = late
 
     def upsert(self, name: bytes, value: bytes | None) -> None:
@@ -128,7 +143,11 @@ class Rows:
         assert self.upserts.keys() == self.latest.keys()
         for key, record in self.upserts.items():
             value, points = self.latest[key]
-            assert struct.unpack("<Q", struct.pack("<d", float(record["value"]))) == (value,)
+            if isinstance(value, Histogram):
+                assert of_json(record["histogram"]) == value
+                assert "value" not in record
+            else:
+                assert struct.unpack("<Q", struct.pack("<d", float(record["value"]))) == (value,)
             assert record["points"] == points
             assert record["late"] == self.late[key]
             assert record["revision"] == self.revisions[key]
@@ -223,6 +242,12 @@ class Pipeline:
                 self.rows.finals.append(output.value)
             elif output.topic == "rollups":
                 self.rows.upsert(output.key, output.value)
+
+
+def parsed(kind: str, body: bytes) -> Any:
+    """The body of a histogram is an OTLP data point without attributes and times."""
+    shape = HistogramDataPoint if kind == "histogram" else ExponentialHistogramDataPoint
+    return shape.FromString(body)
 
 
 def labels_of(raw: bytes) -> tuple[tuple[str, str], ...]:

@@ -28,6 +28,7 @@ Array = Any
 
 _TIMES = 18  # start and time: a tag and eight bytes each
 _FIXED_FIELDS = 27  # and the value likewise
+_ATTRIBUTES = 58
 _NO_RECORDED_VALUE = 1  # of DataPointFlags
 _OVERHEAD = 48
 
@@ -36,9 +37,9 @@ class MalformedLabels(ValueError):
     """Labels that are no compact JSON object of strings."""
 
 
-@kernel("i64(u8[::1], i64, i64, u8[::1], i64)", forceinline=True, allocates=False)
-def _put_attributes(data: Array, p: int, end: int, out: Array, at: int) -> int:
-    """The attributes of a NumberDataPoint, from data[p:end]; -1 if that is malformed."""
+@kernel("i64(u8[::1], i64, i64, i64, u8[::1], i64)", forceinline=True, allocates=False)
+def put_attributes(data: Array, p: int, end: int, tag: int, out: Array, at: int) -> int:
+    """The attributes of a data point, from data[p:end], by their tag; -1 if that is malformed."""
     if end - p < 2 or byte_at(data, p) != OPEN or byte_at(data, end - 1) != CLOSE:
         return -1
     p += 1
@@ -54,7 +55,7 @@ def _put_attributes(data: Array, p: int, end: int, out: Array, at: int) -> int:
             return -1
         inner = 1 + varint_size(value_size) + value_size
         whole = 1 + varint_size(key_size) + key_size + 1 + varint_size(inner) + inner
-        out[at] = np.uint8(58)  # attributes
+        out[at] = np.uint8(tag)
         at = put_varint(out, at + 1, whole)
         out[at] = np.uint8(10)  # key
         at = put_varint(out, at + 1, key_size)
@@ -72,9 +73,27 @@ def _put_attributes(data: Array, p: int, end: int, out: Array, at: int) -> int:
 
 
 @kernel("void(u8[::1], i64, i64, i64)", forceinline=True, allocates=False)
-def _put_fixed(out: Array, at: int, tag: int, value: int) -> None:
+def put_fixed(out: Array, at: int, tag: int, value: int) -> None:
     out[at] = np.uint8(tag)
     store_u64(out, at + 1, value)
+
+
+@kernel("i64(u8[::1], i64, i64, i64)", forceinline=True, allocates=False)
+def shifted(out: Array, at: int, begin: int, end: int) -> int:
+    """Make out[begin:end] a data point at `at`, three bytes before: the position behind it.
+
+    It stays where it is if its length takes two bytes, and moves if not.
+    """
+    size = end - begin
+    head = 1 + varint_size(size)
+    if head != 3:
+        shift = head - 3
+        for k in range(size):
+            j = k if shift < 0 else size - 1 - k
+            out[begin + shift + j] = out[begin + j]
+    out[at] = np.uint8(10)
+    put_varint(out, at + 1, size)
+    return at + head + size
 
 
 @kernel(
@@ -103,31 +122,21 @@ def _put_points(
     for i in range(rows.shape[0]):
         row = rows[i]
         places[i] = at
-        # the attributes go where they stand if the length takes two bytes, and move if not
         begin = at + 3
-        _put_fixed(out, begin, 17, starts[row])
-        _put_fixed(out, begin + 9, 25, ends[row])
+        put_fixed(out, begin, 17, starts[row])
+        put_fixed(out, begin + 9, 25, ends[row])
         end = begin + _TIMES
         if recorded:
-            _put_fixed(out, end, 33, values[row])
+            put_fixed(out, end, 33, values[row])
             end = begin + _FIXED_FIELDS
         else:
             out[end] = np.uint8(64)  # flags
             out[end + 1] = np.uint8(_NO_RECORDED_VALUE)
             end += 2
-        end = _put_attributes(data, offsets[row], offsets[row + 1], out, end)
+        end = put_attributes(data, offsets[row], offsets[row + 1], _ATTRIBUTES, out, end)
         if end < 0:
             return i
-        size = end - begin
-        head = 1 + varint_size(size)
-        if head != 3:
-            shift = head - 3
-            for k in range(size):
-                j = k if shift < 0 else size - 1 - k
-                out[begin + shift + j] = out[begin + j]
-        out[at] = np.uint8(10)
-        put_varint(out, at + 1, size)
-        at += head + size
+        at = shifted(out, at, begin, end)
     places[rows.shape[0]] = at
     return rows.shape[0]
 

@@ -27,6 +27,7 @@ from streams.event_time.windows import EARLIEST, LATEST
 from streams.kernels.rows import merge_groups
 from topologies.cardinality import Share
 from topologies.partials import PartialRows
+from topologies.results import Histograms, repeated, taken
 from topologies.rollup.groups import in_order, merged, places, values
 from topologies.rollup.guard import bounded
 from topologies.states import NO_STATES
@@ -45,12 +46,14 @@ class Contract:
 
     Attributes:
         final: Whether it does at all.
-        adds_up: A sum, else a gauge; hopping windows are gauges in any case.
+        adds_up: A sum or a histogram, else a gauge; hopping windows of a sum are gauges, and those
+            of a histogram do not appear.
         cumulative: Each point counts from the start of its run, not of its window.
         carry: What late points change is added to the next point.
         expire_after: Level -> windows without data that a series survives.
         finish: How rows become numbers (`groups.values`).
         share: How many groups there may be.
+        nothing: The body of its histogram of no values (`topologies.results`), if it is one.
     """
 
     final: bool
@@ -60,6 +63,7 @@ class Contract:
     expire_after: dict[int, int]
     finish: str
     share: Share
+    nothing: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class Closing:
     rows: PartialRows
     values: F64
     complete: bool = True
+    histograms: Histograms = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class Points:
     start: I64
     values: F64
     recorded: bool = True
+    histograms: Histograms = None
 
 
 @dataclass(slots=True)
@@ -296,7 +302,7 @@ class FinalSeries:
     ) -> Iterator[Points]:
         """One window; of one that lies past its domain's horizon only `later` data is known."""
         domain, _, level = key
-        end, rows, numbers = table.end, closing.rows, closing.values
+        end, rows, numbers, shapes = table.end, closing.rows, closing.values, closing.histograms
         table.end = end = closing.end
         if later is not None:
             later.end = end
@@ -305,22 +311,23 @@ class FinalSeries:
             table.starts = np.full(len(table.starts), end)
             table.totals = replace(table.totals, rows=np.zeros_like(table.totals.rows), spills={})
             return
-        if not bool(self._final[rows.definition].all()):
-            chosen = np.flatnonzero(self._final[rows.definition])
-            rows, numbers = rows.take(chosen), numbers[chosen]
+        if not bool((appears := self._appears(rows, level)).all()):
+            chosen = np.flatnonzero(appears)
+            rows, numbers, shapes = rows.take(chosen), numbers[chosen], taken(shapes, chosen)
         due = [correction for correction in table.waiting if correction.after < end]
         if due:
             table.waiting = [one for one in table.waiting if one.after >= end]
             amounts = [replace(c.rows, end=np.full(len(c.rows), end)) for c in due]
             rows = bounded(merged([rows, *amounts]), [c.share for c in self._contracts])
-            numbers = values(rows, [contract.finish for contract in self._contracts])
+            numbers, shapes = values(rows, self._finishes())
         cumulative = self._cumulative[rows.definition] & (not is_hopping(level))
         if len(table.totals) or bool(cumulative.any()):
             yield from self._add(table, domain, level, end, rows.take(np.flatnonzero(cumulative)))
             chosen = np.flatnonzero(~cumulative)
-            rows, numbers = rows.take(chosen), numbers[chosen]
+            rows, numbers, shapes = rows.take(chosen), numbers[chosen], taken(shapes, chosen)
         if len(rows):
-            yield Points(domain, level, end, rows, window_start(rows.end, level), numbers)
+            starts = window_start(rows.end, level)
+            yield Points(domain, level, end, rows, starts, numbers, histograms=shapes)
         yield from self._silence(table, domain, level, end, rows)
 
     def _silence(
@@ -340,7 +347,9 @@ class FinalSeries:
         zeros = rest.take(np.flatnonzero(~gone & self._adds(rest, level)))
         if len(zeros):
             start = np.full(len(zeros), window_start(end, level))
-            yield Points(domain, level, end, zeros, start, np.zeros(len(zeros)))
+            empty = repeated([one.nothing for one in self._contracts], zeros.definition)
+            none = np.zeros(len(zeros))
+            yield Points(domain, level, end, zeros, start, none, histograms=empty)
         if gone.any():
             table.silent = rest.take(np.flatnonzero(~gone))
             rest = rest.take(np.flatnonzero(gone))
@@ -359,8 +368,18 @@ class FinalSeries:
             yield Points(domain, level, end, rest, start, np.zeros(len(rest)), False)
         table.totals, table.starts = totals, starts
         if len(totals):
-            numbers = values(totals, [contract.finish for contract in self._contracts])
-            yield Points(domain, level, end, totals, starts, numbers)
+            numbers, shapes = values(totals, self._finishes())
+            yield Points(domain, level, end, totals, starts, numbers, histograms=shapes)
+
+    def _finishes(self) -> list[str]:
+        return [contract.finish for contract in self._contracts]
+
+    def _appears(self, rows: PartialRows, level: int) -> npt.NDArray[np.bool_]:
+        """bool[n]: whether each row's series is on the topic. No histogram can overlap another."""
+        if not is_hopping(level):
+            return self._final[rows.definition]
+        shaped = np.array([bool(contract.nothing) for contract in self._contracts], np.bool_)
+        return (self._final & ~shaped)[rows.definition]
 
     def _adds(self, rows: PartialRows, level: int) -> npt.NDArray[np.bool_]:
         """bool[n]: whether each row's series is a sum; what overlaps never is."""
@@ -380,7 +399,8 @@ def _added(
 ) -> tuple[PartialRows, I64]:
     """Each run's sum with the rows of one more window; runs that begin do so at `start`."""
     n = len(rows)
-    if _same_groups(totals, rows) and not totals.spills and not rows.spills:
+    plain = not (totals.spills or rows.spills or totals.states or rows.states)
+    if plain and _same_groups(totals, rows):
         each = np.arange(n)
         out = np.empty_like(totals.rows)
         both = np.concatenate([totals.rows, rows.rows])

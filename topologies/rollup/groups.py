@@ -16,7 +16,8 @@ from streams.kernels.exact import LARGEST_DIVISOR, exact_mean, finish_mean
 from streams.kernels.order import find_groups, order_groups
 from streams.kernels.rows import GROUP_WIDTH, merge_groups
 from topologies.partials import IN_THE_ROW, U64, PartialRows
-from topologies.states import NO_STATES, finished, renumbered, settled
+from topologies.results import Histograms, differ, finished, joined, taken
+from topologies.states import NO_STATES, renumbered, settled
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -120,8 +121,8 @@ def finishing(described: Mapping[str, Any]) -> str:
     return over_space
 
 
-def values(rows: PartialRows, finishes: Sequence[str]) -> F64:
-    """The number each row is published as; finishes[i] says how for definition i.
+def values(rows: PartialRows, finishes: Sequence[str]) -> tuple[F64, Histograms]:
+    """What each row is published as; finishes[i] says how for definition i.
 
     It is an aggregate over space; `sum a second` or `avg a second`, where the exact sum is divided
     by the window's seconds as well; or `avg of points`; or it finishes the rows' states.
@@ -132,8 +133,9 @@ def values(rows: PartialRows, finishes: Sequence[str]) -> F64:
         if len(chosen) and how != OF_STATES:
             numbers = np.ascontiguousarray(rows.rows[chosen])
             out[chosen] = _finish(numbers, how, _seconds(rows, chosen, how))
+    histograms: Histograms = None
     if rows.states:
-        numbers, has = finished(rows.states, len(rows))
+        numbers, has, histograms = finished(rows.states, len(rows))
         out[has] = numbers[has]
     for row, spilled in rows.spills.items():
         how = finishes[int(rows.definition[row])]
@@ -141,7 +143,7 @@ def values(rows: PartialRows, finishes: Sequence[str]) -> F64:
         if _is_sum(how) and not one[0, layout.GROUP_FLAGS]:
             count = _divisors(one, how, _seconds(rows, np.array([row]), how))
             out[row] = _exactly(one[0], spilled, int(count[0]))
-    return out
+    return out, histograms
 
 
 def _seconds(rows: PartialRows, chosen: I64, how: str) -> I64:
@@ -238,7 +240,7 @@ class Published:
 
     Attributes:
         rows: The merged rows behind the numbers.
-        values: f64[n].
+        values: f64[n]; histograms: see `topologies.results`.
         first_points: i64[n], points that the first publication counted (0: born late).
         revisions: i64[n], the revision in which each row last changed.
         deleted: bool[n], tombstones: groups that have no data any more. They stay, so that a group
@@ -250,12 +252,13 @@ class Published:
     first_points: npt.NDArray[np.int64]
     revisions: npt.NDArray[np.int64]
     deleted: npt.NDArray[np.bool_]
+    histograms: Histograms = None
 
     @classmethod
-    def of(cls, rows: PartialRows, numbers: F64) -> Published:
+    def of(cls, rows: PartialRows, numbers: F64, histograms: Histograms = None) -> Published:
         """Rows that nobody has published yet."""
         none = np.zeros(len(rows), np.int64)
-        return cls(rows, numbers, none, none, np.zeros(len(rows), np.bool_))
+        return cls(rows, numbers, none, none, np.zeros(len(rows), np.bool_), histograms)
 
     @property
     def points(self) -> npt.NDArray[np.int64]:
@@ -280,6 +283,7 @@ class Published:
         first = np.where(born, self.points if closes else 0, before.first_points[old])
         revisions = np.where(born, 1 if closes else 2, before.revisions[old])
         moved = self.values.view(np.int64) != before.values.view(np.int64)[old]
+        moved |= differ(self.histograms, before.histograms, old)
         moved = ~born & (moved | (self.points != before.points[old]) | before.deleted[old])
         revisions[moved] += 1
         now = replace(self, first_points=first, revisions=revisions)
@@ -296,11 +300,13 @@ class Published:
         fresh = ~before.deleted[gone]
         rows = PartialRows.join([self.rows, emptied(before.rows.take(gone))])
         order, _ = _order(rows)
+        histograms = joined([(self.histograms, len(self.rows)), (None, len(gone))])
         both = Published(
             rows.take(order),
             np.concatenate([self.values, np.zeros(len(gone))])[order],
             np.concatenate([self.first_points, before.first_points[gone]])[order],
             np.concatenate([self.revisions, before.revisions[gone] + fresh])[order],
             np.concatenate([self.deleted, np.ones(len(gone), np.bool_)])[order],
+            taken(histograms, order),
         )
         return both, np.flatnonzero(np.concatenate([changed, fresh])[order])

@@ -21,8 +21,10 @@ from streams.event_time.levels import (
     zone_of,
 )
 from streams.event_time.windows import SECOND
+from topologies.encodings.otlp_histograms import histogram_points
 from topologies.encodings.otlp_writer import field, number_points
 from topologies.partials import PartialRows
+from topologies.results import HISTOGRAMS, joined, taken
 from topologies.rollup.final import Points
 from topologies.rollup.windows import Publication, Window
 
@@ -97,6 +99,9 @@ def _table(batch: list[_Part], definitions: list[dict[str, Any]]) -> Table:
         "deleted": deleted.astype(np.uint8),
         "late": np.maximum(points - first, 0).astype(np.uint64),
     }
+    parts = [(taken(p.published.histograms, chosen), len(chosen)) for p, chosen in batch]
+    if (histograms := joined(parts)) is not None:
+        columns["histogram"] = histograms
     meta: dict[str, Any] = {
         "definitions": [definitions[index] for index in indexes],
         "granularities": [_described(level) for level in kinds],
@@ -150,7 +155,7 @@ def final_requests(
     """
     encoded: dict[tuple[str, int, int], list[_Encoded]] = {}
     for part in points:
-        for definition, data, places in _encoded(part):
+        for definition, data, places in _encoded(part, definitions):
             key = (part.domain, definition, part.level)
             encoded.setdefault(key, []).append((data, places))
     for (domain, definition, level), parts in encoded.items():
@@ -163,7 +168,9 @@ _Encoded = tuple[memoryview, list[int]]
 """Encoded points, and where each begins and the last one ends."""
 
 
-def _encoded(points: Points) -> Iterator[tuple[int, memoryview, list[int]]]:
+def _encoded(
+    points: Points, definitions: list[dict[str, Any]]
+) -> Iterator[tuple[int, memoryview, list[int]]]:
     """The points of each definition in turn."""
     rows = points.rows
     labels = np.frombuffer(rows.labels.data, np.uint8).copy()
@@ -172,10 +179,17 @@ def _encoded(points: Points) -> Iterator[tuple[int, memoryview, list[int]]]:
     start = np.ascontiguousarray(points.start)
     steps = np.flatnonzero(rows.definition[1:] != rows.definition[:-1]) + 1
     for same in np.split(np.arange(len(rows)), steps):
-        data, places = number_points(
-            labels, offsets, same, start, ends, points.values, points.recorded
-        )
-        yield int(rows.definition[same[0]]), data.data, places.tolist()
+        definition = int(rows.definition[same[0]])
+        instrument = definitions[definition]["instrument"]
+        if instrument in HISTOGRAMS:
+            data, places = histogram_points(
+                labels, offsets, same, start, ends, points.histograms, instrument, points.recorded
+            )
+        else:
+            data, places = number_points(
+                labels, offsets, same, start, ends, points.values, points.recorded
+            )
+        yield definition, data.data, places.tolist()
 
 
 def _in_requests(parts: list[_Encoded]) -> Iterator[bytes]:
@@ -214,17 +228,23 @@ class _Head:
         self._scope = field(1, scope.SerializeToString(deterministic=True))
         named = metrics_pb2.Metric(name=definition["name"], unit=definition["unit"])
         self._metric = named.SerializeToString(deterministic=True)
-        self._sum: bytes | None = None
-        if definition["instrument"] == "sum" and not is_hopping(level):
-            self._sum = metrics_pb2.Sum(
-                aggregation_temporality=_TEMPORALITY[definition["temporality"]],
+        self._field, self._rest = 5, b""  # a gauge
+        temporality = _TEMPORALITY[definition["temporality"]]
+        if definition["instrument"] in HISTOGRAMS:
+            self._field = 9 if definition["instrument"] == "histogram" else 10
+            rest = metrics_pb2.Histogram(aggregation_temporality=temporality)
+            self._rest = rest.SerializeToString(deterministic=True)
+        elif definition["instrument"] == "sum" and not is_hopping(level):
+            self._field = 7
+            self._rest = metrics_pb2.Sum(
+                aggregation_temporality=temporality,
                 # what late points take away again is carried as well
                 is_monotonic=_only_grows(definition) and definition["late"] == "drop",
             ).SerializeToString(deterministic=True)
 
     def request(self, points: bytes) -> bytes:
         """A request with these encoded data points."""
-        data = field(5, points) if self._sum is None else field(7, points + self._sum)
+        data = field(self._field, points + self._rest)
         return field(1, field(2, self._scope + field(2, self._metric + data)))
 
 

@@ -16,6 +16,7 @@ from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.cardinality import Share, share_of
 from topologies.epochs import Epoch
 from topologies.partials import PartialRows, from_table
+from topologies.results import nothing
 from topologies.rollup.final import Closing, Contract, Correction, FinalSeries
 from topologies.rollup.groups import difference, finishing
 from topologies.rollup.ledger import Limits
@@ -134,7 +135,10 @@ class RollupProcessor:
         until = self._windows.closed(domain, pane)
         if until == before:
             return
-        closings = [Closing(f.window[1], f.window[2], f.rows, f.values) for f in firsts]
+        closings = [
+            Closing(f.window[1], f.window[2], f.rows, f.values, histograms=f.histograms)
+            for f in firsts
+        ]
         told = self._windows.domains[domain].told.get(pane, EARLIEST)
         points = self._series.close(domain, pane, until, told, closings)
         for value in final_requests(points, self._definitions, self._live):
@@ -234,16 +238,17 @@ class RollupProcessor:
 
 
 def _contract(definition: dict[str, Any]) -> Contract:
-    adds_up = definition["instrument"] == "sum"
+    adds_up = definition["instrument"] != "gauge"
     return Contract(
         final=definition["final"],
         adds_up=adds_up,
         cumulative=adds_up and definition["temporality"] == "cumulative",
-        carry=adds_up and definition["late"] == "carry",
+        carry=definition["instrument"] == "sum" and definition["late"] == "carry",
         expire_after={
             level_of(granularity, definition["zone_rules"]): windows
             for granularity, windows in definition["expire_after"]
         },
         finish=finishing(definition),
         share=share_of(definition["limit"]),
+        nothing=nothing(definition["over_points"]),
     )

@@ -24,7 +24,7 @@ from topologies.rollup.groups import Published
 from topologies.rollup.ledger import Limits
 from topologies.rollup.windows import Domain, Seals, Window, Windows, WindowState
 
-FORMAT = 6
+FORMAT = 7
 META = b"meta"
 _PREFIX = b"window/"
 _SERIES = b"series/"
@@ -133,6 +133,8 @@ def _encode_published(published: Published) -> bytes:
     columns["first_points"] = published.first_points
     columns["revision"] = published.revisions
     columns["deleted"] = published.deleted.astype(np.uint8)
+    if published.histograms is not None:
+        columns["histogram"] = published.histograms
     return encode_table(Table(columns))
 
 
@@ -153,6 +155,7 @@ def decode_window(block: bytes) -> WindowState:
             table.array("first_points").astype(np.int64),
             table.array("revision").astype(np.int64),
             table.array("deleted").astype(np.bool_),
+            table.strings("histogram") if "histogram" in table.columns else None,
         )
     return state
 

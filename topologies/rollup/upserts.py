@@ -9,6 +9,10 @@ The key says which definition, version, window and group; everything else is in 
     {..., "window_start":"2026-11-21T20:33:40Z","unit":"s","value":1.5,"points":5,"late":0,
      "revision":1,"status":"final","domain":"telemetry.raw"}
 
+A definition whose result is a histogram has in place of `value` a `histogram`: count, sum, min and
+max as far as they are known, and either explicit_bounds and bucket_counts, or scale, zero_count,
+zero_threshold, positive and negative, as OTLP has them.
+
 `status` is `final` as the window closes, then `corrected`. NaN and infinities are the strings of
 proto3's JSON mapping, as in OTLP/JSON.
 """
@@ -21,9 +25,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from opentelemetry.proto.metrics.v1.metrics_pb2 import HistogramDataPoint
 
 from streams.event_time.levels import name_of, window_start, zone_of
 from streams.event_time.windows import rfc3339
+from topologies.results import HISTOGRAMS, message_of
+from topologies.rollup.groups import Published
 from topologies.rollup.windows import Publication
 
 
@@ -68,7 +75,7 @@ def _records(
             **key,
             "window_start": start,
             "unit": definition["unit"],
-            "value": number(float(published.values[row])),
+            **_result(published, row, definition["instrument"]),
             "points": points,
             "late": max(points - int(published.first_points[row]), 0),
             "revision": revision,
@@ -76,6 +83,31 @@ def _records(
             "domain": publication.domain,
         }
         yield name, msgspec.json.encode(value)
+
+
+def _result(published: Published, row: int, instrument: str) -> dict[str, Any]:
+    """The number of a row, or its histogram."""
+    if published.histograms is None or instrument not in HISTOGRAMS:
+        return {"value": number(float(published.values[row]))}
+    return {"histogram": histogram(message_of(instrument, published.histograms[row]))}
+
+
+def histogram(point: Any) -> dict[str, Any]:
+    """A histogram's data point by the names of OTLP; what is not known is not there."""
+    found: dict[str, Any] = {"count": point.count}
+    for name in ("sum", "min", "max"):
+        if point.HasField(name):
+            found[name] = number(getattr(point, name))
+    if isinstance(point, HistogramDataPoint):
+        found["explicit_bounds"] = list(point.explicit_bounds)
+        found["bucket_counts"] = list(point.bucket_counts)
+        return found
+    for name in ("scale", "zero_count", "zero_threshold"):
+        found[name] = getattr(point, name)
+    for name in ("positive", "negative"):
+        buckets = getattr(point, name)
+        found[name] = {"offset": buckets.offset, "bucket_counts": list(buckets.bucket_counts)}
+    return found
 
 
 def number(value: float) -> float | str:

@@ -21,6 +21,7 @@ from topologies.epochs import Epoch, Sealed, domain_of
 from topologies.epochs import frontier as frontier_of
 from topologies.epochs import topic_of_source as topic_of
 from topologies.partials import PartialRows
+from topologies.results import Histograms
 from topologies.rollup.groups import Published, in_order, merged, places, values, with_data
 from topologies.rollup.guard import Fill, bounded, fills
 
@@ -54,6 +55,7 @@ class First:
     window: Window
     rows: PartialRows
     values: npt.NDArray[np.float64]
+    histograms: Histograms = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +313,7 @@ class Windows:
         """What changes when all rows of closed domains are merged anew."""
         sources = [s for s in state.sealed if self._counts(s, window, only or [])]
         rows = self._merged(state, sources)
-        now = Published.of(rows, values(rows, self.finishes))
+        now = Published.of(rows, *values(rows, self.finishes))
         if only is not None:
             self.firsts.append(self._first(window, state, now, only))
             self.fills.extend(fills(rows, now.points, self.shares))
@@ -332,9 +334,9 @@ class Windows:
     def _first(self, window: Window, state: WindowState, now: Published, only: list[str]) -> First:
         """What the closing domain says of the window by itself."""
         if state.published is None:
-            return First(window, now.rows, now.values)
+            return First(window, now.rows, now.values, now.histograms)
         rows = self._merged(state, only)
-        return First(window, rows, values(rows, self.finishes))
+        return First(window, rows, *values(rows, self.finishes))
 
     def _counts(self, source: str, window: Window, only: list[str]) -> bool:
         """Whether a source's rows count: it closes now, or its domain has closed the window."""

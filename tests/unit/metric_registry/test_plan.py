@@ -69,7 +69,7 @@ def test_everything_is_explicit_in_the_resolved_form() -> None:
         retention=((10, 2 * day), (60, 14 * day), (3600, 400 * day), (day, 5 * 365 * day)),
     )
     assert resolved().group_by == ("cluster_id", "region", "tenant")
-    assert resolved().publishes_a_sum
+    assert resolved().instrument == "sum"
     assert resolved().finest == 10
 
 
@@ -98,7 +98,7 @@ def test_counting_changes_the_published_unit(
     text = EXAMPLE.decode().replace('"{request}"', "By")
     text = text.replace("increase, over_space: sum", f"{over_time}, over_space: {over_space}")
     one = resolved(text.encode())
-    assert (one.source_unit, one.unit, one.publishes_a_sum) == ("By", unit, is_sum)
+    assert (one.source_unit, one.unit, one.instrument == "sum") == ("By", unit, is_sum)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import log, plain, scenario
-from oracle.arithmetic import bits
+from oracle.histograms import mark
 from oracle.oracle import compute
 
 EXAMPLES = 50  # thousands were run before this was written down
@@ -72,11 +72,11 @@ def test_both_ways_of_computing_give_the_same_bits(story: str) -> None:
     result = compute(partitions, told.definitions)
     first, latest = plain.compute(partitions, told.definitions)
     assert {
-        (key, domain): (bits(cell.value), cell.points, cell.late)
+        (key, domain): (mark(cell.value), cell.points, cell.late)
         for key, cells in result.first.items()
         for domain, cell in cells.items()
     } == first
-    assert {k: (bits(c.value), c.points, c.late) for k, c in result.latest.items()} == latest
+    assert {k: (mark(c.value), c.points, c.late) for k, c in result.latest.items()} == latest
 
 
 def test_the_order_of_accepted_points_does_not_change_the_latest_values() -> None:
@@ -86,7 +86,7 @@ def test_the_order_of_accepted_points_does_not_change_the_latest_values() -> Non
     for shift in range(len(lines)):
         told = scenario.loads(define + "\n".join(lines[shift:] + lines[:shift]) + "\nraw/0 idle 10")
         latest = compute(log.read(told.log), told.definitions).latest
-        answers.add(tuple(sorted((key, bits(cell.value)) for key, cell in latest.items())))
+        answers.add(tuple(sorted((key, mark(cell.value)) for key, cell in latest.items())))
     assert len(answers) == 1
 
 

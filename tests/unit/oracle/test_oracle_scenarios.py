@@ -10,17 +10,19 @@ from oracle import final, log, scenario
 from oracle.arithmetic import of_bits
 from oracle.definitions import SECOND
 from oracle.final import Series
+from oracle.histograms import Histogram, Shown, text
 from oracle.oracle import FinalPoint, Key, Result, compute
 from oracle.windows import start_of, text_of
 
 WRITTEN = scenario.written()
 
 
-def row(word: str, key: Key, value: float, counts: str = "") -> str:
+def row(word: str, key: Key, shown: Shown, counts: str = "") -> str:
     size = text_of(key.size)
     labels = " ".join(f"{k}={v}" for k, v in key.labels if (k, v) != ("tenant", "t"))
     end = (key.window_end - scenario.EPOCH) // SECOND
-    return f"{word} {key.definition} {size} @{end} {labels} = {value!r}{counts}"
+    value = text(shown) if isinstance(shown, Histogram) else repr(shown)
+    return f"{word} {key.definition} {size} @{end} {labels} = {value}{counts}"
 
 
 def published(result: Result) -> list[str]:
@@ -39,7 +41,9 @@ def final_points(points: dict[Series, list[FinalPoint]]) -> list[str]:
             rest = "" if point.start == start_of(point.time, series.size) else f" since {since}"
             if series.domain != log.LIVE:
                 rest += f" of {series.domain.removeprefix('telemetry.')}"
-            value = math.nan if point.bits is None else of_bits(point.bits)
+            value = point.bits
+            if not isinstance(value, Histogram):
+                value = math.nan if value is None else of_bits(value)
             line = row("final", key, value, rest)
             lines.append(line.replace("= nan", "= none") if point.bits is None else line)
     return sorted(lines)

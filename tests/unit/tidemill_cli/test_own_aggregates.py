@@ -107,7 +107,7 @@ def test_an_aggregate_of_ones_own_is_stated_as_any_other():
     (definition,) = found("{apdex: 250}").definitions
     assert definition.over_points == "apdex@1(250)"
     assert (definition.unit, definition.read_unit) == ("1", "ms")
-    assert not definition.publishes_a_sum
+    assert definition.instrument == "gauge"
     assert version("{apdex: 250}") != version("{apdex: 300}")
 
 

@@ -11,7 +11,8 @@ from metric_registry.over_points import KNOWN, Written, spelled
 from streams.aggregates import Points, UnknownAggregate, made
 from streams.batch import BytesColumn, MalformedTable
 from topologies.partials import PartialRows
-from topologies.states import Piece, States, finished, state_column, states_of
+from topologies.results import finished
+from topologies.states import Piece, States, state_column, states_of
 
 SPELLINGS = ("stddev", "quantile(0.5)", "distinct_count(12)")
 
@@ -39,7 +40,7 @@ def rows_with(values: dict[int, list[float]], n: int, spelling: str) -> PartialR
 
 def numbers(rows: PartialRows) -> list[float | None]:
     """Of each row what its state comes to; None: it has none."""
-    found, has = finished(rows.states, len(rows))
+    found, has, _ = finished(rows.states, len(rows))
     return [value if known else None for value, known in zip(found, has, strict=True)]
 
 
@@ -60,7 +61,7 @@ def test_states_follow_their_rows(spelling: str):
 def test_states_of_one_row_are_one_state():
     parts = [Piece(np.array([0, 2]), np.array([1, 0]), state_of([[1.0, 2.0], [4.0]]))]
     parts.append(Piece(np.array([2, 2]), np.array([0, 1]), state_of([[6.0], [8.0]])))
-    found, has = finished({"variance": tuple(parts)}, 4)
+    found, has, _ = finished({"variance": tuple(parts)}, 4)
     assert has.tolist() == [True, False, True, False]
     assert found[0] == 0.0
     assert found[2] == np.var([1.0, 2.0, 6.0, 8.0])

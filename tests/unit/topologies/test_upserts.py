@@ -15,8 +15,14 @@ from topologies.rollup.windows import Publication
 
 SECOND = 10**9
 DEFINITIONS = [
-    {"name": "rooms.load", "version": "00ff", "unit": "s", "upsert": True},
-    {"name": "rooms.heat", "version": "11ee", "unit": "Cel", "upsert": False},
+    {"name": "rooms.load", "version": "00ff", "unit": "s", "instrument": "gauge", "upsert": True},
+    {
+        "name": "rooms.heat",
+        "version": "11ee",
+        "unit": "Cel",
+        "instrument": "gauge",
+        "upsert": False,
+    },
 ]
 WINDOW = ("10/0/100", 10 * SECOND, 1_700_000_010 * SECOND)
 
