@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -32,6 +34,7 @@ from tidemill.holding import explain
 from tidemill.settings import Settings, SettingsError
 from tidemill.situation import ask
 from tidemill.store_address import PASSWORD, store_address
+from topologies.sink.histograms import KINDS
 from topologies.sink.queries import DEFAULT_LIMIT, RollupRow, query_rollups
 from topologies.sink.store import connect
 
@@ -46,6 +49,7 @@ def query(
     since: str = "10m",
     until: str = "0s",
     where: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    quantile: Annotated[tuple[float, ...], Parameter(negative=())] = (),
     limit: int = DEFAULT_LIMIT,
     settings: SettingsFile = None,
     output: Output = "table",
@@ -65,11 +69,15 @@ def query(
         Where to stop, likewise.
     where:
         Only groups with this label, as LABEL=VALUE.
+    quantile:
+        Of a definition whose results are histograms: these quantiles of each, such as 0.99; if none
+        is given, 0.5, 0.9 and 0.99.
     limit:
         Rows at most.
     """
     deployment = settings_of(settings)
     definition = definition_of(deployment, name)
+    quantiles = _quantiles(definition, quantile)
     size = _granularity(definition, resolution)
     now = datetime.now(UTC)
     rows = _ask_store(
@@ -80,7 +88,14 @@ def query(
         dict(_label(word) for word in where),
         limit,
     )
-    emit([_printable(row) for row in rows], _COLUMNS, output)
+    columns = _COLUMNS
+    if quantiles:
+        names = (f"p{Decimal(repr(q)) * 100:f}" for q in quantiles)
+        named = dict(zip(names, quantiles, strict=True))
+        columns = ("window_end", "labels", *_MOMENTS, *named, "unit", "points", "late", "revision")
+        emit([_shaped(row, named) for row in rows], columns, output)
+    else:
+        emit([_printable(row) for row in rows], columns, output)
     if not rows:
         _say_why(deployment, definition, size, since)
     elif len(rows) == limit:
@@ -107,6 +122,7 @@ def _ask_store(
             hop=step_of(size) if is_hopping(size) else 0,
             zone=definition.zone if is_calendar(size) else "",
             limit=limit,
+            histograms=definition.instrument in KINDS,
         )
     except SettingsError as error:
         raise CommandError(str(error), USAGE) from None
@@ -179,9 +195,42 @@ def _label(word: str) -> tuple[str, str]:
     return name, value
 
 
+_USUAL = (0.5, 0.9, 0.99)
+_MOMENTS = ("count", "sum", "min", "max")
+
+
+def _quantiles(definition: ResolvedDefinition, given: tuple[float, ...]) -> tuple[float, ...]:
+    """Which are shown of a definition's results; none if they are numbers."""
+    if definition.instrument in KINDS:
+        for q in given:
+            if not 0 <= q <= 1:
+                raise CommandError(f"--quantile {q}: a quantile is within 0 and 1", USAGE)
+        return given or _USUAL
+    if given:
+        raise CommandError(
+            f"--quantile: the results of {definition.name} are numbers; quantiles are of "
+            "definitions with `over_points: exponential_histogram` or `explicit_histogram`",
+            USAGE,
+        )
+    return ()
+
+
+def _shaped(row: RollupRow, quantiles: dict[str, float]) -> dict[str, Any]:
+    """A row whose result is a histogram: its fields, and these quantiles of it by name."""
+    found = row.histogram
+    shape: dict[str, Any] = {"histogram": None}
+    if found is not None:
+        values = {name: found.quantile(q) for name, q in quantiles.items()}
+        known = {name: None if math.isnan(value) else value for name, value in values.items()}
+        said = found.said()
+        shape = {name: said[name] for name in _MOMENTS} | known | {"histogram": said}
+    return {name: value for name, value in _printable(row).items() if name != "value"} | shape
+
+
 def _printable(row: RollupRow) -> dict[str, Any]:
     times = {
         name: getattr(row, name).astimezone(UTC).isoformat(sep=" ").removesuffix("+00:00") + "Z"
         for name in ("window_start", "window_end")
     }
-    return asdict(row) | times | {"labels": dict(row.labels)}
+    found = {name: value for name, value in asdict(row).items() if name != "histogram"}
+    return found | times | {"labels": dict(row.labels)}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from topologies.sink.schema import Schema
+from topologies.sink.stored import FIELDS, StoredHistogram, stored
 
 DEFAULT_LIMIT = 10_000
 
@@ -30,6 +31,7 @@ class RollupRow:
         points: Counted in the window; ``late`` of them after the first publication.
         revision: 1 is the first publication.
         source_partition, source_offset: The record of ``telemetry.rollups`` it comes from.
+        histogram: The result, if it is one and was asked for; ``value`` is NaN then.
     """
 
     rollup: str
@@ -48,6 +50,7 @@ class RollupRow:
     revision: int
     source_partition: int
     source_offset: int
+    histogram: StoredHistogram | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ class Certificate:
     idle: tuple[str, ...]
 
 
-_FIELDS = tuple(RollupRow.__dataclass_fields__)
+_SHAPE = ("histogram", *FIELDS)
+_FIELDS = tuple(RollupRow.__dataclass_fields__)[:-1]
 
 
 def query_rollups(
@@ -75,6 +79,7 @@ def query_rollups(
     tenant: str | None = None,
     version: str | None = None,
     limit: int = DEFAULT_LIMIT,
+    histograms: bool = False,
     schema: Schema | None = None,
 ) -> list[RollupRow]:
     """The latest revision of each window that ends in (since, until], by end, then by labels.
@@ -86,6 +91,7 @@ def query_rollups(
         since, until: With a time zone.
         labels: Only groups with these labels; an empty value finds groups without the label.
         limit: Rows at most; the earliest are kept.
+        histograms: Also what is behind rows whose result is one.
 
     Raises:
         ValueError: A time without a zone.
@@ -117,7 +123,7 @@ def query_rollups(
     for number, (label, wanted) in enumerate(sorted((labels or {}).items())):
         parameters[f"key{number}"], parameters[f"value{number}"] = label, wanted
         where.append(f"labels[{{key{number}:String}}] = {{value{number}:String}}")
-    shown = ", ".join(f"`{field}`" for field in _FIELDS)
+    shown = ", ".join(f"`{field}`" for field in (*_FIELDS, *(_SHAPE if histograms else ())))
     sql = (
         f"SELECT {shown} FROM {(schema or Schema()).rollups} FINAL WHERE {' AND '.join(where)} "
         "ORDER BY window_end, tenant, version, labels LIMIT {limit:UInt64} "
@@ -147,7 +153,9 @@ def query_certificates(
 
 
 def _row(values: Any) -> RollupRow:
-    given: dict[str, Any] = dict(zip(_FIELDS, values, strict=True))
+    given: dict[str, Any] = dict(zip(_FIELDS, values[: len(_FIELDS)], strict=True))
+    if len(values) > len(_FIELDS):
+        given["histogram"] = stored(values[len(_FIELDS) :])
     for field in ("window_start", "window_end"):
         if given[field].tzinfo is None:
             given[field] = given[field].replace(tzinfo=UTC)

@@ -19,7 +19,7 @@ from topologies.encodings.labels import (
     index_texts,
     split_labels,
 )
-from topologies.sink import native
+from topologies.sink import histograms, native
 
 CHUNK_ROWS = 500_000
 """Rows of one insert at most: the store writes up to 1,048,449 as one block, and only one block at
@@ -32,8 +32,9 @@ _COLUMNS = {
 ROLLUP_COLUMNS = (
     "rollup", "version", "unit", "tenant", "resolution", "hop", "zone", "window_start",
     "window_end", "group", "labels", "value", "points", "late", "revision", "is_deleted",
-    "source_partition", "source_offset",
+    "source_partition", "source_offset", *histograms.COLUMNS,
 )  # fmt: skip
+"""Blocks without histograms have none of the last, which are empty then."""
 CERTIFICATE_COLUMNS = (
     "source_partition", "source_offset", "resolution", "window_end", "domain", "sources", "idle",
 )  # fmt: skip
@@ -54,7 +55,7 @@ class Message:
     Attributes:
         blocks: Native blocks of ``rollups_v1`` with their rows, none above ``CHUNK_ROWS``.
         certificates: JSON lines of ``certificates_v1``.
-        names: The definitions it has rows of.
+        names: The definitions it has rows of, with the kind of their histograms.
         fault: Why it cannot be stored; empty when it can.
         raw: Its bytes, kept only where there is a fault.
     """
@@ -62,7 +63,7 @@ class Message:
     offset: int
     blocks: tuple[tuple[int, bytes], ...] = ()
     certificates: bytes = b""
-    names: frozenset[str] = frozenset()
+    names: frozenset[tuple[str, str]] = frozenset()
     fault: str = ""
     raw: bytes = b""
 
@@ -196,7 +197,7 @@ class MessageReader:
             certificates = _certificates(partition, offset, table)
         except (MalformedTable, TypeError, KeyError, ValueError) as error:
             return Message(offset, fault=f"not a table of rollups: {error}", raw=raw)
-        names = frozenset(str(d["name"]) for d in table.meta.get("definitions", []))
+        names = frozenset(histograms.kinds(table).items())
         return Message(offset, blocks, certificates, names)
 
     def _block(self, partition: int, offset: int, table: Table) -> bytes:
@@ -235,6 +236,7 @@ class MessageReader:
                 ("is_deleted", "UInt8", native.numbers(table.array("deleted"), "<u1")),
                 ("source_partition", "UInt32", native.numbers(place["partition"], "<u4")),
                 ("source_offset", "UInt64", native.numbers(place["offset"], "<u8")),
+                *histograms.columns(table),
             ],
         )
 

@@ -16,6 +16,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from topologies.sink import histograms
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _DAY = 86_400
 
@@ -98,6 +100,13 @@ def migrations(schema: Schema) -> list[tuple[int, list[str]]]:
     return [
         (1, [_rollups_table(schema), _certificates_table(schema), _people_view(schema, _FIRST)]),
         (2, [_calendar_and_hopping(schema), _named(schema), _people_view(schema, _SHOWN)]),
+        (
+            3,
+            [
+                histograms.added(schema.rollups, schema.on_cluster),
+                _people_view(schema, f"{_SHOWN}, {histograms.SHOWN['']}"),
+            ],
+        ),
     ]
 
 
@@ -222,8 +231,10 @@ def _people_view(schema: Schema, shown: str) -> str:
     )
 
 
-def definition_view(schema: Schema, rollup: str) -> str | None:
+def definition_view(schema: Schema, rollup: str, kind: str = "") -> str | None:
     """The view of one definition, named as it is; None for a name that a table of ours has.
+
+    kind: Of its histograms, `explicit` or `exponential`, if its results are some.
 
     A person writes ``SELECT * FROM tidemill.`host.cpu.seconds```.
     """
@@ -231,8 +242,9 @@ def definition_view(schema: Schema, rollup: str) -> str | None:
         return None
     name = rollup.replace("\\", "\\\\").replace("`", "\\`")
     value = rollup.replace("\\", "\\\\").replace("'", "\\'")
+    shown = f"{_SHOWN}, {histograms.SHOWN[kind]}" if kind else _SHOWN
     return (
         f"CREATE OR REPLACE VIEW {schema.database}.`{name}`{schema.on_cluster} AS "
-        f"SELECT {_SHOWN} FROM {schema.rollups} FINAL "
+        f"SELECT {shown} FROM {schema.rollups} FINAL "
         f"WHERE rollup = '{value}' AND is_deleted = 0 {_LATEST}"
     )

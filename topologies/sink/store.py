@@ -102,7 +102,7 @@ class Store:
         """Connect. Raises StoreUnreachable or StoreMismatch."""
         self._address = address
         self._schema = schema
-        self._views: set[str] = set()
+        self._views: set[tuple[str, str]] = set()
         try:
             self._client = connect(address)
         except (ClickHouseError, OSError) as error:
@@ -137,13 +137,13 @@ class Store:
             self.command(ddl.new_lifetime(schema))
             self._record(steps[-1][0])
 
-    def ensure_views(self, rollups: set[str]) -> None:
-        """A view for each definition that has none yet."""
-        for rollup in rollups - self._views:
-            statement = ddl.definition_view(self._schema, rollup)
+    def ensure_views(self, rollups: set[tuple[str, str]]) -> None:
+        """A view for each definition that has none yet, by the kind of its histograms."""
+        for rollup, kind in rollups - self._views:
+            statement = ddl.definition_view(self._schema, rollup, kind)
             if statement is not None:
                 self.command(statement)
-            self._views.add(rollup)
+            self._views.add((rollup, kind))
 
     def insert(
         self, table: str, columns: Sequence[str], form: str, body: bytes, token: str

@@ -41,7 +41,7 @@ def read(value: Table | bytes, offset: int = 5) -> rows.Message:
 
 def test_a_message_knows_its_rows_and_definitions() -> None:
     message = read(table(3))
-    assert (message.offset, message.rows, message.names, message.fault) == (5, 3, {"m"}, "")
+    assert (message.offset, message.rows, message.names, message.fault) == (5, 3, {("m", "")}, "")
 
 
 def test_the_same_records_make_the_same_inserts_whatever_was_read_before() -> None:
