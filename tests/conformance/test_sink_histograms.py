@@ -1,4 +1,4 @@
-"""Histograms from the topic to the table: every field in its column, beside rows that are numbers."""
+"""Histograms from the topic to the table: every field in its column, beside numbers."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from oracle.definitions import SECOND, duration
+from oracle.histograms import KINDS, Shown, of_columns, of_point
 from oracle.log import CUMULATIVE, DELTA, LIVE, NO_VALUE, Record, attributes, render
 from oracle.oracle import FinalKey, Key
 
@@ -24,11 +25,11 @@ TEMPORALITY = {DELTA: "delta", CUMULATIVE: "cumulative"}
 class Final:
     """One data point of the final topic; no value: it says so, by the flag.
 
-    `kind` is gauge, or `delta` or `cumulative` and `counter` (monotonic) or `sum`, or another
-    shape's name.
+    `kind` is gauge, or `delta` or `cumulative` and `counter` (monotonic), `sum` or what OTLP calls
+    a histogram, or another shape's name.
     """
 
-    value: float | None
+    value: Shown | None
     kind: str
     version: str
     start: int
@@ -38,7 +39,7 @@ class Final:
 class Row(NamedTuple):
     """One row of the table, without its key."""
 
-    value: float
+    value: Shown
     points: int
     late: int
     revision: int
@@ -70,16 +71,21 @@ def _add_metric(
     if shape == "sum":
         temporality = TEMPORALITY.get(body.aggregation_temporality, "unspecified")
         kind = f"{temporality} {'counter' if body.is_monotonic else 'sum'}"
+    elif shape in KINDS.values():
+        kind = f"{TEMPORALITY.get(body.aggregation_temporality, 'unspecified')} {shape}"
     if metric.name != scope["tidemill.definition"]:
         raise ValueError(f"{place}: metric {metric.name} is not its scope's definition")
     size = duration(scope["tidemill.interval"])
     for point in body.data_points:
         labels = {key: render(value) for key, value in attributes(point.attributes).items()}
         key = Key(metric.name, size, point.time_unix_nano, tuple(sorted(labels.items())))
-        held = point.WhichOneof("value")
-        if (held is None) != (point.flags == NO_VALUE):
-            raise ValueError(f"{place}: {key} has a value and a flag that denies it, or neither")
-        value = None if held is None else float(getattr(point, held))
+        if shape in KINDS.values():
+            value = None if point.flags == NO_VALUE else of_point(shape, point)
+        else:
+            held = point.WhichOneof("value")
+            if (held is None) != (point.flags == NO_VALUE):
+                raise ValueError(f"{place}: {key} has a value and a flag that denies it")
+            value = None if held is None else float(getattr(point, held))
         start = point.start_time_unix_nano
         final = Final(value, kind, scope["tidemill.version"], start, place)
         domain = scope.get("tidemill.domain", LIVE)
@@ -88,7 +94,9 @@ def _add_metric(
 
 ROWS = """
 SELECT rollup, resolution, toUnixTimestamp(window_end), tenant, labels,
-       value, points, late, revision, version
+       value, points, late, revision, version, histogram, count, sum, min, max,
+       explicit_bounds, bucket_counts, scale, zero_count, zero_threshold,
+       positive_offset, positive_bucket_counts, negative_offset, negative_bucket_counts
 FROM {table} WHERE rollup IN %(names)s
 """
 
@@ -114,7 +122,9 @@ class Table:
             given = json.loads(labels) if isinstance(labels, str) else dict(labels)
             pairs = tuple(sorted((given | {"tenant": tenant}).items()))
             key = Key(name, resolution * SECOND, int(end) * SECOND, pairs)
-            found.setdefault(key, []).append(Row(*rest))
+            row = Row(*rest[:5])
+            shaped = of_columns(dict(zip(result.column_names[10:], rest[5:], strict=True)))
+            found.setdefault(key, []).append(row if shaped is None else row._replace(value=shaped))
         return found
 
     def close(self) -> None:

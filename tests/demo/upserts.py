@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from demo.verdict import Finding, Verdict
-from oracle.arithmetic import bits
 from oracle.definitions import Definition
+from oracle.histograms import Shown, mark, of_json
 from oracle.log import Record
 from oracle.oracle import Key, Result
 from oracle.upserts import row_of
@@ -19,7 +19,7 @@ TOPIC = "rollups"
 class Upsert(NamedTuple):
     """What a key's last record says."""
 
-    value: float
+    value: Shown
     points: int
     revision: int
 
@@ -33,7 +33,8 @@ def standing(records: Iterable[Record]) -> dict[Key, Upsert]:
             found.pop(key, None)
             continue
         row = json.loads(record.value)
-        found[key] = Upsert(float(row["value"]), row["points"], row["revision"])
+        value = of_json(row["histogram"]) if "histogram" in row else float(row["value"])
+        found[key] = Upsert(value, row["points"], row["revision"])
     return found
 
 
@@ -62,7 +63,7 @@ def judge_upserts(
             what = "an upsert is missing"
         elif not cells:
             what = "an upsert that the log does not justify"
-        elif (bits(got.value), got.points) not in [(bits(c.value), c.points) for c in cells]:
+        elif (mark(got.value), got.points) not in [(mark(c.value), c.points) for c in cells]:
             what = "another upsert"
         if what:
             seen = [] if got is None else [got.value]

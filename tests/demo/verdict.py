@@ -11,6 +11,7 @@ from demo.published import COUNTERS, SUMS, Final, Row
 from oracle import pooled
 from oracle.arithmetic import bits, of_bits
 from oracle.definitions import SECOND, Definition
+from oracle.histograms import Histogram, Shown, mark, text
 from oracle.oracle import Cell, FinalKey, Key, Result
 from rich.console import Console
 from rich.table import Table as Printed
@@ -24,8 +25,8 @@ class Finding:
 
     key: Key
     what: str
-    expected: list[float]
-    published: list[float]
+    expected: list[Shown]
+    published: list[Shown]
     cell: Cell | None = None
 
 
@@ -85,7 +86,7 @@ def judge(
     return verdict
 
 
-def _values(published: list[Final]) -> list[float]:
+def _values(published: list[Final]) -> list[Shown]:
     return [math.nan if final.value is None else final.value for final in published]
 
 
@@ -99,7 +100,7 @@ def _judge_final(
 ) -> None:
     line = verdict.lines[key.row.definition, key.row.size]
     point = before.final.get(key) or after.final.get(key)
-    got = [None if final.value is None else bits(final.value) for final in published]
+    got = [None if final.value is None else mark(final.value) for final in published]
     line.first += 1
     what = ""
     if point is None:
@@ -116,11 +117,19 @@ def _judge_final(
         what = f"a {published[0].kind}, not a {_kind(definition)}"
     if what:
         cell = (before.first.get(key.row) or after.first.get(key.row) or {}).get(key.domain)
-        demanded = [] if point is None or point.bits is None else [of_bits(point.bits)]
+        demanded = [] if point is None or point.bits is None else [_shown(point.bits)]
         finding = Finding(key.row, what, demanded, _values(published), cell)
         verdict.findings.append(finding)
     else:
         line.first_equal += 1
+
+
+def _shown(marked: int | Histogram) -> Shown:
+    return marked if isinstance(marked, Histogram) else of_bits(marked)
+
+
+def _written(value: Shown) -> str:
+    return text(value) if isinstance(value, Histogram) else f"{value!r} 0x{bits(value):016x}"
 
 
 def _kind(definition: Definition) -> str:
@@ -129,6 +138,8 @@ def _kind(definition: Definition) -> str:
     if how not in COUNTERS | SUMS and not pooled.adds_up(pooled_by):
         return "gauge"
     temporality = "cumulative" if definition.cumulative else "delta"
+    if definition.histogram:
+        return f"{temporality} {definition.histogram}"
     falls_not = (how in COUNTERS or pooled_by == "count") and not definition.carry
     return f"{temporality} {'counter' if falls_not else 'sum'}"
 
@@ -150,7 +161,7 @@ def _judge_row(verdict: Verdict, key: Key, before: Result, after: Result, rows: 
         what = "a row is missing"
     elif len(rows) > 1:
         what = f"{len(rows)} rows, versions {sorted({row.version for row in rows})}"
-    elif bits(got[0]) not in [bits(value) for value in values]:
+    elif mark(got[0]) not in [mark(value) for value in values]:
         what = "another latest value"
     elif rows[0].revision < 1:
         what = "a revision below 1"
@@ -226,7 +237,7 @@ def _print_finding(finding: Finding, console: Console) -> None:
         highlight=False,
     )
     for name, values in (("expected", finding.expected), ("published", finding.published)):
-        shown = ", ".join(f"{value!r} 0x{bits(value):016x}" for value in values)
+        shown = ", ".join(map(_written, values))
         console.print(f"    {name}: {shown or 'nothing'}", highlight=False)
     for partition, point in finding.cell.behind[:8] if finding.cell else ():
         console.print(

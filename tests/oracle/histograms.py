@@ -119,6 +119,23 @@ def of_json(found: dict[str, Any]) -> Histogram:
     return Histogram(EXPONENTIAL, found["count"], *said, buckets)
 
 
+def of_columns(named: dict[str, Any]) -> Histogram | None:
+    """What the columns of a table's row say; None: its result is a number."""
+    if not named["histogram"]:
+        return None
+    said = [None if named[f] != named[f] else bits(named[f]) for f in ("sum", "min", "max")]
+    if named["histogram"] == "explicit":
+        bounds = tuple(map(bits, named["explicit_bounds"]))
+        buckets: tuple[Any, ...] = (bounds, tuple(named["bucket_counts"]))
+        return Histogram(EXPLICIT, named["count"], *said, buckets)
+    sides = [
+        _by_index(named[f"{side}_offset"], named[f"{side}_bucket_counts"])
+        for side in ("positive", "negative")
+    ]
+    buckets = (named["scale"], named["zero_count"], bits(named["zero_threshold"]), *sides)
+    return Histogram(EXPONENTIAL, named["count"], *said, buckets)
+
+
 def text(found: Histogram) -> str:
     """As scenarios write it: `count=3,sum=6.0,min=1.0,max=3.0,buckets=1;2;0`.
 

@@ -27,6 +27,7 @@ OVER_SPACE = ["sum", "sum", "count", "min", "max", "avg", "last"]
 OVER_POINTS: list[object] = ["p50", "p99", "stddev", "distinct_count", "first", "avg", "sum"]
 OVER_POINTS += ["variance_sample", {"apdex": 2}, {"apdex": 0.1}]
 """apdex is of a user: `examples/apdex.py`."""
+SHAPED = ["exponential_histogram", {"exponential_histogram": 8}, "explicit_histogram"]
 LABELS = ["{g=a}", "{g=b}", "{g=a,s=1}", "{s=1}", ""]
 
 
@@ -83,11 +84,16 @@ def _definition(
     over_space = rng.choice(OVER_SPACE)
     aggregate: dict[str, object] = {"over_time": over_time, "over_space": over_space}
     adds_up = over_space == "sum" and over_time in ("sum", "count", "increase")
-    if rng.random() < 0.3:
+    shaped = rng.random() < 0.15
+    if shaped:
+        aggregate = {"over_points": rng.choice(SHAPED)}
+    elif rng.random() < 0.3:
         aggregate = {"over_points": rng.choice(OVER_POINTS)}
         adds_up = aggregate["over_points"] == "sum"
     publish: dict[str, object] = {"expire_after": rng.choice([0, 1, 3, "30s"])}
-    if adds_up:
+    if shaped:
+        publish["temporality"] = rng.choice(["delta", "cumulative"])
+    elif adds_up:
         publish["temporality"] = rng.choice(["delta", "cumulative"])
         publish["late"] = rng.choice(["drop", "carry"])
     return {
