@@ -93,6 +93,8 @@ class WorkerConfig:
     unknown and the worker exits. `drain_ms` bounds the last commit of a stop, `handover_ms` that of
     a rebalance, for which the other members wait: a task that is busy for longer goes back to its
     last commit.
+    `standby_replicas`: how many other processes keep a copy of each task's state, as far as there
+    are so many; needs a `state_dir`.
     """
 
     app: str
@@ -117,11 +119,16 @@ class WorkerConfig:
     batch_bytes: int = 1 << 20
     changelog_replication: int = 1
     compute_threads: int = 1
+    standby_replicas: int = 0
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.app):
             raise ValueError(f"app name {self.app!r}: lower case letters, digits, . _ - only")
         if self.commit_timeout_ms >= self.transaction_timeout_ms:
             raise ValueError("commit_timeout_ms must be shorter than transaction_timeout_ms")
+        if self.standby_replicas < 0:
+            raise ValueError("standby_replicas must be 0 or more")
+        if self.standby_replicas and self.state_dir is None:
+            raise ValueError("standby_replicas needs a state_dir")
         if self.handover_ms >= self.rebalance_timeout_ms:
             raise ValueError("handover_ms must be shorter than rebalance_timeout_ms")

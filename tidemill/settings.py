@@ -38,6 +38,8 @@ class Settings:
         shard_partitions: Partitions of `telemetry.partials`, `telemetry.rollups` and `metrics`.
         replication: Replicas of every topic.
         key: Hex secret that fingerprints are made with.
+        standby_replicas: How many other workers keep a copy of each task's state, ready to go on
+            with it; costs their disk and the reading of its changelog.
         idle_after_ms: How long a partition stays empty before it counts as idle.
         stream_gap_ms: How long a stream may be silent, in event time, before it is unknown.
         epoch_margin_ms: How long before anything depends on it a new epoch is announced.
@@ -54,6 +56,7 @@ class Settings:
     store_url: str = "http://127.0.0.1:8123"
     worker_port: int = 6066
     workers: int = 1
+    standby_replicas: int = 0
     host_interval: float = 2.0
     raw_partitions: int = 4
     shard_partitions: int = 4

@@ -110,6 +110,7 @@ def worker_config(settings: Settings, number: int) -> WorkerConfig:
         client_id=f"{settings.app}-worker-{number}",
         web_port=settings.worker_port + number,
         changelog_replication=settings.replication,
+        standby_replicas=settings.standby_replicas,
     )
 
 

@@ -105,6 +105,8 @@ class ChangelogReader:
         self._pieces: dict[bytes, dict[int, tuple[int, int, bytes]]] = {}
         self._since: dict[bytes, int] = {}
         self.position: Position | None = None
+        self.at_position = False
+        """Whether the last of the task's records read was a position: no block came behind it."""
 
     def read(self, records: Iterable[ChangelogRecord]) -> dict[bytes, bytes | None]:
         """What the records change, of the blocks that are complete by the last of them."""
@@ -112,10 +114,12 @@ class ChangelogReader:
         for record in records:
             if record.key == self._keys.position:
                 self.position = Position.decode(record.value or b"")
+                self.at_position = True
                 continue
             parsed = self._keys.parse(record.key)
             if parsed is None:
                 continue
+            self.at_position = False
             block, number = parsed
             if record.value is None:
                 if number == 0:

@@ -28,10 +28,17 @@ class Recovery:
         self.bounds = ev.BoundsFound(0, 0, 0, 0)
         self.lineage = ""
         self.wiped = wipe
+        self.records = 0
         self._wipe = wipe
+        self._start = 0
         self._local: Position | None = None
         self._local_offset: int | None = None
         self._read_to = 0
+
+    def progress(self) -> dict[str, int]:
+        """Offsets of the changelog: read from `start`, now `at`, `end`; `records`: applied."""
+        at, end = max(self._start, self._read_to), max(self._start, self.bounds.changelog_end)
+        return {"start": self._start, "at": at, "end": end, "records": self.records}
 
     def begin(self) -> Effect:
         """The first thing to do."""
@@ -49,13 +56,16 @@ class Recovery:
                 return ev.FindBounds()
             case ev.BoundsFound(start, end):
                 self.bounds = event
+                self._start = start
                 if self._local_offset is None:
                     return self._read(start)
                 if not start <= self._local_offset <= end:
                     return self._start_over()  # ahead of the changelog, or trimmed past it
+                self._start = self._local_offset
                 return self._read(self._local_offset)
             case ev.ChangelogRead(records, next_offset):
                 self._read_to = next_offset
+                self.records += len(records)
                 return ev.ApplyChangelog(records, next_offset)
             case ev.ChangelogApplied(position):
                 if self._local and position and self._local.lineage != position.lineage:

@@ -52,6 +52,7 @@ class Task:
         self._wipe = False
         self._wiped = False
         self._fetch = 0
+        self._recovery = Recovery(wipe=False)
         self._reset_run()
 
     def _reset_run(self) -> None:
@@ -115,6 +116,7 @@ class Task:
             "dead_letters": self.dead_letters,
             "lost_records": self.lost_records,
             "restarts": self.restarts,
+            "restore": self._recovery.progress(),
             "error": None if self.error is None else str(self.error),
         }
 

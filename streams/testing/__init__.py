@@ -15,5 +15,13 @@ moves when the test says so (`advance`). `faults` is called at named points and 
 from streams.testing.disk import SimulatedDisk
 from streams.testing.driver import Crash, TaskDriver
 from streams.testing.log import MemoryLog, ProducerSession
+from streams.testing.standby import StandbyDriver
 
-__all__ = ["Crash", "MemoryLog", "ProducerSession", "SimulatedDisk", "TaskDriver"]
+__all__ = [
+    "Crash",
+    "MemoryLog",
+    "ProducerSession",
+    "SimulatedDisk",
+    "StandbyDriver",
+    "TaskDriver",
+]

@@ -51,6 +51,10 @@ class EngineService(Service):
         """Figures of every task."""
         return {} if self._engine is None else self._engine.stats()
 
+    def standbys(self) -> dict[str, Any]:
+        """Figures of every standby."""
+        return {} if self._engine is None else self._engine.standbys()
+
     async def on_start(self) -> None:
         """Returns at once: restoring takes place in the engine's own task."""
         self._engine = Engine(self._config, self._topologies)
@@ -116,6 +120,7 @@ class App(faust.App):
         # Faust's group speaks another assignment protocol than ours: its id must differ.
         super().__init__(f"{config.app}-agents", **(settings | kw))
         self.page("/stats/tasks")(_tasks_view(self.engine))
+        self.page("/stats/standbys")(_standbys_view(self.engine))
 
     def _new_transport(self) -> Any:
         return _CommittedTransport(self.conf.broker_consumer, self)
@@ -129,6 +134,16 @@ def _tasks_view(engine: EngineService) -> type[View]:
             return self.json(engine.stats())
 
     return Tasks
+
+
+def _standbys_view(engine: EngineService) -> type[View]:
+    class AllStandbys(View):
+        """State, offset and lag of every standby here, as JSON."""
+
+        async def get(self, request: Request, **kwargs: Any) -> Any:
+            return self.json(engine.standbys())
+
+    return AllStandbys
 
 
 def run_worker(

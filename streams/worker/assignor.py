@@ -18,7 +18,7 @@ from aiokafka.coordinator.protocol import (
 )
 
 from streams.assignment.assign import Member, assign
-from streams.assignment.claims import Claim
+from streams.assignment.claims import Claim, Task, decode_standbys, encode_standbys
 
 _PROTOCOL_VERSION = 0
 
@@ -26,13 +26,17 @@ _PROTOCOL_VERSION = 0
 class Assignor(AbstractPartitionAssignor):
     """Tells the group what this process has, and if it leads the group decides for all.
 
-    `claim` is asked whenever the group forms anew, after all tasks came to rest.
+    `claim` is asked whenever the group forms anew, after all tasks came to rest. `follow` is told
+    the tasks whose state is to be followed here, before the listener hears of partitions.
     """
 
     name = "tidemill"  # pyright: ignore[reportAssignmentType]
 
-    def __init__(self, claim: Callable[[], Claim]) -> None:
+    def __init__(
+        self, claim: Callable[[], Claim], follow: Callable[[frozenset[Task]], None]
+    ) -> None:
         self._claim = claim
+        self._follow = follow
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """What this member says when it joins."""
@@ -56,9 +60,10 @@ class Assignor(AbstractPartitionAssignor):
             for topic, partition in share.running:
                 by_topic[topic].append(partition)
             found[name] = ConsumerProtocolMemberAssignment(
-                _PROTOCOL_VERSION, sorted(by_topic.items()), b""
+                _PROTOCOL_VERSION, sorted(by_topic.items()), encode_standbys(share.standbys)
             )
         return found
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
-        """The partitions come to the consumer's listener."""
+        """Take in what is to be followed; the partitions come to the consumer's listener."""
+        self._follow(decode_standbys(assignment.user_data or b""))

@@ -47,8 +47,9 @@ class Engine:
         if self.config.state_dir is not None:
             check_state_version(self.config.state_dir)
         executor = ThreadPoolExecutor(self.config.compute_threads, "tidemill-compute")
+        standbys = ThreadPoolExecutor(1, "tidemill-standby")  # no thread before there is a standby
         self._runners = [
-            TopologyRunner(self.config, topology, executor, self._fail)
+            TopologyRunner(self.config, topology, executor, standbys, self._fail)
             for topology in self._topologies
         ]
         with LogLimiter("aiokafka"):
@@ -65,7 +66,8 @@ class Engine:
                 await asyncio.gather(probe, *work, return_exceptions=True)
                 if self._failure is not None:
                     await self._abandon_all()
-                executor.shutdown(wait=False, cancel_futures=True)
+                for each in (executor, standbys):
+                    each.shutdown(wait=False, cancel_futures=True)
         if self._failure is not None:
             raise self._failure
 
@@ -76,6 +78,10 @@ class Engine:
     def stats(self) -> dict[str, Any]:
         """Figures of every task in this process, by topology."""
         return {runner.topology.name: runner.stats() for runner in self._runners}
+
+    def standbys(self) -> dict[str, Any]:
+        """Figures of every standby in this process, by topology."""
+        return {runner.topology.name: runner.standbys() for runner in self._runners}
 
     def _fail(self, error: Exception) -> None:
         if self._failure is None:

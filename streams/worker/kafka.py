@@ -66,7 +66,7 @@ def common(config: WorkerConfig) -> dict[str, Any]:
     }
 
 
-def _reader(config: WorkerConfig, isolation: str) -> AIOKafkaConsumer:
+def reader(config: WorkerConfig, isolation: str) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
         **common(config),
         group_id=None,
@@ -130,9 +130,9 @@ class OffsetLookup:
     async def _clients(self) -> tuple[AIOKafkaConsumer, AIOKafkaConsumer]:
         async with self._starting:
             if self._committed is None:
-                self._committed = await started(_reader(self._config, "read_committed"))
+                self._committed = await started(reader(self._config, "read_committed"))
             if self._all is None:
-                self._all = await started(_reader(self._config, "read_uncommitted"))
+                self._all = await started(reader(self._config, "read_uncommitted"))
             return self._committed, self._all
 
 
@@ -202,7 +202,7 @@ class RangeReader:
 
     async def _seeked(self, at: TopicPartition, start: int) -> AIOKafkaConsumer:
         if self._consumer is None:
-            self._consumer = await started(_reader(self._config, "read_committed"))
+            self._consumer = await started(reader(self._config, "read_committed"))
         if self._at != ((at.topic, at.partition), start):
             self._consumer.assign([at])
             self._consumer.seek(at, start)

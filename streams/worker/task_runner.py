@@ -12,13 +12,12 @@ from streams.config import Topology, WorkerConfig
 from streams.errors import Fatal, StreamsError
 from streams.state.changelog import ChangelogRecord
 from streams.state.held import LocalCopy
-from streams.state.rocks import RocksStore
-from streams.state.store import MemoryStore, StateStore
 from streams.task import events as ev
 from streams.task.events import Effect, Event, TaskId, lane_of
 from streams.task.host import TaskHost
 from streams.task.task import Task
 from streams.worker.kafka import OffsetLookup, Partition, RangeReader, TransactionalProducer
+from streams.worker.stores import open_store
 
 
 class TaskOwner:
@@ -61,7 +60,9 @@ class TaskRunner:
         self._lookup = lookup
         self._executor = executor
         self._owner = owner
-        self._host = TaskHost(self.id, topology.factory, self._open_store, _wall_clock_ms)
+        self._host = TaskHost(
+            self.id, topology.factory, lambda: open_store(config, self.id), _wall_clock_ms
+        )
         self._producer = TransactionalProducer(config, f"{config.app}-{self.id}")
         self._changelog_reader = RangeReader(config)
         self._input_reader = RangeReader(config)
@@ -167,13 +168,6 @@ class TaskRunner:
     async def _let_go_and_end(self) -> None:
         await self._let_go()
         self.ended.set()
-
-    def _open_store(self) -> StateStore:
-        folder = self._config.state_dir
-        if folder is None:
-            return MemoryStore()
-        topic, partition = self.partition
-        return RocksStore(folder / self.id.topology / topic / str(partition))
 
 
 def _wall_clock_ms() -> int:

@@ -22,8 +22,10 @@ from streams.state.held import copies, process_identity
 from streams.task import events as ev
 from streams.task.phase import Phase
 from streams.worker.assignor import Assignor
-from streams.worker.group_consumer import GroupConsumer, OffsetsGone, Piece
+from streams.worker.group_consumer import GroupConsumer
 from streams.worker.kafka import OffsetLookup, Partition, create_topic
+from streams.worker.pieces import OffsetsGone, Piece
+from streams.worker.standbys import Standbys
 from streams.worker.task_runner import TaskOwner, TaskRunner
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class TopologyRunner:
         config: WorkerConfig,
         topology: Topology,
         executor: Executor,
+        standby_executor: Executor,
         failed: Callable[[Exception], None],
     ) -> None:
         self.topology = topology
@@ -63,6 +66,10 @@ class TopologyRunner:
         self._rejoin = False
         self._wake = asyncio.Event()
         self._changelogs: dict[str, int] = {}
+        self._mine: set[Partition] = set()
+        self._standbys = Standbys(
+            config, topology, self._lookup, standby_executor, self._changelog_of, self._taken
+        )
 
     def stats(self) -> dict[str, Any]:
         """Figures of every task here, by topic and partition."""
@@ -71,10 +78,15 @@ class TopologyRunner:
             for (topic, partition), runner in sorted(self._tasks.items())
         }
 
+    def standbys(self) -> dict[str, Any]:
+        """Figures of every standby here, by topic and partition."""
+        return self._standbys.stats()
+
     async def run(self) -> None:
         """Join, work, and join anew after being fenced, until `stop`. Raises `Fatal`."""
         rejoins = 0
         ticker = asyncio.create_task(self._tick())
+        self._spawn(self._standbys.run())
         try:
             while not self._stopping.is_set():
                 self._rejoin = False
@@ -87,6 +99,7 @@ class TopologyRunner:
                     )
         finally:
             ticker.cancel()
+            await self._standbys.stop()
             await self._lookup.stop()
 
     def stop(self) -> None:
@@ -102,6 +115,7 @@ class TopologyRunner:
         await asyncio.gather(*(runner.abandon() for runner in runners), return_exceptions=True)
         if self._consumer is not None:
             await self._consumer.stop(2.0)
+        await self._standbys.stop()
         await self._lookup.stop()
 
     # ------------------------------------------------------------ membership
@@ -116,6 +130,7 @@ class TopologyRunner:
                 await self._poll(consumer)
         finally:
             offsets.cancel()
+        self._mine = set()
         await self._drain()
         await consumer.stop(3.0)
         self._consumer = None
@@ -126,7 +141,9 @@ class TopologyRunner:
         backoff_ms, waited_ms = 250, 0
         while not self._stopping.is_set():
             group = f"{self._config.app}-{self.topology.name}"
-            consumer = GroupConsumer(self._config, group, Assignor(self._claim))
+            consumer = GroupConsumer(
+                self._config, group, Assignor(self._claim, self._standbys.want)
+            )
             self._consumer = consumer
             try:
                 await consumer.start(
@@ -157,9 +174,15 @@ class TopologyRunner:
         if self._config.state_dir is not None:
             for at, copy in copies(self._config.state_dir / self.topology.name).items():
                 held[at] = Held(How.DORMANT, copy.offset, copy.bytes)
+        for at, copy in self._standbys.held().items():
+            held[at] = Held(How.FOLLOWS, copy.offset, copy.bytes)
         for at, runner in self._tasks.items():
             held[at] = Held(How.RUNS, runner.held.offset, runner.held.bytes)
-        return Claim(self._process, held=held)
+        return Claim(self._process, self._config.standby_replicas, held)
+
+    def _taken(self, at: Partition) -> bool:
+        """Whether a task of ours has the store of a partition open, or is about to."""
+        return at in self._mine or at in self._tasks or at in self._closing
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -194,6 +217,7 @@ class TopologyRunner:
         consumer = self._consumer
         assert consumer is not None
         self._seen.clear()
+        self._mine = set(partitions)
         for at in partitions:
             consumer.park(at)
         for topic in {topic for topic, _ in partitions}:
@@ -223,9 +247,10 @@ class TopologyRunner:
     async def _take_over(self, at: Partition, previous: TaskRunner | None) -> None:
         if previous is not None:
             await previous.ended.wait()
+        await self._standbys.release(at)
         await self._check_partitions(at[0])
         changelog = await self._changelog_of(at)
-        if self._stopping.is_set() or self._rejoin or at in self._tasks:
+        if self._stopping.is_set() or self._rejoin or at in self._tasks or at not in self._mine:
             return
         runner = TaskRunner(
             self._config,

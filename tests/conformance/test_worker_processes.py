@@ -187,11 +187,16 @@ class Worker:
         assert self.process is not None
         return self.process.wait(seconds)
 
-    def stats(self) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self.port}/stats/tasks"
+    def stats(self, page: str = "tasks") -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self.port}/stats/{page}"
         with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=2) as r:
             return json.load(r).get("counting", {})
         return {}
+
+    def copies(self) -> set[str]:
+        """Standbys that are caught up."""
+        found = self.stats("standbys").items()
+        return {task for task, s in found if s["state"] == "following" and s["lag"] == 0}
 
     def running(self) -> set[str]:
         return {task for task, s in self.stats().items() if s["state"] == "running"}
@@ -270,6 +275,48 @@ def test_two_workers_share_the_partitions_and_a_killed_ones_move(broker, workers
     assert one.wait() == 0
     assert time.monotonic() - started < 10
     assert "LeaveGroup request succeeded" in one.log.read_text()
+
+
+def test_a_killed_workers_tasks_go_on_from_their_copies(broker, workers):
+    with_copies = {"standby_replicas": 1}
+    one, two = (Worker(broker, name, worker=with_copies) for name in ("one", "two"))
+    workers += [one, two]
+    one.start()
+    two.start()
+    wait_until(
+        "each follows what the other runs",
+        lambda: (
+            len(theirs := two.running()) == 2
+            and len(mine := one.running()) == 2
+            and one.copies() == theirs
+            and two.copies() == mine
+        ),
+    )
+    for first in range(0, 2_000, 500):
+        broker.produce(first, 500)
+        all_counted(broker, first + 500)
+    wait_until(
+        "one has copies of what was committed",
+        lambda: min(copy["offset"] for copy in one.stats("standbys").values()) > 0,
+    )
+    copies = one.stats("standbys")
+    two.signal(signal.SIGKILL)
+    two.wait()
+    broker.produce(2_000, 500)
+    wait_until("one has all tasks", lambda: one.running() == all_tasks())
+    stats = one.stats()
+    for task, copy in copies.items():  # the copy is read on from where it was, no more
+        assert stats[task]["restore"]["start"] >= copy["offset"] > 0
+    assert one.stats("standbys") == {}
+    all_counted(broker, 2_500)
+    two.start()
+    wait_until("they share", lambda: len(one.running()) == 2 and len(two.running()) == 2)
+    wait_until("with copies", lambda: one.copies() | two.copies() == all_tasks())
+    broker.produce(2_500, 500)
+    all_counted(broker, 3_000)
+    for worker in (one, two):
+        worker.signal(signal.SIGTERM)
+        assert worker.wait() == 0
 
 
 def test_what_was_fetched_while_the_buffer_filled_up_is_not_lost(broker, workers):

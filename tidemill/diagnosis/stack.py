@@ -61,6 +61,8 @@ async def findings(settings: Settings) -> AsyncIterator[Finding]:
     for number in range(settings.workers):
         async for finding in _tasks(f"worker-{number}", settings.worker_port + number):
             yield finding
+        async for finding in _standbys(f"worker-{number}", settings.worker_port + number):
+            yield finding
     for finding in await _epochs(settings):
         yield finding
 
@@ -146,3 +148,18 @@ async def _tasks(name: str, port: int) -> AsyncIterator[Finding]:
         yield ok(f"{name} tasks", f"{len(tasks)} tasks, {lag:,} records waiting")
     if sink["away"]:
         yield fail(f"{name} sink", sink["away"], "see the store's log; rollups wait on the log")
+
+
+async def _standbys(name: str, port: int) -> AsyncIterator[Finding]:
+    """The copies of other workers' state; nothing where there are none."""
+    try:
+        stats = await probe.get_json(f"http://127.0.0.1:{port}/stats/standbys")
+    except probe.Unreachable:
+        return
+    copies = [(at, copy) for found in stats.values() for at, copy in found.items()]
+    broken = [f"{at}: {copy['error']}" for at, copy in copies if copy["error"]]
+    if broken:
+        yield warn(f"{name} standbys", "; ".join(broken), "a task that moves there is restored")
+    elif copies:
+        lag = max(copy["lag"] for _, copy in copies)
+        yield ok(f"{name} standbys", f"{len(copies)} copies, {lag:,} records behind at most")
