@@ -13,6 +13,7 @@ from tidemill.holding import Tasks, clock, newest_tasks
 
 _REASONS = {
     "instrument": "{} is not what `increase` counts: it counts monotonic sums",
+    "histogram": "{} points are no numbers, and no definition reads them yet",
     "unit": "their unit `{}` does not convert to the definition's",
 }
 """What is wrong, by the code of the refusal; filled with what the stream is."""

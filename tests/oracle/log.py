@@ -29,6 +29,7 @@ NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 NUMBERS = ("gauge", "sum")
+SHAPES = ("histogram", "exponential_histogram")
 LIVE = epochs.LIVE
 
 
@@ -209,7 +210,8 @@ def decode(
                 body = getattr(metric, shape)
                 kind = _kind(shape, body)
                 monotonic = shape == "sum" and body.is_monotonic
-                instrument = [metric.name, metric.unit, kind, monotonic]
+                temporality = body.aggregation_temporality if kind in SHAPES else 0
+                instrument = [metric.name, metric.unit, kind, monotonic, temporality]
                 owner = _canonical([tenant, resource, named, instrument])[:-1]
                 for point in body.data_points:
                     own = attributes(point.attributes)
@@ -220,7 +222,7 @@ def decode(
                         kind=kind,
                         monotonic=monotonic,
                         unit=metric.unit,
-                        stream=f"{owner},{_canonical(own)}]",
+                        stream=f"{owner},{_canonical(own)},{_bounds(point, kind)}]",
                         lookup=(own, scope, resource),
                         tenant=tenant,
                         time=point.time_unix_nano or received,
@@ -237,6 +239,11 @@ def _kind(shape: str, body: Any) -> str:
             body.aggregation_temporality, "unspecified"
         )
     return shape
+
+
+def _bounds(point: Any, kind: str) -> list[float]:
+    """Explicit histograms of other bounds are another stream's."""
+    return list(point.explicit_bounds) if kind == "histogram" else []
 
 
 def _value(shape: str, point: Any) -> int | float | None:

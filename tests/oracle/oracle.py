@@ -25,6 +25,7 @@ from oracle.definitions import COUNTERS, SECOND, Definition
 from oracle.log import Partition, Point, render
 from oracle.windows import Size, end_after, ends_of, start_of
 
+SHAPES = ("histogram", "exponential_histogram")
 COUNTED = ("gauge", "delta", "cumulative", "unspecified")
 STREAM_GAP = epochs.STREAM_GAP
 
@@ -234,7 +235,7 @@ def _within_limit(
 
 def _counts(definition: Definition, partition: Partition, point: Point, tally: Tally) -> bool:
     """Whether the definition counts the point; if it matches, the tally says what became of it."""
-    if point.kind not in COUNTED or not any(
+    if point.kind not in (*COUNTED, *SHAPES) or not any(
         source.metric == point.metric
         and all(_has(point, attribute, wanted) for attribute, wanted in source.where)
         for source in definition.sources
@@ -265,6 +266,8 @@ def _counts(definition: Definition, partition: Partition, point: Point, tally: T
 
 
 def _suits(definition: Definition, point: Point) -> bool:
+    if point.kind in SHAPES:  # no definition reads them
+        return False
     if definition.over_points:
         return point.kind in pooled.KINDS
     grows = point.kind in ("delta", "cumulative") and point.monotonic

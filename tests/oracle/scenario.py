@@ -25,6 +25,7 @@ Times are seconds after 2023-11-15 00:00 UTC. A point is `name{attributes}@time=
 `+=` makes it a delta sum, `=value^start` a cumulative monotonic sum (`^-`: no start time); `~=` in
 the place of `=` says that the sum is not monotonic.
 `name{attributes}:ms@...` says the unit of the stream.
+A histogram point is `+=h,bounds=1;5,counts=1;2;0`, an exponential one `=e,scale=0,counts=1;2^5`.
 Values: `1.5` double, `3i` integer, `nan`, `inf`, `none` (no recorded value, or
 `none/7`: the same beside a value). `@-`: no timestamp.
 `at 4 tenant=x` names a tenant (else `t`), and `tenant` is left out of rows of tenant `t`.
@@ -268,7 +269,29 @@ def request(text: str) -> bytes:
     return message.SerializeToString()
 
 
+def _add_shape(metric: Metric, found: re.Match[str]) -> None:
+    kind, *fields = found["value"].split(",")
+    given = {name: text.split(";") for name, text in (each.split("=") for each in fields)}
+    counts = [int(one) for one in given["counts"]]
+    data = metric.histogram if kind == "h" else metric.exponential_histogram
+    data.aggregation_temporality = DELTA if found["delta"] else CUMULATIVE
+    point = data.data_points.add(attributes=_attributes(found["own"] or ""), count=sum(counts))
+    if kind == "h":
+        point.explicit_bounds.extend(float(one) for one in given["bounds"])
+        point.bucket_counts.extend(counts)
+    else:
+        point.scale = int(given["scale"][0])
+        point.positive.bucket_counts.extend(counts)
+    if found["time"] != "-":
+        point.time_unix_nano = nanoseconds(found["time"])
+    if found["start"] not in (None, "-"):
+        point.start_time_unix_nano = nanoseconds(found["start"])
+
+
 def _add_point(metric: Metric, found: re.Match[str]) -> None:
+    if found["value"].startswith(("h,", "e,")):
+        _add_shape(metric, found)
+        return
     point = NumberDataPoint(attributes=_attributes(found["own"] or ""))
     if found["time"] != "-":
         point.time_unix_nano = nanoseconds(found["time"])

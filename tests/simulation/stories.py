@@ -59,6 +59,11 @@ class _Points:
         name, value = rng.choice("mmmn"), rng.choice(self._values)
         time = rng.choice([*self.times, "-"] if rng.random() < 0.1 else self.times)
         kind, falls = self._kinds[name, labels]  # a stream keeps it; another kind: another stream
+        if rng.random() < 0.03:
+            bounds = rng.choice(["1", "1;5", "1;5"])
+            counts = ";".join(str(rng.randrange(5)) for _ in range(1 + len(bounds.split(";"))))
+            shape = rng.choice([f"h,bounds={bounds}", "e,scale=0"])
+            return f"{name}{labels}@{time}{rng.choice(['+', ''])}={shape},counts={counts}"
         unit = self._units.get((name, labels), "")
         labels += unit and f":{unit}"
         if kind == "cumulative":

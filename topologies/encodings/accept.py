@@ -10,7 +10,7 @@ from streams.kernels.compile import kernel
 from streams.kernels.machine import i64
 from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
 from topologies.encodings import points
-from topologies.encodings.points import IS_INT, KIND_MASK, MONOTONIC, SUM_UNSPECIFIED
+from topologies.encodings.points import EXPONENTIAL_HISTOGRAM, IS_INT, KIND_MASK, MONOTONIC
 
 Array = Any
 
@@ -76,12 +76,12 @@ def accept(
         if time < 0 or time - received[whose] > ahead:
             told[whose, REJECTED] += 1
             continue
-        number = kinds[i] & KIND_MASK <= SUM_UNSPECIFIED and flags[i] & _NO_NUMBER == 0
-        if number and kinds[i] & MONOTONIC != 0 and _below_zero(values[i], flags[i]):
+        told_of = kinds[i] & KIND_MASK <= EXPONENTIAL_HISTOGRAM and flags[i] & _NO_NUMBER == 0
+        if told_of and kinds[i] & MONOTONIC != 0 and _below_zero(values[i], flags[i]):
             told[whose, NEGATIVE] += 1
             continue
         told[whose, NEWEST] = max(told[whose, NEWEST], time)
-        if not number:
+        if not told_of:
             continue
         told[whose, OLDEST] = min(told[whose, OLDEST], time)
         meta = i64(0)

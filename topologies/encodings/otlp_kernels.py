@@ -40,6 +40,7 @@ from topologies.encodings.otlp_points import (
     Values,
     Where,
     scan_points,
+    scan_shapes,
 )
 from topologies.encodings.schema import validate
 from topologies.encodings.wire import (
@@ -56,15 +57,18 @@ Metrics = NDArray[np.int64]
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
-@kernel("UniTuple(i64, 2)(u8[::1], i64, i64, i64)", allocates=False)
-def _sum_kind(buffer: Bytes, begin: int, end: int, data_from: int) -> tuple[int, int]:
-    """(kind of a metric whose data is a Sum, code), over all occurrences that count."""
+@kernel("UniTuple(i64, 2)(u8[::1], i64, i64, i64, i64)", allocates=False)
+def _kind_of(buffer: Bytes, begin: int, end: int, data: int, data_from: int) -> tuple[int, int]:
+    """(kind of a metric whose data, a Sum or a histogram, has this tag, code).
+
+    Over all occurrences that count.
+    """
     temporality = i64(0)
     monotonic = i64(0)
     p = begin
     while p < end:
         tag, first, p = next_field(buffer, p, end)
-        if tag != SUM_TAG or first < data_from:
+        if tag != data or first < data_from:
             continue
         q = first
         while q < p:
@@ -81,6 +85,10 @@ def _sum_kind(buffer: Bytes, begin: int, end: int, data_from: int) -> tuple[int,
                 temporality &= 0xFFFFFFFF
             elif inner == 24:
                 monotonic, _ = read_varint(buffer, value, q)
+    if data != SUM_TAG:
+        shape = points.HISTOGRAM if data == HISTOGRAM_TAG else points.EXPONENTIAL_HISTOGRAM
+        said = points.DELTA if temporality == 1 else 0
+        return shape | (points.CUMULATIVE if temporality == 2 else said), 0
     kind = points.SUM_UNSPECIFIED
     if temporality == 1:
         kind = points.SUM_DELTA
@@ -91,7 +99,7 @@ def _sum_kind(buffer: Bytes, begin: int, end: int, data_from: int) -> tuple[int,
 
 @kernel("UniTuple(i64, 2)(u8[::1], i64, i64)", allocates=False)
 def _count_points(buffer: Bytes, begin: int, end: int) -> tuple[int, int]:
-    """(number of data points, code) of a Histogram, ExponentialHistogram or Summary."""
+    """(number of data points, code) of a Summary."""
     count = 0
     p = begin
     while p < end:
@@ -152,10 +160,6 @@ def metric_head(
 
 @kernel("i64(i64)", allocates=False)
 def _kind_without_rows(tag: int) -> int:
-    if tag == HISTOGRAM_TAG:
-        return points.HISTOGRAM
-    if tag == EXPONENTIAL_TAG:
-        return points.EXPONENTIAL_HISTOGRAM
     if tag == SUMMARY_TAG:
         return points.SUMMARY
     return points.NO_DATA
@@ -189,9 +193,10 @@ def _scan_metric(
     if counts[1] >= metrics.shape[0]:
         return METRICS_FULL
     number = data in (GAUGE_TAG, SUM_TAG)
+    shaped = data in (HISTOGRAM_TAG, EXPONENTIAL_TAG)
     kind = i64(points.GAUGE)
-    if data == SUM_TAG:
-        kind, code = _sum_kind(buffer, begin, end, data_from)
+    if data == SUM_TAG or shaped:
+        kind, code = _kind_of(buffer, begin, end, data, data_from)
         if code != 0:
             return code
     elif not number:
@@ -205,7 +210,7 @@ def _scan_metric(
     p = begin
     while p < end:
         tag, first, p = next_field(buffer, p, end)
-        if tag != GAUGE_TAG and tag != SUM_TAG and _kind_without_rows(tag) == points.NO_DATA:
+        if tag not in (GAUGE_TAG, SUM_TAG, HISTOGRAM_TAG, EXPONENTIAL_TAG, SUMMARY_TAG):
             continue
         counted = tag == data and first >= data_from
         if counted and number:
@@ -215,7 +220,12 @@ def _scan_metric(
             )  # fmt: skip
         else:
             code = _validate_data(buffer, first, p, tag, stack)
-            if code == 0 and counted:
+            if code == 0 and counted and shaped:
+                code = scan_shapes(
+                    buffer, first, p, message, kind, a, b, key, counts, where, fingerprint,
+                    values, marks,
+                )  # fmt: skip
+            elif code == 0 and counted:
                 more, code = _count_points(buffer, first, p)
                 not_read += more
         if code != 0:

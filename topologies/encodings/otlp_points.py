@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from streams.kernels.compile import kernel
 from streams.kernels.machine import byte_at, i64, load_u64, u64
 from topologies.encodings import points, schema
-from topologies.encodings.fingerprint import Words, absorb
+from topologies.encodings.fingerprint import Words, absorb, absorb_span
 from topologies.encodings.schema import validate
 from topologies.encodings.wire import Bytes, next_field, read_length, read_varint
 
@@ -23,6 +23,8 @@ Counts = NDArray[np.int64]
 Stack = NDArray[np.int64]
 
 _ATTRIBUTES, _START, _TIME, _DOUBLE, _INT, _FLAGS, _EXEMPLAR = 58, 17, 25, 33, 49, 64, 42
+HISTOGRAM_ATTRIBUTES, EXPONENTIAL_ATTRIBUTES, BOUNDS_PACKED, BOUNDS = 74, 10, 58, 57
+SHAPE_FLAGS = 80
 GAUGE_TAG, SUM_TAG, HISTOGRAM_TAG, EXPONENTIAL_TAG, SUMMARY_TAG = 42, 58, 74, 82, 90
 
 
@@ -150,6 +152,65 @@ def scan_points(
         where[2, row] = first
         where[3, row] = p
         marks[0, row] = kind
+        row += 1
+    counts[0] = row
+    return 0
+
+
+@kernel(
+    "i64(u8[::1], i64, i64, i64, i64, u64, u64, u64[::1], i64[::1], i32[:, ::1], u64[:, ::1],"
+    " i64[:, ::1], u8[:, ::1])",
+    allocates=False,
+)
+def scan_shapes(
+    buffer: Bytes,
+    begin: int,
+    end: int,
+    message: int,
+    kind: int,
+    a: np.uint64,
+    b: np.uint64,
+    key: Words,
+    counts: Counts,
+    where: Where,
+    fingerprint: Words,
+    values: Values,
+    marks: Marks,
+) -> int:
+    """As `scan_points`, of one Histogram or ExponentialHistogram that has been validated.
+
+    Attributes are part of a fingerprint, and so are the bounds of explicit buckets.
+    """
+    explicit = kind & points.KIND_MASK == points.HISTOGRAM
+    attributes = HISTOGRAM_ATTRIBUTES if explicit else EXPONENTIAL_ATTRIBUTES
+    row = counts[0]
+    p = begin
+    while p < end:
+        tag, first, p = next_field(buffer, p, end)
+        if tag != 10:
+            continue
+        if row >= where.shape[1]:
+            return POINTS_FULL
+        time = start = flags = i64(0)
+        x, y = a, b
+        q = first
+        while q < p:
+            field = q
+            inner, value, q = next_field(buffer, q, p)
+            if inner == attributes or (explicit and inner in (BOUNDS_PACKED, BOUNDS)):
+                x, y = absorb_span(buffer, field, q, x, y, key)
+            elif inner == _TIME:
+                time = i64(load_u64(buffer, value))
+            elif inner == _START:
+                start = i64(load_u64(buffer, value))
+            elif inner == SHAPE_FLAGS:
+                flags, _ = read_varint(buffer, value, q)
+        fingerprint[0, row], fingerprint[1, row] = x, y
+        values[0, row], values[1, row], values[2, row] = time, start, 0
+        where[0, row], where[1, row] = message, counts[1]
+        where[2, row], where[3, row] = first, p
+        marks[0, row] = kind
+        marks[1, row] = points.NO_RECORDED_VALUE if flags & 1 else 0
         row += 1
     counts[0] = row
     return 0

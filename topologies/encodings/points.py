@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Kinds of metric, the lower bits of ``Points.kind``; MONOTONIC is or-ed to the sums.
+# Kinds of metric, the lower bits of ``Points.kind``; MONOTONIC is or-ed to the sums, DELTA or
+# CUMULATIVE to the histograms.
 GAUGE, SUM_DELTA, SUM_CUMULATIVE, SUM_UNSPECIFIED = 0, 1, 2, 3
 HISTOGRAM, EXPONENTIAL_HISTOGRAM, SUMMARY, NO_DATA = 4, 5, 6, 7
-KIND_MASK, MONOTONIC = 7, 8
+KIND_MASK, MONOTONIC, DELTA, CUMULATIVE = 7, 8, 16, 32
 KIND_NAMES = (
     "gauge",
     "sum_delta",
@@ -56,17 +57,17 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """The number data points of a micro-batch, in the order of its bytes; n rows.
+    """The data points of a micro-batch, in the order of its bytes; n rows. Of summaries: none.
 
     ``fingerprint`` u64[2, n]: keyed hash of tenant, resource, scope, metric and point attributes
     as they were encoded; a cache key, never an identity.
     ``time``, ``start`` i64[n]: unix nanoseconds, 0 if absent.
-    ``value`` i64[n]: the bits of a double, or with ``IS_INT`` the integer itself.
+    ``value`` i64[n]: the bits of a double, or with ``IS_INT`` the integer itself; 0 of histograms.
     ``kind``, ``flags`` u8[n]: see the constants of this module.
     ``message``, ``metric`` i32[n]: index of the message, and row of ``metrics``.
     ``begin``, ``end`` i32[n]: where the data point's bytes are in ``buffer``.
     ``metrics`` i64[m, METRIC_COLUMNS]: every metric, also those of kinds that have no rows here
-    (histograms, summaries: recognised, counted, not yet aggregated), with its byte ranges.
+    (summaries: recognised, counted, not aggregated), with its byte ranges.
     ``malformed``: the messages of which nothing is in the columns.
     """
 
@@ -97,4 +98,15 @@ class Points:
     def not_aggregated(self) -> NDArray[np.int64]:
         """The rows of ``metrics`` whose points are counted but not in the columns."""
         kinds: NDArray[Any] = self.metrics[:, METRIC_KIND] & KIND_MASK
-        return self.metrics[(kinds >= HISTOGRAM) & (kinds <= SUMMARY)]
+        return self.metrics[kinds == SUMMARY]
+
+
+def kind_name(kind: int) -> str:
+    """A kind in words, without whether it is monotonic."""
+    name = KIND_NAMES[kind & KIND_MASK]
+    if kind & KIND_MASK in (HISTOGRAM, EXPONENTIAL_HISTOGRAM):
+        return f"{name}_{_TEMPORALITIES.get(kind & (DELTA | CUMULATIVE), 'unspecified')}"
+    return name
+
+
+_TEMPORALITIES = {DELTA: "delta", CUMULATIVE: "cumulative"}

@@ -12,8 +12,14 @@ from __future__ import annotations
 from typing import Any
 
 from streams.kernels.compile import kernel
-from streams.kernels.machine import i64
+from streams.kernels.machine import copy_bytes, i64
 from topologies.encodings import points, schema
+from topologies.encodings.otlp_points import (
+    BOUNDS,
+    BOUNDS_PACKED,
+    EXPONENTIAL_ATTRIBUTES,
+    HISTOGRAM_ATTRIBUTES,
+)
 from topologies.encodings.schema import validate
 from topologies.encodings.wire import next_field
 from topologies.identity.blake2b import STATE, begin_hash, finish_hash, hash_blocks
@@ -46,6 +52,28 @@ RESOURCE, SCOPE, METRIC, POINT = range(4)
 END, NUMBER, HASHED, PROGRESS = 4, 8, 12, 16
 
 
+@kernel("i64(i64)", forceinline=True, allocates=False)
+def _attributes_tag(kind: int) -> int:
+    """The tag of a data point's attributes."""
+    if kind & points.KIND_MASK == points.HISTOGRAM:
+        return HISTOGRAM_ATTRIBUTES
+    if kind & points.KIND_MASK == points.EXPONENTIAL_HISTOGRAM:
+        return EXPONENTIAL_ATTRIBUTES
+    return _ATTRIBUTES
+
+
+@kernel("i64(u8[::1], i64, i64, u8[::1], i64)", allocates=False)
+def _put_bounds(buffer: Array, begin: int, end: int, out: Array, at: int) -> int:
+    """The bounds of a HistogramDataPoint, eight bytes each, as many as there are."""
+    p = begin
+    while p < end:
+        tag, first, p = next_field(buffer, p, end)
+        if tag in (BOUNDS_PACKED, BOUNDS):
+            copy_bytes(out, at, buffer, first, p - first)
+            at += p - first
+    return at
+
+
 @kernel("i64(u8[::1], i64, i64, i64[:, ::1])", allocates=False)
 def validate_attributes(buffer: Array, begin: int, end: int, stack: Array) -> int:
     """0, or the code of what is wrong with the attributes of a NumberDataPoint."""
@@ -60,12 +88,13 @@ def validate_attributes(buffer: Array, begin: int, end: int, stack: Array) -> in
 
 
 @kernel(
-    "i64(u8[::1], i32[::1], i32[::1], i32[::1], i32[::1], i64[::1], i64[:, ::1])",
+    "i64(u8[::1], i32[::1], u8[::1], i32[::1], i32[::1], i32[::1], i64[::1], i64[:, ::1])",
     allocates=False,
 )
 def check_missed(
     buffer: Array,
     missed: Array,
+    kinds: Array,
     message: Array,
     begin: Array,
     end: Array,
@@ -74,11 +103,14 @@ def check_missed(
 ) -> int:
     """Validate the attributes of missed rows; ``status`` i64[messages] gets codes.
 
+    Those of histograms have been validated with their metric.
+
     Returns how many messages are malformed.
     """
     bad = 0
     for row in missed:
-        if status[message[row]] == 0:
+        number = kinds[row] & points.KIND_MASK < points.HISTOGRAM
+        if status[message[row]] == 0 and number:
             code = validate_attributes(buffer, begin[row], end[row], stack)
             if code != 0:
                 status[message[row]] = code
@@ -176,11 +208,13 @@ def _write_parts(
         written(progress, METRIC, metric_row, at)
     row, begin, end = point
     if progress[POINT] != row:
-        at = put_attributes(
-            buffer, begin, end, _ATTRIBUTES, scratch, progress[END + METRIC], entries
-        )
+        kind = metric[points.METRIC_KIND]
+        tag = _attributes_tag(kind)
+        at = put_attributes(buffer, begin, end, tag, scratch, progress[END + METRIC], entries)
         if at < 0:
             return UNUSUAL_ATTRIBUTES
+        if kind & points.KIND_MASK == points.HISTOGRAM:
+            at = _put_bounds(buffer, begin, end, scratch, at)
         written(progress, POINT, row, at)
     return DONE
 

@@ -75,6 +75,11 @@ def any_value(value: AnyValue) -> bytes:
             return b"\x00"
 
 
+def doubles(numbers: Iterable[float]) -> bytes:
+    """Numbers that end a stream's canonical bytes: the bounds of explicit histograms."""
+    return b"".join(_F64.pack(number) for number in numbers)
+
+
 def origin(tenant: str, resource_attributes: Iterable[KeyValue]) -> bytes:
     """Where points come from: the canonical bytes of tenant and resource."""
     return VERSION + text(tenant) + attribute_map(resource_attributes)
@@ -120,6 +125,11 @@ class Reader:
             else:
                 found[key] = self.value()
         return found
+
+    def doubles(self) -> tuple[float, ...]:
+        """All that is left, eight bytes each."""
+        rest = self._data[self._offset :]
+        return struct.unpack(f"<{len(rest) // 8}d", rest)
 
     def value(self) -> Any:
         """One attribute value."""

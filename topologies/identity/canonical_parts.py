@@ -6,13 +6,18 @@ It serves what the compiled form leaves out, part by part, and says what that ha
 from __future__ import annotations
 
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    ExponentialHistogramDataPoint,
+    HistogramDataPoint,
+    Metric,
+    NumberDataPoint,
+)
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from topologies.encodings import points as columns
 from topologies.encodings.points import Points
 from topologies.encodings.wire import next_field
-from topologies.identity.canonical import attribute_map, origin, text
+from topologies.identity.canonical import attribute_map, doubles, origin, text
 
 _FIRST_FIELD = 0x0A  # `resource` in a ResourceMetrics, `scope` in a ScopeMetrics
 
@@ -40,9 +45,16 @@ def metric_of(points: Points, row: int) -> bytes:
 
 
 def attributes_of(points: Points, row: int) -> bytes:
-    """The point's attributes."""
+    """The point's attributes, and its bounds if it is an explicit histogram."""
     data = points.buffer[points.begin[row] : points.end[row]].tobytes()
-    return attribute_map(NumberDataPoint.FromString(data).attributes)
+    kind = int(points.kind[row]) & columns.KIND_MASK
+    if kind == columns.HISTOGRAM:
+        point = HistogramDataPoint.FromString(data)
+        return attribute_map(point.attributes) + doubles(point.explicit_bounds)
+    shape = ExponentialHistogramDataPoint
+    if kind != columns.EXPONENTIAL_HISTOGRAM:
+        shape = NumberDataPoint
+    return attribute_map(shape.FromString(data).attributes)
 
 
 def _span(points: Points, row: int, begin: int, end: int) -> tuple[int, int]:

@@ -68,7 +68,14 @@ class SeriesTable:
     ) -> tuple[Malformed, ...]:
         status = np.zeros(points.messages, np.int64)
         bad = admission.check_missed(
-            points.buffer, missed, points.message, points.begin, points.end, status, self._stack
+            points.buffer,
+            missed,
+            points.kind,
+            points.message,
+            points.begin,
+            points.end,
+            status,
+            self._stack,
         )
         tenants = [tenant.encode() for tenant in points.tenants]
         packed = np.frombuffer(b"".join(tenants) + bytes(16), np.uint8).copy()
@@ -151,8 +158,9 @@ class SeriesTable:
         number = int(self._streams.owners[slot])
         if number != self._context[0]:
             self._context = number, self._read_context(number)
-        attributes = canonical.Reader(self._streams.content(slot)).map()
-        return Stream(slot, *self._context[1], attributes)
+        content = canonical.Reader(self._streams.content(slot))
+        attributes, bounds = content.map(), content.doubles()
+        return Stream(slot, *self._context[1], attributes, bounds)
 
     def _read_context(self, number: int) -> Context:
         """What streams of one metric share. The last one is kept, since they come together."""
@@ -173,7 +181,7 @@ class SeriesTable:
             attributes,
             metric,
             unit,
-            kind & columns.KIND_MASK,
+            kind & ~columns.MONOTONIC,
             kind & columns.MONOTONIC != 0,
         )
 

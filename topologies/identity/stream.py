@@ -21,7 +21,8 @@ class Stream:
     """What identifies a stream.
 
     Attribute values are str, bool, int, float, list, dict, bytes or None. ``kind`` is that of
-    :mod:`topologies.encodings.points`, without MONOTONIC. Streams of one metric share their
+    :mod:`topologies.encodings.points`, without MONOTONIC; ``bounds`` are those of its explicit
+    histograms: points of other bounds are of another stream. Streams of one metric share their
     dictionaries of resource and scope: read them only.
     """
 
@@ -36,11 +37,12 @@ class Stream:
     kind: int
     monotonic: bool
     attributes: dict[str, Any]
+    bounds: tuple[float, ...] = ()
 
     @property
     def kind_name(self) -> str:
         """The kind in words."""
-        return points.KIND_NAMES[self.kind]
+        return points.kind_name(self.kind)
 
 
 class GroupLabels(NamedTuple):

@@ -12,7 +12,13 @@ from streams.aggregates.needed import require
 from streams.event_time.windows import EARLIEST, SECOND
 from streams.kernels.rows import TIME_DELTA_INCREASE, TIME_INCREASE, WANTS_VALUE
 from topologies.cardinality import share_of
-from topologies.encodings.points import GAUGE, SUM_CUMULATIVE, SUM_DELTA
+from topologies.encodings.points import (
+    GAUGE,
+    HISTOGRAM,
+    KIND_MASK,
+    SUM_CUMULATIVE,
+    SUM_DELTA,
+)
 from topologies.identity.stream import GroupLabels, Stream, group_labels, look_up
 from topologies.partials import IN_THE_ROW
 from topologies.preaggregate.aggregation import Publishes
@@ -81,9 +87,12 @@ def reading_of(definition: ResolvedDefinition, stream: Stream) -> Conversion | R
 
     An increase is published as a monotonic sum, so it counts monotonic sums only, and so does a
     rate. Points taken together are values each by itself: a sample of a cumulative sum is none,
-    and of a sum without a temporality nobody knows. Values in a unit of another dimension are of
-    another thing; so are sums on a scale whose zero lies elsewhere.
+    and of a sum without a temporality nobody knows; histogram points are read by no definition.
+    Values in a unit of another dimension are of another thing; so are sums on a scale whose zero
+    lies elsewhere.
     """
+    if stream.kind & KIND_MASK >= HISTOGRAM:
+        return Refusal(definition.name, "histogram", stream.kind_name.replace("_", " "))
     if not _suits(definition, stream):
         monotonic = "monotonic " if stream.monotonic else "non-monotonic "
         kind = stream.kind_name if stream.kind == GAUGE else monotonic + stream.kind_name

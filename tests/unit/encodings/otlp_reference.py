@@ -23,10 +23,10 @@ from topologies.identity.canonical import attribute_map, origin, text
 from topologies.identity.series import SeriesTable
 
 Row = tuple[bytes, int, int, int, int, int]
-_COUNTED = {
+_COUNTED = {"summary": columns.SUMMARY}
+_SHAPES = {
     "histogram": columns.HISTOGRAM,
     "exponential_histogram": columns.EXPONENTIAL_HISTOGRAM,
-    "summary": columns.SUMMARY,
 }
 
 
@@ -69,6 +69,8 @@ def _read_metric(metric, context, reading):
     data = metric.WhichOneof("data")
     if data in _COUNTED:
         reading.not_aggregated[_COUNTED[data]] += len(getattr(metric, data).data_points)
+    if data in _SHAPES:
+        _read_shapes(getattr(metric, data), _SHAPES[data], context, reading)
     if data not in ("gauge", "sum"):
         return
     kind = columns.GAUGE
@@ -96,6 +98,17 @@ def _read_metric(metric, context, reading):
                 flags,
             )
         )
+
+
+def _read_shapes(shapes, kind, context, reading):
+    """Bounds are part of what a stream is."""
+    kind |= {1: columns.DELTA, 2: columns.CUMULATIVE}.get(shapes.aggregation_temporality, 0)
+    for point in shapes.data_points:
+        bounds = getattr(point, "explicit_bounds", ())
+        identity = attribute_map(point.attributes) + struct.pack(f"<{len(bounds)}d", *bounds)
+        flags = columns.NO_RECORDED_VALUE if point.flags & 1 else 0
+        times = _signed(point.time_unix_nano), _signed(point.start_time_unix_nano)
+        reading.rows.append((context + bytes([kind]) + identity, kind, *times, 0, flags))
 
 
 def _signed(value: int) -> int:
