@@ -70,10 +70,12 @@ bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_dsl.py
 	$(BIN)/python tests/benchmarks/bench_temporality.py
 	$(BIN)/python tests/benchmarks/bench_late.py
+	$(BIN)/python tests/benchmarks/bench_restore.py
 
 # Longer work, with the same rigour, run by hand.
 simulate: install
 	TIDEMILL_SIMULATIONS=100000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_task_crashes.py
+	TIDEMILL_STANDBYS=20000 TIDEMILL_ASSIGNMENTS=3000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_standby_crashes.py tests/property/test_assignment.py
 	TIDEMILL_HISTORIES=4000 $(BIN)/python -m pytest -q --timeout 3600 -k history tests/simulation/test_group_simulation.py tests/simulation/test_transaction_simulation.py
 	TIDEMILL_HISTORIES=20000 $(BIN)/python -m pytest -q --timeout 3600 -k history tests/simulation/test_log_compaction.py
 	TIDEMILL_SINK_SEEDS=6000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/sink

@@ -127,8 +127,8 @@ class Standbys:
         self._stopping = False
 
     def want(self, tasks: frozenset[Partition]) -> None:
-        """Follow these tasks' state, and no others'."""
-        self._wanted = tasks
+        """Follow these tasks' state, and no others'; without a folder for it, none."""
+        self._wanted = tasks if self._config.state_dir is not None else frozenset()
         self._wake.set()
 
     def held(self) -> dict[Partition, LocalCopy]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -18,6 +19,10 @@ from streams.task.host import TaskHost
 from streams.task.task import Task
 from streams.worker.kafka import OffsetLookup, Partition, RangeReader, TransactionalProducer
 from streams.worker.stores import open_store
+
+log = logging.getLogger(__name__)
+
+TELL_SECONDS = 5.0
 
 
 class TaskOwner:
@@ -68,6 +73,7 @@ class TaskRunner:
         self._input_reader = RangeReader(config)
         self._at_work: set[asyncio.Task[None]] = set()
         self._abandoned = False
+        self._told = 0.0
 
     def feed(self, event: Event) -> None:
         """Give the task an event and start what it orders; nothing once it was abandoned."""
@@ -79,6 +85,18 @@ class TaskRunner:
             self.settled.set()
         else:
             self.settled.clear()
+        if isinstance(event, ev.ChangelogRead | ev.ProcessorLoaded):
+            self._tell_restore(done=isinstance(event, ev.ProcessorLoaded))
+
+    def _tell_restore(self, *, done: bool) -> None:
+        """Say how far a restore is, every few seconds, and when it is over."""
+        now, found = time.monotonic(), self.task.stats()["restore"]
+        if done:
+            size = self.held.bytes / 1e6
+            log.info("%s has its state: %.1f MB, %d records read", self.id, size, found["records"])
+        elif now - self._told >= TELL_SECONDS:
+            self._told = now
+            log.info("%s reads its changelog: %d of %d", self.id, found["at"], found["end"])
 
     def stats(self) -> dict[str, Any]:
         """The task's figures and its processor's."""
