@@ -151,6 +151,23 @@ class SeriesTable:
         words: NDArray[Any] = self._streams.hashes[slot].astype("<u8")
         return words.tobytes()
 
+    @property
+    def contexts(self) -> int:
+        """Contexts 0..contexts-1 have streams; those of a resource, scope and metric share one."""
+        return self._levels[2].count
+
+    def context(self, number: int) -> Stream:
+        """What the streams of a context have in common: one without attributes, and no slot."""
+        if number != self._context[0]:
+            self._context = number, self._read_context(number)
+        return Stream(-1, *self._context[1], {})
+
+    def attribute_arrays(self) -> tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]:
+        """For kernels: the canonical attributes of slot s are bytes[ends[s]:ends[s + 1]], its
+        context is contexts[s]; (bytes, ends, contexts)."""
+        _, _, ends, owners, data = self._streams.arrays()
+        return data, ends, owners
+
     def stream(self, slot: int) -> Stream:
         """What the slot's stream is. Raises ``IndexError`` for a slot not given."""
         if not 0 <= slot < self._streams.count:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 from topologies.encodings import points
 
-_FORCED = "resource."
+TENANT = "tenant"
+FORCED = "resource."
+"""In front of a name: the resource's attribute alone is meant."""
 quoted = json.encoder.encode_basestring
 """A string as `json.dumps(text, ensure_ascii=False)` writes it."""
 
@@ -60,10 +62,10 @@ def look_up(stream: Stream, name: str) -> str | None:
     Looked for in the point's attributes, then the scope's, then the resource's; ``resource.NAME``
     only there; ``tenant`` is the tenant.
     """
-    if name == "tenant":
+    if name == TENANT:
         return stream.tenant
-    if name.startswith(_FORCED):
-        places, key = (stream.resource,), name.removeprefix(_FORCED)
+    if name.startswith(FORCED):
+        places, key = (stream.resource,), name.removeprefix(FORCED)
     else:
         places, key = (stream.attributes, stream.scope, stream.resource), name
     for place in places:
@@ -74,7 +76,7 @@ def look_up(stream: Stream, name: str) -> str | None:
 
 def group_labels(stream: Stream, keep: Sequence[str]) -> GroupLabels:
     """The group of a stream, by the attributes kept and always the tenant."""
-    labels = {"tenant": stream.tenant}
+    labels = {TENANT: stream.tenant}
     for name in keep:
         value = look_up(stream, name)
         if value is not None:

@@ -9,7 +9,7 @@ sealed is published again as a revision.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,9 +23,10 @@ from streams.kernels.keep import LATE
 from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
 from topologies.epochs import Bounds
 from topologies.partials import PartialRows
-from topologies.preaggregate.cells import Cells, Membership
-from topologies.preaggregate.columns import Late, PaneKey, PointColumns
+from topologies.preaggregate.cells import Cells
+from topologies.preaggregate.columns import Late, Members, PaneKey, PointColumns
 from topologies.preaggregate.epochs import without_base_lines
+from topologies.preaggregate.groups import Groups
 from topologies.preaggregate.guard import Bound, GroupRows, bounded, to_replace
 from topologies.preaggregate.guard import with_companions as companions
 from topologies.preaggregate.lateness import Came, came
@@ -66,6 +67,7 @@ class Aggregation:
         gap: Silence after which a stream is unknown, ns of event time.
         partitions: Of the topic that the groups go to.
         keep_from: See `Panes`.
+        groups: Those of the task.
     """
 
     def __init__(
@@ -76,10 +78,12 @@ class Aggregation:
         gap: int,
         partitions: int,
         keep_from: int,
+        groups: Groups,
     ) -> None:
         self.key = key
         self.gap = gap
         self._partitions = partitions
+        self._groups = groups
         self.cells = self._no_cells(definitions)
         self.panes = Panes(key, levels, gap, keep_from, self._point_states(definitions))
         self.index: dict[int, PaneIndex] = {}
@@ -110,7 +114,8 @@ class Aggregation:
         self.panes.frontier = max(self.panes.frontier, bounds.since)
 
     def _no_cells(self, definitions: dict[int, Publishes]) -> Cells:
-        return Cells(self._partitions, {d: each.bound for d, each in definitions.items()})
+        bounds = {d: each.bound for d, each in definitions.items()}
+        return Cells(self._partitions, bounds, self._groups)
 
     # --- points -----------------------------------------------------------------------------
 
@@ -341,14 +346,15 @@ class Aggregation:
         self,
         levels: tuple[int, ...],
         definitions: dict[int, Publishes],
-        streams: Iterable[list[Membership]],
+        streams: tuple[int, Members],
         offset: int,
         newest: int,
     ) -> None:
         """Go on with other definitions of the same pane key from the record at `offset`.
 
-        streams: the memberships of every stream, by slot; one that nobody wanted before begins
-        here, and so do states, which lack what sealed windows had until `newest`, the event time.
+        streams: how many slots there are, and what they belong to; a stream that nobody wanted
+        before begins here, and so do states, which lack what sealed windows had until `newest`,
+        the event time.
         """
         known = {one.version: index for index, one in self.definitions.items()}
         same = {known[o.version]: index for index, o in definitions.items() if o.version in known}
@@ -360,8 +366,7 @@ class Aggregation:
         self.panes.change_levels(levels)
         self.definitions = definitions
         self.cells = self._no_cells(definitions)
-        for memberships in streams:
-            self.cells.add_stream(memberships)
+        self.cells.add_streams(*streams)
         self.panes.states = old.renumbered(self._point_states(definitions), same)
         self.panes.changed_rows |= self.panes.rows.keys()
         fresh = self.cells.wanted().copy()

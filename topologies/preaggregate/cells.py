@@ -7,8 +7,7 @@ that a stream's numbers find their cells through two arrays.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,52 +15,26 @@ import numpy.typing as npt
 from streams.batch import BytesColumn
 from streams.kernels import rows as layout
 from streams.kernels.exact import exact_mean, spill_of
+from streams.kernels.numbering import Numbers
 from streams.kernels.rows import GROUP_WIDTH, fold_groups
 from topologies.partials import U64, PartialRows, sorted_groups
+from topologies.preaggregate.columns import Members
+from topologies.preaggregate.groups import Groups
 from topologies.preaggregate.guard import Bound, Buckets, GroupRows, Place
 from topologies.preaggregate.panes import StreamRows
+from topologies.preaggregate.placing import place_cells
 from topologies.states import States
 
 I64 = npt.NDArray[np.int64]
 
 
-OVER_TIME = {
-    "sum": layout.TIME_SUM,
-    "count": layout.TIME_COUNT,
-    "min": layout.TIME_MIN,
-    "max": layout.TIME_MAX,
-    "avg": layout.TIME_AVG,
-    "last": layout.TIME_LAST,
-    "increase": layout.TIME_INCREASE,
-    "rate": layout.TIME_INCREASE + layout.PER_SECOND,
-}
-
-
-class Membership(NamedTuple):
-    """One cell of a new stream: the definition's index, its `over_time` code, the group.
-
-    over_time has WANTS_VALUE added where the space aggregate needs the stream's number itself, and
-    PER_SECOND for a rate.
-    """
-
-    definition: int
-    over_time: int
-    group: bytes  # 16 bytes
-    labels: bytes
-    tenant: str
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _New:
-    """Streams and cells that have no numbers yet; cells by the order in which they came."""
+    """Slots that came together: where the entries of each end, cells as they came, kinds."""
 
-    ends: list[int] = field(default_factory=list[int])
-    entries: list[int] = field(default_factory=list[int])
-    kinds: list[int] = field(default_factory=list[int])
-    definitions: list[int] = field(default_factory=list[int])
-    groups: list[bytes] = field(default_factory=list[bytes])
-    labels: list[bytes] = field(default_factory=list[bytes])
-    places: list[Place] = field(default_factory=list[Place])
+    ends: I64
+    entries: npt.NDArray[np.int32]
+    kinds: npt.NDArray[np.uint8]
 
 
 class Cells:
@@ -73,97 +46,131 @@ class Cells:
     Args:
         partitions: Of the topic that the groups go to.
         bounds: By definition, what it may have.
+        groups: Those of the task.
     """
 
-    def __init__(self, partitions: int, bounds: Mapping[int, Bound]) -> None:
+    def __init__(self, partitions: int, bounds: Mapping[int, Bound], groups: Groups) -> None:
         self._partitions = partitions
-        self._places = Buckets(bounds)
+        self._groups = groups
+        self._places = Buckets(bounds, groups.number)
         self.buckets = self._places.numbered(np.zeros(0, np.int64))
         self.bucket = np.zeros(0, np.int32)
         """Of each cell; -1: it is the overflow group of one."""
-        self.shard = np.zeros(0, np.int64)
+        self.shard: I64 = np.zeros(0, np.int64)
         """The virtual shard of each cell."""
         self.definition = np.zeros(0, np.uint16)
+        self.group = np.zeros(0, np.int32)
         self.high: U64 = np.zeros(0, np.uint64)
         self.low: U64 = np.zeros(0, np.uint64)
-        self._labels = BytesColumn.of([])
         self._first = np.zeros(1, np.int64)
         self._entries = np.zeros(0, np.int32)
         self._kinds = np.zeros(0, np.uint8)
         self._numbers = np.zeros(0, np.int32)
         """What number a cell has now, by the order in which cells came."""
-        self._by_group: dict[tuple[int, bytes], int] = {}
-        self._new = _New()
+        self._came = Numbers()
+        """Definition << 32 | group of each cell, in the order in which they came."""
+        self._places_of = np.zeros((8, 2), np.int64)
+        """Shard and bucket of each cell, in the order in which they came."""
+        self._new: list[_New] = []
         self._wanted = np.zeros(0, np.bool_)
 
     def __len__(self) -> int:
-        return len(self._by_group)
+        return len(self._came)
 
     @property
     def streams(self) -> int:
         """Slots 0..streams-1 are known here."""
-        return len(self._first) - 1 + len(self._new.ends)
+        return len(self._first) - 1 + sum(len(each.ends) for each in self._new)
 
     @property
     def wants_any(self) -> bool:
         """Whether any stream so far is aggregated here."""
-        return bool(self._by_group)
+        return len(self) > 0
 
-    def add_stream(self, memberships: list[Membership]) -> None:
-        """The next slot, with the cells it belongs to (none: the stream is not aggregated)."""
-        new = self._new
-        for member in memberships:
-            key = (member.definition, member.group)
-            cell = self._by_group.get(key)
-            if cell is None:
-                cell = len(self._by_group)
-                place = self._places.place(member.definition, member.tenant, member.group, cell)
-                self._add(member.definition, member.group, member.labels, place)
-                merged = self._places.wants_overflow(place, cell + 1)
-                if merged is not None:
-                    shard = Place(place.shard, -1)
-                    self._add(member.definition, merged.group, merged.labels, shard)
-            new.entries.append(cell)
-            new.kinds.append(member.over_time)
-        new.ends.append(len(new.entries))
+    def add_streams(self, count: int, members: Members) -> None:
+        """The next `count` slots, with the cells they belong to (none: they are not aggregated).
 
-    def _add(self, definition: int, group: bytes, labels: bytes, place: Place) -> None:
-        self._by_group[definition, group] = len(self._by_group)
-        self._new.definitions.append(definition)
-        self._new.groups.append(group)
-        self._new.labels.append(labels)
-        self._new.places.append(place)
+        members: In order of slot, counted from the first of these.
+        """
+        keys = members.definition.astype(np.int64) << 32 | members.group
+        _, low = self._groups.hashes(members.group)
+        buckets = self._places.keys(members.definition, members.tenant, low)
+        entries = np.empty(len(keys), np.int32)
+        row = 0
+        while row < len(keys):
+            self._reserve(len(keys) - row)
+            places, came = self._places, self._came
+            row, came.count = place_cells(
+                row, keys, buckets, came.table, came.keys, came.count, self._places_of,
+                places.numbers.table, places.numbers.keys, places.groups, places.most,
+                places.merged, places.shard, entries,
+            )  # fmt: skip
+            if row < len(keys):
+                tenant = self._groups.tenants[int(members.tenant[row])]
+                entries[row] = self._add_slowly(int(keys[row]), int(buckets[row]), tenant)
+                row += 1
+        ends = np.cumsum(np.bincount(members.slot, minlength=count))
+        self._new.append(_New(ends, entries, members.kind))
+
+    def _add_slowly(self, key: int, bucket_key: int, tenant: str) -> int:
+        """A cell that is new, the first of its bucket or one too many for it; how it came."""
+        places = self._places
+        bucket = places.numbers.find(bucket_key)
+        if bucket < 0:
+            bucket = len(places.numbers)
+            places.add(bucket_key, tenant)
+        cell = len(self)
+        place = places.place(bucket, key & 0xFFFFFFFF, cell)
+        self._append(key, place)
+        if places.wants_overflow(place, cell + 1):
+            merged = key >> 32 << 32 | int(places.merged[bucket])
+            self._append(merged, Place(place.shard, -1))
+        return cell
+
+    def _append(self, key: int, place: Place) -> None:
+        self._reserve(1)
+        self._places_of[self._came.add(key)] = place
+
+    def _reserve(self, more: int) -> None:
+        self._came.reserve(more)
+        room = len(self._came.keys) - len(self._places_of)
+        if room > 0:
+            self._places_of = np.concatenate([self._places_of, np.zeros((room, 2), np.int64)])
 
     def arrays(self) -> tuple[I64, npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
         """(first entry of each slot and one past the last, cell of each entry, over_time of it)."""
-        new = self._new
-        if new.ends:
-            if new.groups:
+        if self._new:
+            if len(self) > len(self.definition):
                 self._number_anew()
             base = len(self._entries)
-            fresh = self._numbers[np.array(new.entries, np.int64)]
-            self._entries = np.concatenate([self._entries, fresh])
-            self._kinds = np.concatenate([self._kinds, np.array(new.kinds, np.uint8)])
-            self._first = np.concatenate([self._first, np.array(new.ends, np.int64) + base])
-            self._new = _New()
+            first = [self._first]
+            for each in self._new:
+                first.append(each.ends + base)
+                base += len(each.entries)
+            entries = [self._numbers[each.entries] for each in self._new]
+            self._first = np.concatenate(first)
+            self._entries = np.concatenate([self._entries, *entries])
+            self._kinds = np.concatenate([self._kinds, *(each.kinds for each in self._new)])
+            self._new = []
         return self._first, self._entries, self._kinds
 
     def _number_anew(self) -> None:
         """Take the new cells in."""
-        new, known = self._new, len(self.definition)
-        both = np.frombuffer(b"".join(new.groups), ">u8").reshape(-1, 2).astype(np.uint64)
-        high, low = np.concatenate([self.high, both[:, 0]]), np.concatenate([self.low, both[:, 1]])
-        definition = np.concatenate([self.definition, np.array(new.definitions, np.uint16)])
-        labels = BytesColumn.join([self._labels, BytesColumn.of(new.labels)])
-        places = np.array(new.places, np.int64)
+        known, count = len(self.definition), len(self)
+        keys = self._came.keys[known:count]
+        group = np.concatenate([self.group, (keys & 0xFFFFFFFF).astype(np.int32)])
+        definition = np.concatenate([self.definition, (keys >> 32).astype(np.uint16)])
+        high, low = self._groups.hashes(group[known:])
+        high, low = np.concatenate([self.high, high]), np.concatenate([self.low, low])
+        places = self._places_of[known:count]
         shard = np.concatenate([self.shard, places[:, 0]])
         bucket = np.concatenate([self.bucket, places[:, 1].astype(np.int32)])
         where = (shard % self._partitions).astype(np.uint32)
         order = sorted_groups(where << np.uint32(16) | definition, high, low)
         numbers = np.empty(len(order), np.int32)
         numbers[order] = np.arange(len(order), dtype=np.int32)
-        self.definition, self.high, self.low = definition[order], high[order], low[order]
-        self._labels = labels.take(order)
+        self.definition, self.group = definition[order], group[order]
+        self.high, self.low = high[order], low[order]
         self._entries = numbers[self._entries]
         came = np.arange(known, len(order), dtype=np.int32)
         self._numbers = numbers[np.concatenate([self._numbers, came])]
@@ -186,18 +193,19 @@ class Cells:
 
         same: Definition here -> the same one there.
         """
-        found = (
-            other._by_group.get((same.get(definition, -1), group), -1)
-            for definition, group in self._by_group
-        )
-        return np.fromiter(found, np.int64, len(self._by_group))
+        keys = self._came.keys[: len(self)]
+        there = np.full(1 << 16, -1, np.int64)
+        there[list(same)] = list(same.values())
+        definition = there[keys >> 32]
+        found = other._came.find_all(definition << 32 | keys & 0xFFFFFFFF)
+        return np.where(definition < 0, -1, found)
 
     def wanted(self) -> npt.NDArray[np.bool_]:
         """For each slot, whether any definition here wants the stream; not to be changed."""
         known, settled = len(self._wanted), len(self._first) - 1
         if known < self.streams:
-            since = max(0, known - settled)
-            fresh = np.diff(np.array([0, *self._new.ends][since:], np.int64)) > 0
+            new = [np.diff(each.ends, prepend=0) > 0 for each in self._new]
+            fresh = np.concatenate([np.zeros(0, np.bool_), *new])[max(0, known - settled) :]
             self._wanted = np.concatenate([self._wanted, np.diff(self._first[known:]) > 0, fresh])
         return self._wanted
 
@@ -322,4 +330,4 @@ class Cells:
 
     def label_column(self, cells: I64) -> BytesColumn:
         """The labels of these cells."""
-        return self._labels.take(cells)
+        return self._groups.labels(self.group[cells])

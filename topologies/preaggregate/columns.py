@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,3 +77,33 @@ class Late(NamedTuple):
     time: int
     offset: int
     cumulative: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Entries of streams in the cells of definitions.
+
+    slot i64[n], definition u16[n], kind u8[n] (`members.kind_of`),
+    group i32[n], tenant i64[n], see `groups.Groups`.
+    """
+
+    slot: I64
+    definition: npt.NDArray[np.uint16]
+    kind: npt.NDArray[np.uint8]
+    group: npt.NDArray[np.int32]
+    tenant: I64
+
+    def of(self, definitions: Iterable[int]) -> Members:
+        """The entries of these definitions."""
+        return self._chosen(np.isin(self.definition, np.fromiter(definitions, np.int64)))
+
+    def in_slots(self, slots: I64) -> Members:
+        """The same of other slots, in order of slot."""
+        order = np.argsort(slots, kind="stable")
+        return replace(self._chosen(order), slot=slots[order])
+
+    def _chosen(self, rows: npt.NDArray[Any]) -> Members:
+        return Members(
+            self.slot[rows], self.definition[rows], self.kind[rows], self.group[rows],
+            self.tenant[rows],
+        )  # fmt: skip

@@ -9,7 +9,7 @@ those of each source that has it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -18,11 +18,13 @@ import numpy.typing as npt
 
 from streams.aggregates import Aggregate
 from streams.kernels.bounds import keep_first
+from streams.kernels.numbering import Numbers
 from streams.kernels.rows import EARLIEST, GROUP_LAST_TIME, GROUP_WIDTH, merge_groups
-from topologies.cardinality import VIRTUAL_SHARDS, Overflow, Share, first_shard, overflow
-from topologies.identity.stream import quoted
+from topologies.cardinality import VIRTUAL_SHARDS, Share, first_shard, overflow
+from topologies.identity.stream import GroupLabels, quoted
 
 I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
 
 
 @dataclass(slots=True)
@@ -87,69 +89,81 @@ class Place(NamedTuple):
     bucket: int
 
 
-@dataclass(slots=True)
-class _Bucket:
-    definition: int
-    shard: int
-    most: int
-    overflow: Overflow
-    groups: int = 0
-    cell: int = -1
-    """The cell of the overflow group, by the order in which cells came; -1: not needed so far."""
-
-
 class Buckets:
     """The buckets of all cells of an aggregation, in the order in which they came.
 
+    By number, in arrays with room for more: `groups` that a bucket has, the `most` that are kept,
+    the `merged` group of what is beyond, its `shard`.
+
     Args:
         bounds: By definition.
+        number: Gives a group its number.
     """
 
-    def __init__(self, bounds: Mapping[int, Bound]) -> None:
+    def __init__(self, bounds: Mapping[int, Bound], number: Callable[[GroupLabels], int]) -> None:
         self._bounds = bounds
-        self._buckets: list[_Bucket] = []
-        self._by_key: dict[tuple[int, str, int], int] = {}
+        self._number = number
+        self._parts = np.ones(max(bounds, default=-1) + 1, np.int64)
+        for definition, bound in bounds.items():
+            self._parts[definition] = bound.share.shards
+        self.numbers = Numbers()
+        self.groups = np.zeros(8, np.int64)
+        self.most = np.zeros(8, np.int64)
+        self.merged = np.zeros(8, np.int64)
+        self.shard = np.zeros(8, np.int64)
+        self._cells: list[int] = []
+        """The cell of each overflow group, by the order in which cells came; -1: not needed yet."""
         self.full = False
         """Whether any bucket has more groups than it keeps: else no window can have."""
 
-    def place(self, definition: int, tenant: str, group: bytes, cell: int) -> Place:
-        """Where a group goes that is the next cell."""
-        bound = self._bounds[definition]
-        part = int.from_bytes(group[8:]) % bound.share.shards
-        key = (definition, tenant, part)
-        number = self._by_key.get(key)
-        if number is None:
-            number = self._by_key[key] = len(self._buckets)
-            written = _written(tenant)
-            shard = (first_shard(bound.version, written) + part) % VIRTUAL_SHARDS
-            merged = overflow(written, bound.share, part)
-            self._buckets.append(_Bucket(definition, shard, bound.share.most, merged))
-        bucket = self._buckets[number]
-        if group == bucket.overflow.group:  # what agents send as overflow themselves
-            bucket.cell = cell
-            return Place(bucket.shard, -1)
-        bucket.groups += 1
-        return Place(bucket.shard, number)
+    def keys(self, definition: npt.NDArray[np.uint16], tenant: I64, low: U64) -> I64:
+        """The keys of the buckets that groups are in; low u64[n]: of their hashes."""
+        wide = definition.astype(np.int64)
+        part = (low & (self._parts[wide] - 1).view(np.uint64)).view(np.int64)
+        return wide << 48 | tenant << 8 | part
 
-    def wants_overflow(self, place: Place, cell: int) -> Overflow | None:
-        """The overflow group of the bucket, if it needs one now: it becomes the next cell."""
-        if place.bucket < 0:
-            return None
-        bucket = self._buckets[place.bucket]
-        if bucket.groups <= bucket.most:
-            return None
+    def add(self, key: int, tenant: str) -> None:
+        """A bucket that is not there."""
+        definition, part = key >> 48 & 0xFFFF, key & 0xFF
+        bound = self._bounds[definition]
+        number = self.numbers.add(key)
+        for name in ("groups", "most", "merged", "shard"):
+            held = getattr(self, name)
+            if number == len(held):
+                setattr(self, name, np.concatenate([held, np.zeros_like(held)]))
+        written = _written(tenant)
+        merged = overflow(written, bound.share, part)
+        self.most[number] = bound.share.most
+        self.shard[number] = (first_shard(bound.version, written) + part) % VIRTUAL_SHARDS
+        self.merged[number] = self._number(GroupLabels(merged.labels, merged.high, merged.low))
+        self._cells.append(-1)
+
+    def place(self, bucket: int, group: int, cell: int) -> Place:
+        """Where a group of a bucket goes that is the next cell."""
+        shard = int(self.shard[bucket])
+        if group == self.merged[bucket]:  # what agents send as overflow themselves
+            self._cells[bucket] = cell
+            return Place(shard, -1)
+        self.groups[bucket] += 1
+        return Place(shard, bucket)
+
+    def wants_overflow(self, place: Place, cell: int) -> bool:
+        """Whether the bucket needs its overflow group now: it becomes the next cell."""
+        bucket = place.bucket
+        if bucket < 0 or self.groups[bucket] <= self.most[bucket]:
+            return False
         self.full = True
-        if bucket.cell >= 0:
-            return None
-        bucket.cell = cell
-        return bucket.overflow
+        if self._cells[bucket] >= 0:
+            return False
+        self._cells[bucket] = cell
+        return True
 
     def numbered(self, numbers: I64) -> Numbered:
         """The buckets as arrays; numbers: of cells, by the order in which they came."""
-        fields = [(one.most, one.groups, one.cell) for one in self._buckets]
-        most, known, cells = np.array(fields, np.int64).reshape(-1, 3).T
+        count = len(self._cells)
+        most, cells = self.most[:count].copy(), np.array(self._cells, np.int64)
         overflows = np.where(cells < 0, -1, np.append(numbers, -1)[cells])
-        return Numbered(self.full, np.ascontiguousarray(most), known > most, overflows)
+        return Numbered(self.full, most, self.groups[:count] > most, overflows)
 
 
 @dataclass(frozen=True, slots=True)

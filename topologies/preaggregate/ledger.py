@@ -63,15 +63,15 @@ class Refusals:
         self._sets, self._tally = {(): 0}, np.zeros(1, np.int64)
         self._of_slot, self._known = [], np.zeros(0, np.int32)
 
-    def add_stream(self, refusals: Sequence[Refusal]) -> None:
-        """The next slot, with the definitions that refuse it."""
-        which = 0
-        if refusals:
+    def add_streams(self, first: int, last: int, refused: Mapping[int, Sequence[Refusal]]) -> None:
+        """The slots `first` to `last` - 1, with the definitions that refuse them."""
+        of_slots = [0] * (last - first)
+        for slot, refusals in refused.items():
             key = tuple(self._limited(refusal) for refusal in refusals)
-            which = self._sets.setdefault(key, len(self._sets))
+            which = of_slots[slot - first] = self._sets.setdefault(key, len(self._sets))
             if which == len(self._tally):
                 self._tally = np.append(self._tally, 0)
-        self._of_slot.append(which)
+        self._of_slot += of_slots
 
     def _limited(self, refusal: Refusal) -> Refusal:
         seen = self._details.setdefault((refusal.definition, refusal.reason), set())

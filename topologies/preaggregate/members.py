@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import NamedTuple
 
 from metric_registry.plan import Plan, ResolvedDefinition
 from metric_registry.ucum import Conversion, NoConversion
 from metric_registry.units import conversion_of
 from streams.aggregates.needed import require
 from streams.event_time.windows import EARLIEST, SECOND
+from streams.kernels import rows as layout
 from streams.kernels.rows import TIME_DELTA_INCREASE, TIME_INCREASE, WANTS_VALUE
 from topologies.cardinality import share_of
 from topologies.encodings.points import (
@@ -22,12 +24,22 @@ from topologies.encodings.points import (
 from topologies.identity.stream import GroupLabels, Stream, group_labels, look_up
 from topologies.partials import IN_THE_ROW
 from topologies.preaggregate.aggregation import Publishes
-from topologies.preaggregate.cells import OVER_TIME, Membership
 from topologies.preaggregate.columns import PaneKey
 from topologies.preaggregate.guard import Bound
 from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.ledger import Refusal
 from topologies.windows import level_of
+
+OVER_TIME = {
+    "sum": layout.TIME_SUM,
+    "count": layout.TIME_COUNT,
+    "min": layout.TIME_MIN,
+    "max": layout.TIME_MAX,
+    "avg": layout.TIME_AVG,
+    "last": layout.TIME_LAST,
+    "increase": layout.TIME_INCREASE,
+    "rate": layout.TIME_INCREASE + layout.PER_SECOND,
+}
 
 
 def pane_keys(
@@ -62,24 +74,28 @@ def carries(plan: Plan, definitions: Iterable[int]) -> bool:
     return any(one.publish_final and one.publish_late == "carry" for one in chosen)
 
 
-def matched(plan: Plan, stream: Stream) -> tuple[dict[Conversion, list[Membership]], list[Refusal]]:
-    """The cells of a stream by how its values are converted for them; who refuses it, and why."""
-    groups: dict[tuple[str, ...], GroupLabels] = {}
-    found: dict[Conversion, list[Membership]] = {}
-    refusals: list[Refusal] = []
+class Match(NamedTuple):
+    """What a definition that names a stream's metric makes of the stream.
+
+    read: How it reads the values, or why it does not; kind: what a member's number is; see
+    `reading_of` and `kind_of`.
+    """
+
+    definition: int
+    read: Conversion | Refusal
+    kind: int
+    group: GroupLabels
+
+
+def matched(plan: Plan, stream: Stream) -> list[Match]:
+    """The definitions whose conditions a stream meets, in their order."""
+    found: list[Match] = []
     for index in plan.matches(stream.metric, partial(look_up, stream)):
         definition = plan.definitions[index]
-        read = reading_of(definition, stream)
-        if isinstance(read, Refusal):
-            refusals.append(read)
-            continue
-        group = groups.get(definition.keep)
-        if group is None:
-            group = groups[definition.keep] = group_labels(stream, definition.keep)
-        whose = group.hi.to_bytes(8) + group.lo.to_bytes(8)
-        member = Membership(index, kind_of(definition, stream), whose, group.labels, stream.tenant)
-        found.setdefault(read, []).append(member)
-    return found, refusals
+        group = group_labels(stream, definition.keep)
+        read, kind = reading_of(definition, stream), kind_of(definition, stream)
+        found.append(Match(index, read, kind, group))
+    return found
 
 
 def reading_of(definition: ResolvedDefinition, stream: Stream) -> Conversion | Refusal:

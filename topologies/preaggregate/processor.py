@@ -6,6 +6,7 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from topologies.epochs import Bounds, domain_of, first_bounds
 from topologies.partials import split, to_table
 from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Found, Publishes
-from topologies.preaggregate.cells import Membership
-from topologies.preaggregate.columns import PaneKey, PointColumns
+from topologies.preaggregate.columns import Members, PaneKey, PointColumns
 from topologies.preaggregate.config import PreaggregateConfig
 from topologies.preaggregate.epochs import owned
+from topologies.preaggregate.groups import Groups
 from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
 from topologies.preaggregate.ledger import Ledger
-from topologies.preaggregate.members import carries, matched, pane_keys
+from topologies.preaggregate.matching import Matcher
+from topologies.preaggregate.members import carries, pane_keys
 from topologies.preaggregate.outward import Job
 from topologies.preaggregate.readings import Readings
 
@@ -48,6 +50,8 @@ class PreaggregateProcessor:
         self._intake = Intake(self._live, config.key, config.stream_gap, self.bounds)
         self.deployed = config.deployed
         self._keep_from = config.keep_from
+        self._groups = Groups()
+        self._matcher = self._new_matcher()
         self.aggregations = self._aggregations()
         self.watermark = EARLIEST
         self.received = 0
@@ -72,7 +76,7 @@ class PreaggregateProcessor:
         self, key: PaneKey, levels: tuple[int, ...], definitions: dict[int, Publishes]
     ) -> Aggregation:
         gap, shards = self._config.stream_gap, self._config.shard_partitions
-        made = Aggregation(key, levels, definitions, gap, shards, self._keep_from)
+        made = Aggregation(key, levels, definitions, gap, shards, self._keep_from, self._groups)
         made.enter(self.bounds)
         return made
 
@@ -88,10 +92,10 @@ class PreaggregateProcessor:
         meta = restored.meta
         self._blocks.fill_readings(restored, self._readings, len(self._intake.series))
         self.ledger.restore(meta["ledger"])
-        memberships = self._matched_anew()
+        members = self._matched_anew()
         for aggregation in self.aggregations:
-            for chosen in memberships:
-                aggregation.cells.add_stream(_of(chosen, aggregation.definitions))
+            chosen = members.of(aggregation.definitions)
+            aggregation.cells.add_streams(len(self._readings), chosen)
             aggregation.panes.grow(aggregation.cells.streams)
         self._blocks.restore_bases(self.aggregations)
         self.watermark = meta["watermark"]
@@ -393,24 +397,34 @@ class PreaggregateProcessor:
 
     def _learn_streams(self) -> None:
         """Match streams that are new in the series table with the definitions, once each."""
-        for series in range(self._readings.streams, len(self._intake.series)):
-            wanted, refusals = matched(self.deployed.plan, self._intake.series.stream(series))
-            members = self._readings.learn(series, wanted)
-            self.ledger.refusals.add_stream(refusals)
-            for slot in self._readings.slots_of(series):
-                for aggregation in self.aggregations:
-                    chosen = _of(members.get(slot, []), aggregation.definitions)
-                    aggregation.cells.add_stream(chosen)
+        first, last = self._readings.streams, len(self._intake.series)
+        if first == last:
+            return
+        since = len(self._readings)
+        members = self._members(first, last)
+        for aggregation in self.aggregations:
+            chosen = members.of(aggregation.definitions)
+            aggregation.cells.add_streams(
+                len(self._readings) - since, replace(chosen, slot=chosen.slot - since)
+            )
 
-    def _matched_anew(self) -> list[list[Membership]]:
-        """The memberships of every slot under the definitions in force."""
+    def _members(self, first: int, last: int) -> Members:
+        """What the streams `first` to `last` - 1 belong to, by their readings, in order of slot."""
+        found = self._matcher.match(first, last)
+        self.ledger.refusals.add_streams(first, last, found.refusals)
+        slots = self._readings.learn(
+            first, last, found.members.slot, found.conversion, found.conversions
+        )
+        return found.members.in_slots(slots)
+
+    def _matched_anew(self) -> Members:
+        """What every stream belongs to under the definitions in force."""
+        self._matcher = self._new_matcher()
         self.ledger.refusals.begin()
-        found: dict[int, list[Membership]] = {}
-        for series in range(len(self._intake.series)):
-            wanted, refusals = matched(self.deployed.plan, self._intake.series.stream(series))
-            found.update(self._readings.learn(series, wanted))
-            self.ledger.refusals.add_stream(refusals)
-        return [found.get(slot, []) for slot in range(len(self._readings))]
+        return self._members(0, len(self._intake.series))
+
+    def _new_matcher(self) -> Matcher:
+        return Matcher(self.deployed.plan, self._intake.series, self._groups)
 
     def _adopt(self, deployed: Deployment, offset: int) -> None:
         """From the record at `offset` on these definitions are in force."""
@@ -419,7 +433,7 @@ class PreaggregateProcessor:
         before = {definition.version for definition in self.deployed.plan.definitions}
         self.deployed = deployed
         known = {aggregation.key: aggregation for aggregation in self.aggregations}
-        memberships = self._matched_anew()
+        members = self._matched_anew()
         adopted: list[Aggregation] = []
         for key, levels, definitions in pane_keys(deployed):
             aggregation = known.get(key)
@@ -428,7 +442,7 @@ class PreaggregateProcessor:
                 aggregation.panes.frontier = aggregation.panes.boundary(self.watermark)
                 aggregation.enter(self.bounds)
             aggregation.adopt(
-                levels, definitions, [_of(each, definitions) for each in memberships], offset,
+                levels, definitions, (len(self._readings), members.of(definitions)), offset,
                 self.newest,
             )  # fmt: skip
             adopted.append(aggregation)
@@ -469,10 +483,6 @@ class PreaggregateProcessor:
             **self.ledger.body(),
             "panes": [aggregation.stats() for aggregation in self.aggregations],
         }
-
-
-def _of(memberships: list[Membership], definitions: dict[int, Publishes]) -> list[Membership]:
-    return [member for member in memberships if member.definition in definitions]
 
 
 def _offsets(records: Sequence[InputRecord]) -> npt.NDArray[np.int64]:

@@ -13,9 +13,9 @@ difference of the last and the first.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,8 @@ from metric_registry.ucum import SAME, Conversion
 from streams.kernels.units import conversion_row, convert_points
 from topologies.preaggregate.columns import PointColumns
 
-T = TypeVar("T")
 I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
 READINGS_A_BLOCK = 4096
 
 
@@ -69,30 +69,82 @@ class Readings:
         """Whether every reading is the stream of its number, as it comes."""
         return len(self._conversions) == 1
 
-    def learn(self, series: int, wanted: Mapping[Conversion, T]) -> dict[int, T]:
-        """What is wanted of a stream, by its readings; those that are new get the next slots.
+    def learn(
+        self, first: int, last: int, series: I64, which: I64, conversions: Sequence[Conversion]
+    ) -> I64:
+        """The slots of what is wanted of the streams `first` to `last` - 1, i64[n].
 
-        A stream is heard of in order of series; one of which nothing is wanted has a reading, too.
+        series i64[n], ascending: of which stream; conversions[which[i]]: how it is read. Readings
+        that are new get the next slots. Streams are heard of in order; one of which nothing is
+        wanted has a reading, too.
         """
-        if series == self.streams:
-            self._first.append(self._add(series, next(iter(wanted), SAME)))
-        known = {self.conversion(slot): slot for slot in self.slots_of(series)}
-        found: dict[int, T] = {}
-        for by, what in wanted.items():
-            slot = known.get(by)
-            if slot is None:
-                slot = self._add(series, by)
-                self._more.setdefault(series, [self._first[series]]).append(slot)
-            found[slot] = what
-        return found
+        known = min(last, self.streams)
+        old = int(np.searchsorted(series, known))
+        slots = np.empty(len(series), np.int64)
+        slots[:old] = self._known(first, known, series[:old], which[:old], conversions)
+        slots[old:] = self._fresh(known, last, series[old:], which[old:], conversions)
+        return slots
+
+    def _fresh(
+        self, first: int, last: int, series: I64, which: I64, conversions: Sequence[Conversion]
+    ) -> I64:
+        begins = np.flatnonzero(np.diff(series, prepend=-1))
+        of = np.full(last - first, -1, np.int64)
+        of[series[begins] - first] = which[begins]
+        if not bool((of[series - first] == which).all()):
+            return self._one_by_one(first, last, series, which, conversions)
+        numbers = np.zeros(len(conversions) + 1, np.int64)  # the last: nothing is wanted
+        used: list[int] = which[np.sort(np.unique(which, return_index=True)[1])].tolist()
+        for each in used:
+            numbers[each] = self._number(conversions[each])
+        base = len(self)
+        self._series.frombytes(np.arange(first, last, dtype=np.int32).tobytes())
+        self._which.frombytes(numbers[of].astype(np.uint16).tobytes())
+        self._first.frombytes(np.arange(base, base + last - first, dtype=np.int32).tobytes())
+        self._shifted |= base != first
+        self._arrays = None
+        return series - first + base
+
+    def _known(
+        self, first: int, last: int, series: I64, which: I64, conversions: Sequence[Conversion]
+    ) -> I64:
+        if not len(series):
+            return series
+        numbers = np.array([self._numbers.get(each, -1) for each in conversions], np.int64)
+        slots = np.array(self._first, np.int64)[series]
+        if bool((np.array(self._which, np.int64)[slots] == numbers[which]).all()):
+            return slots
+        return self._one_by_one(first, last, series, which, conversions)
+
+    def _one_by_one(
+        self, first: int, last: int, series: I64, which: I64, conversions: Sequence[Conversion]
+    ) -> I64:
+        slots: list[int] = []
+        rows: list[list[Conversion]] = [[] for _ in range(first, last)]
+        pairs: list[tuple[int, int]] = np.stack((series, which), 1).tolist()
+        for each, by in pairs:
+            rows[each - first].append(conversions[by])
+        for each, wanted in enumerate(rows, first):
+            if each == self.streams:
+                self._first.append(self._add(each, next(iter(wanted), SAME)))
+            known = {self.conversion(slot): slot for slot in self.slots_of(each)}
+            for by in wanted:
+                if by not in known:
+                    known[by] = self._add(each, by)
+                    self._more.setdefault(each, [self._first[each]]).append(known[by])
+                slots.append(known[by])
+        return np.array(slots, np.int64)
+
+    def _number(self, by: Conversion) -> int:
+        number = self._numbers.setdefault(by, len(self._conversions))
+        if number == len(self._conversions):
+            self._conversions.append(by)
+        return number
 
     def _add(self, series: int, by: Conversion) -> int:
         slot = len(self._series)
         self._series.append(series)
-        which = self._numbers.setdefault(by, len(self._conversions))
-        if which == len(self._conversions):
-            self._conversions.append(by)
-        self._which.append(which)
+        self._which.append(self._number(by))
         self._shifted |= slot != series
         self._arrays = None
         return slot
