@@ -36,7 +36,7 @@ aggregate: {over_time: sum, over_space: sum}
 """
 (BASE,) = check_files([SourceFile("one.yaml", DEFINITION)]).definitions
 NAMES = ["a", "b", 'q"\n', "é", "tenant", "resource.a", "resource.b"]
-TEXTS = ["", "x", "7", "true", "null", '\\"/', "\x00\x1f\x7f", "é😀", "x" * 400]
+TEXTS = ["", "\n\t\r\b\f", "x", "7", "true", "null", '\\"/', "\x00\x1f\x7f", "é😀", "x" * 400]
 VALUES = [
     *(AnyValue(string_value=text) for text in TEXTS),
     *(AnyValue(int_value=number) for number in (0, 7, -(2**63), 2**63 - 1)),
@@ -128,7 +128,7 @@ def plainly(plan: Plan, table: SeriesTable, first: int, last: int):
     st.lists(contexts, min_size=1, max_size=4),
     st.lists(contexts, max_size=2),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_streams_belong_to_what_the_plain_form_says(definitions, early, late):
     plan = Plan(tuple(replace(each, name=f"d{i}") for i, each in enumerate(definitions)))
     table, groups = SeriesTable(), Groups()
