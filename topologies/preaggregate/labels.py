@@ -106,13 +106,12 @@ def put_quoted(out: Array, at: int, data: Array, begin: int, end: int) -> int:
 
 
 @kernel(
-    "i64(u8[::1], i64, i64, u8[::1], i64[::1], i64, i64[:, ::1], i64[:, ::1], u8[::1])",
+    "i64(u8[::1], i64, u8[::1], i64[::1], i64, i64[:, ::1], i64[:, ::1], u8[::1])",
     allocates=False,
 )
 def find_texts(
     content: Array,
     begin: int,
-    end: int,
     texts: Array,
     code: Array,
     names: int,
@@ -122,9 +121,9 @@ def find_texts(
 ) -> int:
     """Where the text of each wanted name is, into ``found`` i64[names, 3] (place, begin, end).
 
-    ``content[begin:end]``: a canonical map. ``code`` at ``names``: how many names, and where the
-    key of each is in ``texts`` (-1: not looked for in the map). ``fixed``: what is found if the map
-    does not have it. Numbers are written to the scratch.
+    ``content`` from ``begin`` on: a canonical map, and perhaps more. ``code`` at ``names``: how
+    many names, and where the key of each is in ``texts`` (-1: not looked for in the map).
+    ``fixed``: what is found if the map does not have it. Numbers are written to the scratch.
 
     Returns how much of the scratch is used, or UNUSUAL: a value that only the Python form writes.
     """
@@ -135,7 +134,7 @@ def find_texts(
         found[name, 2] = fixed[name, 1]
     used = 0
     at = begin + 4
-    while at < end:
+    for _ in range(_u32(content, begin)):
         key, at = at + 4, at + 4 + _u32(content, at)
         key_end = at
         kind = byte_at(content, at)

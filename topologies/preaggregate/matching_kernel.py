@@ -169,7 +169,7 @@ def match_streams(
             counts[REASON] = NO_SCRATCH
             return series
         row = contexts[context, FIXED]
-        used = find_texts(content, begin, end, texts, code, names, fixed[row:], found, scratch)
+        used = find_texts(content, begin, texts, code, names, fixed[row:], found, scratch)
         if used == UNUSUAL:
             counts[REASON] = IS_UNUSUAL
             return series

@@ -44,7 +44,13 @@ VALUES = [
     AnyValue(double_value=0.1), AnyValue(bytes_value=b"\0\xff"),
     AnyValue(array_value={"values": [AnyValue(int_value=1)]}),
 ]  # fmt: skip
-KINDS = [("gauge", 0, False), ("sum", 1, True), ("sum", 2, True), ("sum", 2, False)]
+KINDS = [
+    ("gauge", 0, False),
+    ("histogram", 1, False),
+    ("sum", 1, True),
+    ("sum", 2, True),
+    ("sum", 2, False),
+]
 
 attributes = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(VALUES), max_size=5)
 contexts = st.tuples(
@@ -85,8 +91,15 @@ def message(resource, scope, metric: str, unit: str, kind, points) -> bytes:
     name, temporality, monotonic = kind
     if name == "sum":
         into.sum.aggregation_temporality, into.sum.is_monotonic = temporality, monotonic
-    for each in points:
-        getattr(into, name).data_points.add(attributes=pairs(each), time_unix_nano=1, as_int=1)
+    for number, each in enumerate(points):
+        point = getattr(into, name).data_points.add(attributes=pairs(each), time_unix_nano=1)
+        if name == "histogram":  # points of other bounds are other streams
+            into.histogram.aggregation_temporality = temporality
+            point.explicit_bounds.extend([1.0, 2.0 + number])
+            point.bucket_counts.extend([0, 1, 0])
+            point.count = 1
+        else:
+            point.as_int = 1
     return made.SerializeToString()
 
 
