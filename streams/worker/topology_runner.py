@@ -229,7 +229,7 @@ class TopologyRunner:
             else:
                 self._retire(at)
         for at in sorted(partitions - set(self._tasks)):
-            self._spawn(self._take_over(at, self._closing.get(at)))
+            self._spawn(self._take_over(at))
         log.info("%s: %d partitions assigned", self.topology.name, len(partitions))
 
     def _retire(self, at: Partition) -> None:
@@ -244,13 +244,20 @@ class TopologyRunner:
         if self._closing.get(at) is runner:
             del self._closing[at]
 
-    async def _take_over(self, at: Partition, previous: TaskRunner | None) -> None:
-        if previous is not None:
-            await previous.ended.wait()
-        await self._standbys.release(at)
+    async def _take_over(self, at: Partition) -> None:
+        """Start a task once nothing here has its store, unless it is not ours any more by then.
+
+        Of several that a series of rebalances began, the first to come through starts it.
+        """
         await self._check_partitions(at[0])
         changelog = await self._changelog_of(at)
-        if self._stopping.is_set() or self._rejoin or at in self._tasks or at not in self._mine:
+        while (previous := self._closing.get(at)) is not None and not previous.ended.is_set():
+            await previous.ended.wait()
+        await self._standbys.release(at)
+        closing = at in self._closing and not self._closing[at].ended.is_set()
+        if self._stopping.is_set() or self._rejoin or at in self._tasks or closing:
+            return
+        if at not in self._mine:
             return
         runner = TaskRunner(
             self._config,
