@@ -37,6 +37,16 @@ source: {metric: system.cpu.utilization, unit: "1"}
 space: {keep: [host.name]}
 time: {granularities: [10s, 1m], grace: 2s, corrections: 1h}
 aggregate: {over_points: {apdex: 0.1}}
+---
+apiVersion: tidemill/v1
+kind: Metric
+name: shape.processors
+description: What share of the time processor states take
+owner: me
+source: {metric: system.cpu.utilization, unit: "1"}
+space: {keep: [host.name]}
+time: {granularities: [10s, 1m], grace: 2s, corrections: 1h}
+aggregate: {over_points: exponential_histogram}
 """
 """Of an aggregate that is the user's own: `examples/apdex.py`, copied beside."""
 

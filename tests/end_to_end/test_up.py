@@ -86,6 +86,19 @@ def test_query_shows_what_the_table_holds(up: Up):
     assert rows[0]["window_end"] in up.tidemill("query", "host.cpu.processors")
 
 
+def test_query_shows_histograms_by_their_quantiles(up: Up):
+    words = ("query", "shape.processors", "--quantile", "0", "--quantile", "0.999")
+    row = up.wait(lambda: up.json(*words), "row of a histogram")[0]
+    shape = row["histogram"]
+    assert row["points"] == row["count"] == shape["count"] > 0
+    buckets = sum(shape["positive_bucket_counts"]) + shape["zero_count"]
+    assert buckets == row["count"]
+    assert row["p0"] == row["min"] <= row["p99.9"] <= row["max"]
+    assert "value" not in row
+    assert "p99" in up.tidemill("query", "shape.processors")
+    up.tidemill("query", "host.cpu.processors", "--quantile", "0.5", code=2)  # numbers have none
+
+
 def test_why_and_doctor_find_nothing_wrong_with_a_running_stack(up: Up):
     up.wait(lambda: first_rollup(up), "sealed rollup in the table")
     assert "windows up to" in up.tidemill("why", "host.cpu.utilization")

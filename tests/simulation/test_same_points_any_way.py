@@ -68,6 +68,8 @@ define kinds over_points=distinct_count metric=m keep=host sizes=20s corrections
 define every over_points=all metric=n keep=g sizes=5s,30s corrections=1d
 define earliest over_points=first metric=m keep=g sizes=10s,20s corrections=1d
 define points over_points=avg metric=n keep= sizes=10s corrections=1d
+define shape over_points=exponential_histogram:16 metric=n keep=g sizes=10s,1m corrections=1d
+define shares over_points=explicit_histogram:[0,1,5.5] metric=m keep= sizes=20s corrections=1d
 define speed over_time=rate over_space=sum metric=m keep=g sizes=10s,1m corrections=1d
 define how-many over_time=count over_space=sum metric=m keep= sizes=10s corrections=1d
 """

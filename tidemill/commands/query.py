@@ -90,7 +90,7 @@ def query(
     )
     columns = _COLUMNS
     if quantiles:
-        names = (f"p{Decimal(repr(q)) * 100:f}" for q in quantiles)
+        names = (f"p{(Decimal(repr(q)) * 100).normalize():f}" for q in quantiles)
         named = dict(zip(names, quantiles, strict=True))
         columns = ("window_end", "labels", *_MOMENTS, *named, "unit", "points", "late", "revision")
         emit([_shaped(row, named) for row in rows], columns, output)
