@@ -67,15 +67,13 @@ def _passes(
 
 
 @kernel(
-    "i64(i64, u8[::1], i64, i64, u8[::1], i64[::1], i64, i64[:, ::1], u8[::1],"
+    "i64(i64, u8[::1], u8[::1], i64[::1], i64, i64[:, ::1], u8[::1],"
     f" i64[::1], {ARRAYS}, u64[:, ::1], i64[::1], i64[:, ::1])",
     allocates=False,
 )
 def _match(
     series: int,
     content: Array,
-    begin: int,
-    end: int,
     texts: Array,
     code: Array,
     shape: int,
@@ -175,7 +173,7 @@ def match_streams(
             return series
         before = counts[MATCHES]
         reason = _match(
-            series, content, begin, end, texts, code, shape, found, scratch, chosen, groups,
+            series, content, texts, code, shape, found, scratch, chosen, groups,
             hashing, counts, matches,
         )  # fmt: skip
         if reason != DONE:
