@@ -255,6 +255,8 @@ class Standbys:
             await consumer.stop(2.0)
 
     async def _rest(self, seconds: float | None) -> None:
+        if self._stopping:
+            return
         self._wake.clear()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), seconds)
