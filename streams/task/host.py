@@ -7,9 +7,7 @@ touches the store and they, while the task runs, touch the processor.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -42,8 +40,6 @@ from streams.task.events import (
     lane_of,
 )
 from streams.task.processor import OutputRecord, Processor, ProcessorFactory
-
-_FREEZE_BYTES = 4 << 20
 
 
 class TaskHost:
@@ -179,11 +175,10 @@ class TaskHost:
         self._idle_outputs = []
         self._processor = self._factory(self._task.topic, self._task.partition)
         blocks = self._counted_blocks()
-        with _without_collections(self._manifest):
-            try:
-                self._processor.restore(blocks)
-            finally:  # a damaged block may be why restore() raised: then this is the better error
-                self._check_manifest(blocks, position)
+        try:
+            self._processor.restore(blocks)
+        finally:  # a damaged block may be why restore() raised: then this is the better error
+            self._check_manifest(blocks, position)
         self._stats = self._processor.stats()
         return ProcessorLoaded(self._processor.replay_from())
 
@@ -239,19 +234,3 @@ class TaskHost:
         changelog = self._writer.encode(changes or {}, position)
         self._stats = processor.stats()
         return CommitPrepared(position, outputs, changelog, changes)
-
-
-@contextmanager
-def _without_collections(loaded: Manifest) -> Generator[None, None, None]:
-    """What is loaded stays: looking through it for garbage, again and again while it grows, takes a
-    tenth of the time and holds the interpreter for hundreds of milliseconds, and so does each full
-    collection later. Large state is therefore not looked through again."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if loaded.bytes >= _FREEZE_BYTES:
-            gc.freeze()
-        if on:
-            gc.enable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from streams.worker.stores import open_store
 log = logging.getLogger(__name__)
 
 TELL_SECONDS = 5.0
+FREEZE_BYTES = 4 << 20
+"""Of state that is loaded; see `_load`."""
 
 
 class TaskOwner:
@@ -173,9 +176,29 @@ class TaskRunner:
                 return ev.Closed()
             case ev.SeekInput() | ev.TaskClosed() | ev.TaskFenced() | ev.StopWorker():
                 raise AssertionError(effect)
+            case ev.LoadProcessor():
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._executor, self._load, effect)
             case _:
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(self._executor, self._host.perform, effect)
+
+    def _load(self, effect: ev.LoadProcessor) -> Event:
+        """Without looking for garbage meanwhile: what is loaded stays.
+
+        To look through it again and again while it grows takes a tenth of the time, and holds the
+        interpreter for hundreds of milliseconds; so does each full collection later. Large state is
+        therefore never looked through again.
+        """
+        on = gc.isenabled()
+        gc.disable()
+        try:
+            return self._host.perform(effect)
+        finally:
+            if self.held.bytes >= FREEZE_BYTES:
+                gc.freeze()
+            if on:
+                gc.enable()
 
     async def _let_go(self) -> None:
         await self._changelog_reader.close()
