@@ -230,10 +230,11 @@ class Readings:
             series, which = array("i", range(streams)), array("H", bytes(2 * streams))
         self._series, self._which = series, which
         self._saved = 0 if self.plain else len(series)
-        self._first = array("i", [-1]) * (max(series, default=-1) + 1)
-        for slot, of in enumerate(series):
-            if self._first[of] < 0:
-                self._first[of] = slot
-            else:
-                self._more.setdefault(of, [self._first[of]]).append(slot)
-            self._shifted |= slot != of
+        whose = np.array(series, np.int64)
+        _, firsts = np.unique(whose, return_index=True)  # every series has a reading
+        self._first = array("i", firsts.astype(np.int32).tobytes())
+        more: list[int] = np.setdiff1d(np.arange(len(whose)), firsts).tolist()
+        for slot in more:
+            of = series[slot]
+            self._more.setdefault(of, [self._first[of]]).append(slot)
+        self._shifted = bool((whose != np.arange(len(whose))).any())
