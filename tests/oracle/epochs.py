@@ -88,7 +88,9 @@ def reached(partitions: Sequence[Partition], definition: Definition, carries: bo
         come = [_come(partition, definition) for partition in mine]
         so_far = max(so_far, min(*come, until))
         if carries:
-            waits = min(waits, *(_waits(p, definition, c) for p, c in zip(mine, come, strict=True)))
+            # an epoch that has just begun holds back nothing of those before it
+            each = zip(mine, come, strict=True)
+            waits = min(waits, *(_waits(p, definition, max(c, since)) for p, c in each))
         if so_far < until:
             break
     return min(so_far, waits)
