@@ -52,7 +52,7 @@ class TaskDriver:
         self._topology = topology
         self._rng = random.Random(seed or 0)
         self._cut = seed is not None
-        self.faults = faults or _no_faults
+        self.faults = faults or no_faults
         self._starts = 0
         log.create(self.changelog, log.partitions(topic))
         log.create(topology.settings.dead_letter_topic, 1)
@@ -244,5 +244,5 @@ class TaskDriver:
         return ev.Committed(last + 1)
 
 
-def _no_faults(_point: str) -> None:
+def no_faults(_point: str) -> None:
     """Nothing goes wrong."""

@@ -14,6 +14,7 @@ from streams.standby.standby import Standby
 from streams.state.changelog import ChangelogRecord
 from streams.task.events import TaskId
 from streams.testing.disk import SimulatedDisk
+from streams.testing.driver import no_faults
 from streams.testing.log import MemoryLog
 
 
@@ -47,7 +48,7 @@ class StandbyDriver:
         self._pending: Effect | None = None
         self._rng = random.Random(seed or 0)
         self._cut = seed is not None
-        self._faults = faults or _no_faults
+        self._faults = faults or no_faults
         self.step(ev.Begin())
 
     # ------------------------------------------------------------ what a test does
@@ -151,7 +152,3 @@ class StandbyDriver:
                 raise AssertionError(f"{effect} is not to be performed")
             case _:
                 return self.host.perform(effect)
-
-
-def _no_faults(_point: str) -> None:
-    """Nothing goes wrong."""

@@ -1,6 +1,7 @@
 """The group's assignor, as aiokafka (0.14) wants it; what it decides is in `streams/assignment`."""
 
-# aiokafka ships no types, and declares class methods where it calls methods.
+# aiokafka ships no types, and declares class methods where it calls methods, and a property
+# where a name does.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false

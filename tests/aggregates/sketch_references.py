@@ -1,7 +1,7 @@
 """Histograms, sketches and top-k by their definitions, in plain Python over all points of a row.
 
-Integers and rationals decide; doubles appear where a rule is a sequence of roundings. Of the
-product only the types of results are used.
+Integers and rationals decide; doubles appear where a rule is a sequence of roundings. Nothing of
+the product is used: results are tuples, in the order of the fields of the product's.
 """
 
 from __future__ import annotations
@@ -12,17 +12,61 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from aggregates.references import Sample, bits, exact, finite, nearest, rank
 
-from streams.aggregates.explicit import DEFAULT_BOUNDS, ExplicitValue
-from streams.aggregates.exponential import ExponentialValue
-from streams.aggregates.heaviest import Heavy, TopKValue
-
+DEFAULT_BOUNDS = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
+"""OpenTelemetry specification, Metrics SDK, "Explicit Bucket Histogram Aggregation"."""
 FINEST = 20
 PRECISION = 200
 WORD = (1 << 64) - 1
+
+
+class ExplicitValue(NamedTuple):
+    """One explicit histogram. NaN: not known."""
+
+    count: int
+    sum: float
+    min: float
+    max: float
+    bounds: tuple[float, ...]
+    bucket_counts: tuple[int, ...]
+
+
+class ExponentialValue(NamedTuple):
+    """One exponential histogram. NaN: not known."""
+
+    count: int
+    sum: float
+    min: float
+    max: float
+    zero_count: int
+    zero_threshold: float
+    scale: int
+    positive_offset: int
+    positive_counts: tuple[int, ...]
+    negative_offset: int
+    negative_counts: tuple[int, ...]
+
+
+class Heavy(NamedTuple):
+    """A key, its weight, how many points it had, whether no other can weigh more."""
+
+    key: int
+    weight: float
+    count: int
+    certain: bool
+
+
+class TopKValue(NamedTuple):
+    """The heaviest keys, and the rest."""
+
+    entries: tuple[Heavy, ...]
+    rest_weight: float
+    rest_count: int
+    complete: bool
+    excluded: int
 
 
 @functools.lru_cache(1 << 16)
@@ -133,7 +177,7 @@ def explicit(points: Sequence[Sample], bounds: Sequence[float] = DEFAULT_BOUNDS)
     counts = [0] * (len(bounds) + 1)
     for _, value in _numbers(points):
         counts[bisect_left(bounds, value)] += 1
-    return ExplicitValue(*_moments(points), tuple(bounds), tuple(counts))
+    return ExplicitValue(*_moments(points), tuple(map(float, bounds)), tuple(counts))
 
 
 def _rotate(word: int, by: int) -> int:

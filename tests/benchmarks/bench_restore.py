@@ -167,6 +167,8 @@ def broker(folder: Path) -> Iterator[str]:
         while (
             found := re.search(r"ready on [^:]+:(\d+)", (folder / "broker.log").read_text())
         ) is None:
+            if process.poll() is not None:
+                raise SystemExit((folder / "broker.log").read_text())
             time.sleep(0.1)
         yield f"127.0.0.1:{found[1]}"
     finally:

@@ -6,6 +6,7 @@ Longer: TIDEMILL_AGGREGATE_SEEDS (worlds of points, 1 if not given).
 
 import os
 import sys
+from dataclasses import astuple, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,9 @@ def test_it_finishes_as_its_reference_to_the_bit(name, world):
     samples_of, points = world
     each = aggregate(name)
     found = entries(each.finish(points.whole(each)))
+    fields = [astuple(one) if is_dataclass(one) else one for one in found]
     want = [expected(REFERENCES[name](row)) for row in samples_of]
-    assert found == want
+    assert fields == want
 
 
 @every

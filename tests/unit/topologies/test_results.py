@@ -15,7 +15,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     HistogramDataPoint,
 )
 
-from streams.aggregates import Points, made
+from metric_registry import over_points
+from streams.aggregates import Points, explicit, made
 from streams.aggregates.explicit import ExplicitValue
 from streams.aggregates.exponential import ExponentialValue
 from streams.batch import BytesColumn
@@ -190,3 +191,7 @@ def test_hopping_windows_of_a_histogram_are_not_on_the_final_topic():
         )
         points = series.close("live", "10/0/100", end, EARLIEST, [closing])
         assert [list(part.histograms or []) for part in points] == [[b"a"]] * shown
+
+
+def test_bounds_that_nobody_states_are_the_same_in_definitions_and_in_topologies():
+    assert over_points.DEFAULT_BOUNDS == explicit.DEFAULT_BOUNDS
