@@ -80,22 +80,28 @@ def load(broker: Broker, *words: str) -> tuple[int, str]:
 
 
 def read_all(broker: Broker, topic: str) -> dict[int, list[Message]]:
-    """Every record of a topic, by partition and in order."""
+    """Every record that a topic has now, by partition and in order: each up to its own end."""
     consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "reader"})
     found: dict[int, list[Message]] = defaultdict(list)
     try:
         described = consumer.list_topics(topic, timeout=DEADLINE).topics[topic]
         assigned = [TopicPartition(topic, number, 0) for number in described.partitions]
-        left = sum(consumer.get_watermark_offsets(tp, timeout=DEADLINE)[1] for tp in assigned)
+        ends = {
+            place.partition: consumer.get_watermark_offsets(place, timeout=DEADLINE)[1]
+            for place in assigned
+        }
         consumer.assign(assigned)
+        left = sum(ends.values())
         until = time.monotonic() + DEADLINE
         while left:
             assert time.monotonic() < until
             if (message := consumer.poll(0.2)) is not None:
                 if message.error():
                     raise KafkaException(message.error())
-                found[message.partition() or 0].append(message)
-                left -= 1
+                partition = message.partition() or 0
+                if (message.offset() or 0) < ends[partition]:
+                    found[partition].append(message)
+                    left -= 1
     finally:
         consumer.close()
     return found
