@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz conformance-otel conformance-datasketches planted
+.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz conformance-otel conformance-datasketches planted crashes crashes-real
 
 up: install
 	@$(BIN)/tidemill up
@@ -72,10 +72,13 @@ bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_late.py
 	$(BIN)/python tests/benchmarks/bench_restore.py
 
+# 100,000 seeded schedules of crashes over a log in memory: at every point of the commit protocol.
+crashes: install
+	$(BIN)/python tests/crash/schedules.py --schedules 100000
+
 # Longer work, with the same rigour, run by hand.
-simulate: install
-	TIDEMILL_SIMULATIONS=100000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_task_crashes.py
-	TIDEMILL_STANDBYS=20000 TIDEMILL_ASSIGNMENTS=3000 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_standby_crashes.py tests/property/test_assignment.py
+simulate: install crashes
+	TIDEMILL_ASSIGNMENTS=3000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_assignment.py
 	TIDEMILL_HISTORIES=4000 $(BIN)/python -m pytest -q --timeout 3600 -k history tests/simulation/test_group_simulation.py tests/simulation/test_transaction_simulation.py
 	TIDEMILL_HISTORIES=20000 $(BIN)/python -m pytest -q --timeout 3600 -k history tests/simulation/test_log_compaction.py
 	TIDEMILL_SINK_SEEDS=6000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/sink

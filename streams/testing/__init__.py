@@ -8,16 +8,17 @@
     log.read("totals", 0)                    # what a read_committed consumer sees
 
 The driver runs the real task core and the real host; only the log and the disk are simulated. Time
-moves when the test says so (`advance`). `faults` is called at named points and may raise: `Crash`
+moves when the test says so (`advance`). `faults` is called at `POINTS` and may raise: `Crash`
 (the process dies there) or any `StreamsError` (that call fails).
 """
 
 from streams.testing.disk import SimulatedDisk
-from streams.testing.driver import Crash, TaskDriver
+from streams.testing.driver import POINTS, Crash, TaskDriver
 from streams.testing.log import MemoryLog, ProducerSession
 from streams.testing.standby import StandbyDriver
 
 __all__ = [
+    "POINTS",
     "Crash",
     "MemoryLog",
     "ProducerSession",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 from streams.config import Topology
 from streams.errors import StreamsError
@@ -16,6 +17,29 @@ from streams.task.processor import InputRecord, OutputRecord
 from streams.task.task import Task
 from streams.testing.disk import SimulatedDisk
 from streams.testing.log import MemoryLog, ProducerSession
+
+ASKS = ev.InitProducer, ev.FindBounds, ev.ReadChangelog, ev.ReadRange
+"""Effects that ask the log something, and may be asked again."""
+
+POINTS = (
+    *(
+        f"{when} {effect.__name__}"
+        for effect in (*get_args(ev.ComputeEffect), *get_args(ev.LogEffect))
+        for when in ("before", "after")
+    ),
+    "ask the log",
+    "the log answers",
+    "begin",
+    "send output",
+    "send state",
+    "end transaction",
+    "transaction ended",
+)
+"""Where `faults` is called, and with what: every point of the protocol at which a process may die.
+
+Each stands right before what it names, `after` and `the log answers` right behind.
+`transaction ended` is behind the commit and before its answer is known.
+"""
 
 
 class Crash(Exception):
@@ -129,6 +153,8 @@ class TaskDriver:
             self.faults(f"before {type(effect).__name__}")
             try:
                 event = self.perform(effect)
+                if isinstance(effect, ASKS):
+                    self.faults("the log answers")
             except StreamsError as error:
                 event = ev.Failed(ev.lane_of(effect), error)
             self.faults(f"after {type(effect).__name__}")
@@ -185,7 +211,7 @@ class TaskDriver:
 
     def perform(self, effect: Effect) -> Event:
         """What the shell of a worker does, against the in-memory log."""
-        if isinstance(effect, ev.InitProducer | ev.FindBounds | ev.ReadChangelog | ev.ReadRange):
+        if isinstance(effect, ASKS):
             self.faults("ask the log")
         match effect:
             case ev.InitProducer():

@@ -9,9 +9,7 @@ are the standby's own to prevent: a copy without a transaction, or with an abort
 itself. `TIDEMILL_STANDBYS` sets the number of histories.
 """
 
-import importlib.util
 import os
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -23,15 +21,8 @@ from streams.state.changelog import ChangelogRecord
 from streams.state.position import Checkpoint, Position
 from streams.state.store import StateStore
 from streams.task.host import TaskHost
-from streams.testing import Crash, SimulatedDisk, StandbyDriver, TaskDriver
-
-_spec = importlib.util.spec_from_file_location(
-    "task_crashes", Path(__file__).with_name("test_task_crashes.py")
-)
-assert _spec is not None
-assert _spec.loader is not None
-_crashes = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_crashes)
+from streams.testing import StandbyDriver, TaskDriver
+from tests.simulation.crash_standby_world import Pair
 
 SEEDS = int(os.environ.get("TIDEMILL_STANDBYS", "120"))
 HISTORIES = 1_500
@@ -54,79 +45,6 @@ class UncheckedCopies(StandbyDriver):
             pass
 
     host_type = Host
-
-
-class Pair(_crashes.Simulation):
-    """An owner and a standby on two disks, which change places."""
-
-    lets_go = True
-    standby_type: type[StandbyDriver] = StandbyDriver
-
-    def __init__(self, seed: int, driver: type[TaskDriver] = TaskDriver, **given: Any) -> None:
-        self.standby: StandbyDriver | None = None
-        self.taken_over_warm = 0
-        super().__init__(seed, driver, **given)
-
-    def _new_owner(self) -> TaskDriver:
-        self._let_go()
-        owner = super()._new_owner()
-        other = self.disks[1 - self.home]
-        if not any(zombie.disk is other for zombie in self.zombies) and self.standby is None:
-            self.standby = self._new_standby(owner, other)
-        return owner
-
-    def _new_standby(self, owner: TaskDriver, disk: SimulatedDisk) -> StandbyDriver:
-        return self.standby_type(
-            self.log, self.topology, "in", disk=disk, seed=self.rng.getrandbits(32),
-            faults=self._standby_fault,
-        )  # fmt: skip
-
-    def _let_go(self) -> None:
-        """The copy is closed, or its process dies over it, before a task opens the disk."""
-        standby = self.standby
-        if standby is None or not self.lets_go:
-            return
-        try:
-            standby.end()
-        except Crash:
-            standby.crash()
-        self.standby = None
-
-    def _standby_fault(self, point: str) -> None:
-        if self.calm or self.rng.random() >= self.rate:
-            return
-        if point == "ask the log" and self.rng.random() < 0.5:
-            raise _crashes.Retriable("the log is away")
-        raise Crash
-
-    def _act(self) -> None:
-        super()._act()
-        standby, rng = self.standby, self.rng
-        if standby is None:
-            return
-        try:
-            standby.advance(rng.choice((0, 1, 600, 3_000))) if rng.random() < 0.5 else None
-            for _ in range(rng.choice((0, 1, 5, 50))):
-                if not standby.turn():
-                    break
-        except Crash:
-            standby.crash(lose_disk=rng.random() < 0.1)
-            if self.damages and rng.random() < 0.1:
-                _crashes.damage(standby.disk, rng)
-            self.standby = self._new_standby(self.owner, standby.disk)
-
-    def check(self) -> None:
-        standby = self.standby
-        super().check()
-        if standby is None or type(standby) is not StandbyDriver:
-            return
-        standby.settle()
-        standby.end()
-        owner = self.owner.disk.open()
-        copy = standby.disk.open()
-        assert dict(copy.blocks()) == dict(owner.blocks())
-        if (left := owner.checkpoint()) is not None and (right := copy.checkpoint()) is not None:
-            assert right.position == left.position
 
 
 def test_any_history_of_an_owner_and_a_standby_gives_what_a_run_without_gives():

@@ -4,10 +4,8 @@ Each mutant breaks one rule of the protocol (streams/task/README.md). The simula
 within a bounded number of histories.
 """
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -20,14 +18,7 @@ from streams.task.phase import Phase
 from streams.task.processor import InputRecord, OutputRecord
 from streams.task.task import Task
 from streams.testing import ProducerSession, TaskDriver
-
-_spec = importlib.util.spec_from_file_location(
-    "task_crashes", Path(__file__).with_name("test_task_crashes.py")
-)
-assert _spec is not None
-assert _spec.loader is not None
-_crashes = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_crashes)
+from tests.simulation.crash_world import Simulation
 
 HISTORIES = 2_000
 
@@ -259,7 +250,7 @@ def test_the_simulation_finds_the_planted_bug(mutant):
     for seed in range(HISTORIES):
         try:
             damages = mutant is not LocalStateBeforeTheCommit
-            _crashes.Simulation(seed, mutant, damages=damages).run()
+            Simulation(seed, mutant, damages=damages).run()
         except AssertionError:
             return
     pytest.fail(f"{mutant.__name__} survived {HISTORIES} histories")
