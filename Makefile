@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz conformance-otel conformance-datasketches planted crashes crashes-real
+.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz conformance-otel conformance-datasketches planted crashes
 
 up: install
 	@$(BIN)/tidemill up
