@@ -31,6 +31,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.batch import BytesColumn, Table, decode_table, encode_table
 from tidemill.embedded_store.testing import StoreProcess
+from topologies.sink import histograms
 from topologies.sink import rows as sink_rows
 from topologies.sink.app import SinkConfig, SinkService
 from topologies.sink.queries import query_rollups
@@ -125,7 +126,19 @@ def bench_insert(store: StoreProcess, values: list[bytes], rows: int, batch: int
                 schema.rollups, sink_rows.ROLLUP_COLUMNS, "Native", chunk.body, f"{at}#{number}"
             )
     print(f"insert, {step * MESSAGE_ROWS:>7,} a batch", meter.told(rows))
+    quiet = 0
+    while quiet < 4:  # a merge often follows another
+        time.sleep(0.25)
+        merging = opened.rows("SELECT count() FROM system.merges")[0][0]
+        quiet = 0 if merging else quiet + 1
+    print(f"   and merged, {_parts(opened, schema):>3} parts   ", meter.told(rows))
     opened.close()
+
+
+def _parts(store: Store, schema: Schema) -> int:
+    name = schema.rollups.split(".")[1]
+    where = f"active AND database = '{schema.database}' AND table = '{name}'"
+    return int(store.rows(f"SELECT count() FROM system.parts WHERE {where}")[0][0])
 
 
 def bench_plain_client(store: StoreProcess, values: list[bytes], rows: int) -> None:
@@ -138,7 +151,8 @@ def bench_plain_client(store: StoreProcess, values: list[bytes], rows: int) -> N
 
     meter = Meter(store=store.process.pid)
     for at in range(0, len(values), 5):
-        names = [n for n in sink_rows.ROLLUP_COLUMNS if n not in ("hop", "zone", "window_start")]
+        left_out = ("hop", "zone", "window_start", *histograms.COLUMNS)
+        names = [n for n in sink_rows.ROLLUP_COLUMNS if n not in left_out]
         columns: dict[str, list[Any]] = {name: [] for name in names}
         for value in values[at : at + 5]:
             table = decode_table(value)

@@ -23,6 +23,8 @@ from topologies.sink.queries import query_certificates, query_rollups
 from topologies.sink.schema import Schema, SchemaTooNew, migrations, preparation
 from topologies.sink.store import Store
 
+KNOWN = ("min_parts_to_merge_at_once", "merge_selector_base")
+
 store, servers, world = sink_world.store, sink_world.servers, sink_world.world
 
 
@@ -125,6 +127,21 @@ def test_tables_of_the_first_version_take_calendar_and_hopping_windows_beside_wh
     client.command("DROP DATABASE first")
 
 
+def test_tables_merge_many_parts_at_a_time_where_the_store_knows_the_settings(world: World) -> None:
+    known = {name for (name,) in world.rows("SELECT name FROM system.merge_tree_settings")}
+    assert known.issuperset(KNOWN)
+    made = world.rows(
+        "SELECT create_table_query FROM system.tables "
+        "WHERE database = '$DB' AND name IN ('rollups_v1', 'certificates_v1')"
+    )
+    assert len(made) == 2
+    for (statement,) in made:
+        assert "min_parts_to_merge_at_once = 10, merge_selector_base = 8" in statement
+    assert migrations(Schema())[-1] == (4, [])
+    ((rollups, _),) = [all_ for _, all_ in migrations(Schema(), KNOWN[1:])[-1:]]
+    assert rollups.endswith("MODIFY SETTING merge_selector_base = 8")
+
+
 def test_tables_of_a_later_version_are_left_alone(world: World) -> None:
     world.client().command(
         f"INSERT INTO {world.config.schema.applied} (version, lifetime) VALUES (99, '')"
@@ -148,7 +165,7 @@ def test_old_windows_that_are_loaded_today_are_kept(world: World) -> None:
 def test_the_statements_for_a_cluster_are_sql_that_the_engine_reads(world: World) -> None:
     schema = Schema(database="clustered", cluster="main")
     store = opened(world)
-    for statement in [*preparation(schema), *(s for _, made in migrations(schema) for s in made)]:
+    for statement in [*preparation(schema), *(s for _, made in migrations(schema, KNOWN) for s in made)]:
         assert store.rows(f"EXPLAIN AST {statement}")
     store.close()
 

@@ -51,8 +51,8 @@ class Refusals:
 
     def __init__(self) -> None:
         self._sets: dict[tuple[Refusal, ...], int] = {(): 0}
-        self._of_slot: list[int] = []
-        self._known = np.zeros(0, np.int32)
+        self._of_slot = np.zeros(0, np.int32)
+        self._streams = np.zeros(1, np.int64)
         self._tally = np.zeros(1, np.int64)
         self._details: dict[tuple[str, str], set[str]] = {}
         self.points: Counter[Refusal] = Counter()
@@ -61,17 +61,21 @@ class Refusals:
         """Other definitions are in force: every stream is asked about again."""
         self._settle()
         self._sets, self._tally = {(): 0}, np.zeros(1, np.int64)
-        self._of_slot, self._known = [], np.zeros(0, np.int32)
+        self._streams = np.zeros(1, np.int64)
 
     def add_streams(self, first: int, last: int, refused: Mapping[int, Sequence[Refusal]]) -> None:
         """The slots `first` to `last` - 1, with the definitions that refuse them."""
-        of_slots = [0] * (last - first)
+        if last > len(self._of_slot):
+            grown = np.zeros(max(last, 2 * len(self._of_slot)), np.int32)
+            grown[:first] = self._of_slot[:first]
+            self._of_slot = grown
+        self._of_slot[first:last] = 0
         for slot, refusals in refused.items():
             key = tuple(self._limited(refusal) for refusal in refusals)
-            which = of_slots[slot - first] = self._sets.setdefault(key, len(self._sets))
+            which = self._of_slot[slot] = self._sets.setdefault(key, len(self._sets))
             if which == len(self._tally):
-                self._tally = np.append(self._tally, 0)
-        self._of_slot += of_slots
+                self._tally, self._streams = np.append(self._tally, 0), np.append(self._streams, 0)
+            self._streams[which] += 1
 
     def _limited(self, refusal: Refusal) -> Refusal:
         seen = self._details.setdefault((refusal.definition, refusal.reason), set())
@@ -84,9 +88,7 @@ class Refusals:
         """Points of these streams have come."""
         if len(self._sets) == 1:
             return
-        if len(self._known) < len(self._of_slot):
-            self._known = np.array(self._of_slot, np.int32)
-        self._tally += np.bincount(self._known[slots], minlength=len(self._tally))
+        self._tally += np.bincount(self._of_slot[slots], minlength=len(self._tally))
 
     def _settle(self) -> None:
         for refusals, which in self._sets.items():
@@ -98,10 +100,9 @@ class Refusals:
         """A row a refusal that is in force, in their order."""
         self._settle()
         streams: Counter[Refusal] = Counter()
-        how_many = np.bincount(np.array(self._of_slot, np.int64), minlength=len(self._sets))
         for refusals, which in self._sets.items():
             for refusal in refusals:
-                streams[refusal] += int(how_many[which])
+                streams[refusal] += int(self._streams[which])
         return [
             {**refusal._asdict(), "streams": streams[refusal], "points": self.points[refusal]}
             for refusal in sorted(streams)

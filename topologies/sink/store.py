@@ -122,7 +122,8 @@ class Store:
             self.command(statement)
         rows = self.rows(f"SELECT version, lifetime FROM {schema.applied} FINAL ORDER BY version")
         found = int(rows[-1][0]) if rows else 0
-        steps = ddl.migrations(schema)
+        known = {str(name) for (name,) in self.rows("SELECT name FROM system.merge_tree_settings")}
+        steps = ddl.migrations(schema, known)
         if found > steps[-1][0]:
             raise SchemaTooNew(
                 f"the tables in '{schema.database}' have schema version {found}, this program "
