@@ -165,7 +165,10 @@ def test_old_windows_that_are_loaded_today_are_kept(world: World) -> None:
 def test_the_statements_for_a_cluster_are_sql_that_the_engine_reads(world: World) -> None:
     schema = Schema(database="clustered", cluster="main")
     store = opened(world)
-    for statement in [*preparation(schema), *(s for _, made in migrations(schema, KNOWN) for s in made)]:
+    for statement in [
+        *preparation(schema),
+        *(s for _, made in migrations(schema, KNOWN) for s in made),
+    ]:
         assert store.rows(f"EXPLAIN AST {statement}")
     store.close()
 

@@ -100,9 +100,7 @@ class SchemaTooNew(Exception):
     """The store was written by a later version of this program."""
 
 
-def migrations(
-    schema: Schema, settings: Collection[str] = ()
-) -> list[tuple[int, list[str]]]:
+def migrations(schema: Schema, settings: Collection[str] = ()) -> list[tuple[int, list[str]]]:
     """Versions with the statements that lead to each from the one before. Never edit, append.
 
     Args:
