@@ -10,6 +10,7 @@ alone, however fast the sources are read.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streams.event_time.windows import EARLIEST
+from streams.event_time.windows import EARLIEST, window_end
 from streams.operators.batch import Batch, Clock
 from streams.operators.groups import CHUNK, Aggregation, Groups
 from streams.operators.keys import pack
@@ -147,6 +148,36 @@ class Panes:
         found = [(end, self._window(end, end)) for end in sorted(ends)]
         return [self._published(end, 0, g, g.in_order()) for end, g in found if len(g)]
 
+    def held(self, after: int, until: int) -> Iterator[tuple[int, int, list[Groups]]]:
+        """(end, revision, what it is made of) of windows with ends in (after, until], ascending.
+
+        Revision 0: it is open. Nothing is merged, and nothing may be changed.
+        """
+        by_pane: dict[int, list[tuple[int, Groups]]] = {}
+        for (tag, pane), groups in self._pieces.items():
+            by_pane.setdefault(pane, []).append((tag, groups))
+        panes, size = sorted(by_pane), self.windows.size
+        end = EARLIEST
+        while True:
+            # the first window behind `end` that holds a pane: most of the time there are few
+            low = max(after, end)
+            first = bisect_right(panes, low - size) if low >= EARLIEST + size else 0
+            if first == len(panes):
+                return
+            end = max(self.windows.first_window(panes[first]), _next_window(low, self.windows))
+            if end > until:
+                return
+            most = end if end > self.closed else _SETTLED
+            parts = [
+                groups
+                for pane in panes[first : bisect_right(panes, end)]
+                if pane > end - size
+                for tag, groups in by_pane[pane]
+                if tag <= most
+            ]
+            if parts:
+                yield end, 0 if end > self.closed else self._revisions.get(end, 1), parts
+
     def _settle(self, end: int) -> list[Published]:
         """Pieces with this tag join what is settled; revisions of earlier windows."""
         touched: dict[int, Groups] = {}
@@ -242,6 +273,11 @@ class Panes:
         """The inverse of `facts`."""
         self.closed, self.late, self.dropped = facts["closed"], facts["late"], facts["dropped"]
         self._revisions = dict(facts["revisions"])
+
+
+def _next_window(after: int, windows: TimeWindows) -> int:
+    """The end of the first window behind this time."""
+    return EARLIEST if after == EARLIEST else window_end(after + 1, windows.advance)
 
 
 def _alike(panes: I64, closed: I64) -> Iterator[tuple[int, int, I64]]:

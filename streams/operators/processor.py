@@ -10,6 +10,7 @@ import msgspec
 from streams.errors import Fatal
 from streams.operators.entry import Entry
 from streams.operators.stage import Stage
+from streams.queries.questions import Part, QueryError, Question
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 
 FORMAT = 1
@@ -101,6 +102,13 @@ class FusedProcessor:
         }
         changed[_FACTS] = msgspec.json.encode(facts)
         return changed
+
+    def query(self, question: Question) -> Part:
+        """What the step that keeps this store has of it. Changes nothing. Raises `QueryError`."""
+        for stage in self._stages:
+            if stage.name == question.store and (found := stage.read(question)) is not None:
+                return found
+        raise QueryError(404, "unknown-store", f"no step here keeps a store {question.store!r}")
 
     def stats(self) -> dict[str, Any]:
         found = {stage.name: stage.stats() for stage in self._stages}

@@ -15,6 +15,8 @@ from streams.operators.groups import Aggregation, Groups, distinct
 from streams.operators.keys import pack
 from streams.operators.stage import Blocks, Stage, rows_of
 from streams.operators.windowed import group_records
+from streams.queries.questions import Part, Question
+from streams.queries.reading import read_totals
 from streams.schema import Schema, Type
 from streams.task.processor import OutputRecord
 from streams.values import Values
@@ -77,6 +79,9 @@ class _Totals(Stage):
 
     def restore(self, facts: dict[str, Any]) -> None:
         self._now = facts["now"]
+
+    def read(self, question: Question) -> Part:
+        return read_totals(self._groups, self._of.keys, self._of.aggregations, question)
 
     def stats(self) -> dict[str, Any]:
         return {"groups": len(self._groups)}

@@ -11,6 +11,7 @@ from streams.batch import Array, BytesColumn
 from streams.errors import StreamsError
 from streams.expressions import Expr, holds
 from streams.operators.batch import I64, Batch, Clock
+from streams.queries.questions import Part, Question
 from streams.schema import Schema, Type
 from streams.task.processor import OutputRecord
 from streams.values import Values, values_of
@@ -63,6 +64,10 @@ class Stage:
     def stats(self) -> dict[str, Any]:
         """Figures for people."""
         return {}
+
+    def read(self, question: Question) -> Part | None:
+        """What it keeps of what is asked for; None: it keeps nothing that can be asked for."""
+        return None
 
 
 class Where(Stage):

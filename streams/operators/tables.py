@@ -15,6 +15,7 @@ from streams.schema import Schema, Type
 from streams.values import Bools, Values, from_table, masked, to_table
 
 I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
 
 CHUNK_BITS = 10
 _LEAST = 1024  # deleted keys that are kept before the table is made anew
@@ -137,6 +138,25 @@ class TableStore:
                 made[name] = _nothing(self._schema[name], n)
         return found, made
 
+    def find(self, keys: PackedKeys) -> I64:
+        """The slots of those keys that have rows."""
+        slots = self._index.find(keys)
+        slots = slots[slots >= 0]
+        return slots[self._live[slots]]
+
+    def live(self) -> tuple[I64, U64]:
+        """The slots that have rows, and the hashes of their keys."""
+        slots = np.flatnonzero(self._live)
+        return slots, self.hashes(slots)
+
+    def hashes(self, slots: I64) -> U64:
+        """u64[n]: the hashes of the keys at these slots."""
+        return self._index.hashes()[slots]
+
+    def columns(self, slots: I64) -> dict[str, Values]:
+        """The rows at these slots: keys and values."""
+        return self._index.columns(slots, self._keys) | self._columns(slots)
+
     def _make_anew(self) -> None:
         """Forget the deleted keys."""
         live = np.flatnonzero(self._live)
@@ -150,8 +170,7 @@ class TableStore:
 
     def rows(self) -> dict[str, Values]:
         """All rows: keys and values."""
-        live = np.flatnonzero(self._live)
-        return self._index.columns(live, self._keys) | self._columns(live)
+        return self.columns(np.flatnonzero(self._live))
 
     def blocks(self) -> Iterator[tuple[bytes, bytes | None]]:
         """What changed since the last call; None: is no more."""

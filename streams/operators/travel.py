@@ -19,6 +19,8 @@ from streams.operators.frames import (
 from streams.operators.keys import pack
 from streams.operators.stage import Blocks, Returned, Stage, no_rows, replaced_by
 from streams.operators.tables import TableStore
+from streams.queries.questions import Part, Question
+from streams.queries.reading import read_bytes, read_table
 from streams.schema import Schema, Type, time
 from streams.task.processor import OutputRecord
 from streams.values import I64, Bools, Values
@@ -209,6 +211,9 @@ class Enrich(Stage):
     def restore(self, facts: dict[str, Any]) -> None:
         self.table.loaded(self._chunks)
 
+    def read(self, question: Question) -> Part:
+        return read_table(self.table, question)
+
     def stats(self) -> dict[str, Any]:
         return self.table.stats()
 
@@ -237,6 +242,10 @@ class Store:
     def items(self) -> list[tuple[bytes, bytes]]:
         """All that is there, in the order of keys."""
         return sorted(self._rows.items())
+
+    def keys(self) -> list[bytes]:
+        """All keys, in no order."""
+        return list(self._rows)
 
     def blocks(self) -> Blocks:
         """What changed since the last call."""
@@ -285,6 +294,9 @@ class Process(Stage):
 
     def load(self, key: bytes, data: bytes) -> None:
         self.store.load(key, data)
+
+    def read(self, question: Question) -> Part:
+        return read_bytes(self.store, question)
 
     def stats(self) -> dict[str, Any]:
         return {"keys": len(self.store)}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from streams.event_time.windows import EARLIEST
@@ -15,6 +16,8 @@ from streams.operators.groups import Aggregation, Groups
 from streams.operators.panes import Panes, Published
 from streams.operators.stage import Blocks, Stage, rows_of
 from streams.operators.windows import TimeWindows
+from streams.queries.questions import Part, Question
+from streams.queries.reading import read_windows
 from streams.schema import Schema, Type, boolean, i64, time
 from streams.task.processor import OutputRecord
 from streams.values import Values, constant
@@ -113,6 +116,9 @@ class _WithPanes(Stage):
         self._panes.restore(facts)
         self._rows, self._told, self._now = facts["rows"], facts["told"], facts["now"]
 
+    def read(self, question: Question) -> Part:
+        return read_windows(self._panes, self._of.keys, self._of.aggregations, question)
+
     def stats(self) -> dict[str, Any]:
         return {
             "groups": self._panes.open_groups,
@@ -202,13 +208,16 @@ class WindowMerge(_WithPanes):
     def __init__(self, windowed: Windowed, sources: Sequence[str]) -> None:
         super().__init__(windowed)
         self._until = dict.fromkeys(sources, EARLIEST)
+        self._torn: set[str] = set()  # sources that have told parts, and not yet that these are all
 
     def receive(self, frame: Frame) -> None:
         """Parts of a window, or how far a source has come."""
         if frame.kind == "groups":
             self._panes.absorb(frame.tag, frame.pane, frame.body)
             self._rows += 1
+            self._torn.add(frame.source)
             return
+        self._torn.discard(frame.source)
         self._until[frame.source] = max(self._until[frame.source], frame.until)
         before, closed = self._now, min(self._until.values())
         if closed <= before:
@@ -222,11 +231,16 @@ class WindowMerge(_WithPanes):
         self._publish_open()
 
     def facts(self) -> dict[str, Any]:
-        return super().facts() | {"until": self._until}
+        return super().facts() | {"until": self._until, "torn": sorted(self._torn)}
 
     def restore(self, facts: dict[str, Any]) -> None:
         super().restore(facts)
         self._until = facts["until"]
+        self._torn = set(facts.get("torn", ()))  # older releases did not say
+
+    def read(self, question: Question) -> Part:
+        found = super().read(question)
+        return msgspec.structs.replace(found, received=dict(self._until), torn=sorted(self._torn))
 
     def stats(self) -> dict[str, Any]:
         slowest = min(self._until, key=lambda source: self._until[source])

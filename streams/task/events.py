@@ -1,7 +1,7 @@
 """What goes into a task (events) and what comes out (effects).
 
-An effect is an order to the shell. Every effect but `SeekInput`, `TaskClosed`, `TaskFenced` and
-`StopWorker` is answered by exactly one event: the one named beside it, or `Failed`.
+An effect is an order to the shell. Every effect but `SeekInput`, `TaskClosed`, `TaskFenced`,
+`Refuse` and `StopWorker` is answered by exactly one event: the one named beside it, or `Failed`.
 
 | effect           | lane    | event that answers | | effect         | lane    | answer           |
 |------------------|---------|--------------------|-|----------------|---------|------------------|
@@ -12,6 +12,7 @@ An effect is an order to the shell. Every effect but `SeekInput`, `TaskClosed`, 
 | `ApplyChangelog` | compute | `ChangelogApplied` | | `PrepareCommit`| compute | `CommitPrepared` |
 | `LoadProcessor`  | compute | `ProcessorLoaded`  | | `Commit`       | log     | `Committed`      |
 | `CloseTask`      | log     | `Closed`           | | `StoreSnapshot`| log     | `SnapshotStored` |
+| `Answer`         | compute | `Answered`         | |                |         |                  |
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.errors import StreamsError
+from streams.queries.questions import QueryError, Question, Reply
 from streams.state.changelog import ChangelogRecord
 from streams.state.position import Checkpoint, Position
 from streams.task.processor import InputRange, InputRecord, OutputRecord
@@ -169,6 +171,21 @@ class SnapshotStored:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody wants to know what the task's stores hold. `number`: of this question."""
+
+    number: int
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The replies to an `Answer`, by the numbers of their questions."""
+
+    replies: Mapping[int, Reply | QueryError]
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """Producer and store are let go."""
 
@@ -217,6 +234,8 @@ Event = (
     | CommitPrepared
     | Committed
     | SnapshotStored
+    | Asked
+    | Answered
     | Closed
     | Failed
     | Suspend
@@ -339,6 +358,23 @@ class StoreSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """Read the stores as they are, between two batches: `position` is what they are valid at."""
+
+    asked: Sequence[Asked]
+    position: int
+    committed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """These questions get no answer here and now."""
+
+    asked: Sequence[Asked]
+    error: QueryError
+
+
+@dataclass(frozen=True, slots=True)
 class CloseTask:
     """Let go of producer and store. Bounded; never fails."""
 
@@ -371,13 +407,14 @@ ComputeEffect = (
     | CallIdle
     | PrepareCommit
     | StoreSnapshot
+    | Answer
 )
 """Done by `TaskHost`, synchronously, on any thread; one at a time a lane."""
 
 LogEffect = InitProducer | FindBounds | ReadChangelog | ReadRange | Commit | CloseTask
 """Done by the shell against the log."""
 
-Notice = SeekInput | TaskClosed | TaskFenced | StopWorker
+Notice = SeekInput | TaskClosed | TaskFenced | Refuse | StopWorker
 """Not answered."""
 
 Effect = ComputeEffect | LogEffect | Notice
@@ -388,3 +425,8 @@ _LOG_LANE = (InitProducer, FindBounds, ReadChangelog, Commit, CloseTask, StoreSn
 def lane_of(effect: Effect) -> str:
     """The lane of work that an effect occupies until it is answered: `log` or `compute`."""
     return "log" if isinstance(effect, _LOG_LANE) else "compute"
+
+
+def is_muted(effect: Effect) -> bool:
+    """Whether a compute effect left nothing to commit."""
+    return not isinstance(effect, Process | Supply) or effect.muted

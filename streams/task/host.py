@@ -12,11 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from streams.errors import Fatal, MustRestore, Rejected, StreamsError
+from streams.queries.questions import QueryError, Reply
 from streams.state.changelog import ChangelogKeys, ChangelogReader, ChangelogWriter
 from streams.state.held import LocalCopy
 from streams.state.position import Checkpoint, Manifest, Position, UnknownVersion
 from streams.state.store import CorruptStore, StateStore
 from streams.task.events import (
+    Answer,
+    Answered,
     ApplyChangelog,
     CallIdle,
     ChangelogApplied,
@@ -39,7 +42,7 @@ from streams.task.events import (
     TaskId,
     lane_of,
 )
-from streams.task.processor import OutputRecord, Processor, ProcessorFactory
+from streams.task.processor import OutputRecord, Processor, ProcessorFactory, Queryable
 
 
 class TaskHost:
@@ -133,6 +136,8 @@ class TaskHost:
                 return IdleCalled(bool(wrote))
             case PrepareCommit():
                 return self._prepare(effect)
+            case Answer():
+                return self._answer(effect)
             case StoreSnapshot(changes, checkpoint):
                 self._opened.write(changes, checkpoint)
                 self._changelog_offset = checkpoint.changelog_offset
@@ -218,6 +223,22 @@ class TaskHost:
         if muted:
             self._live.outputs()
         return Processed(consumed, self._live.needs(), self._live.urgent())
+
+    def _answer(self, effect: Answer) -> Answered:
+        """A question that fails is no reason for the task to."""
+        replies: dict[int, Reply | QueryError] = {}
+        for asked in effect.asked:
+            try:
+                if not isinstance(self._live, Queryable):
+                    raise QueryError(404, "no-stores", f"{self._task} has no stores to ask")
+                part = self._live.query(asked.question)
+                replies[asked.number] = Reply(part, effect.position, effect.committed)
+            except QueryError as error:
+                replies[asked.number] = error
+            except Exception as error:
+                message = f"{self._task} cannot answer: {type(error).__name__}: {error}"
+                replies[asked.number] = QueryError(500, "failed", message)
+        return Answered(replies)
 
     def _prepare(self, effect: PrepareCommit) -> CommitPrepared:
         position, processor = effect.position, self._live

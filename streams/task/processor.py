@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from streams.queries.questions import Part, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,16 @@ class Processor(Protocol):
 
     def stats(self) -> dict[str, Any]:
         """Figures for people (watermark, open windows); read by the HTTP stats page."""
+        ...
+
+
+@runtime_checkable
+class Queryable(Protocol):
+    """A processor whose stores can be asked."""
+
+    def query(self, question: Question) -> Part:
+        """What its stores have of it, as of the records processed. It changes nothing that any
+        other call can tell. Raises `streams.queries.questions.QueryError`."""
         ...
 
 

@@ -6,9 +6,10 @@ asked of the log before.
 
 from __future__ import annotations
 
+from streams.errors import Fatal, StreamsError
 from streams.state.position import Position
 from streams.task import events as ev
-from streams.task.events import Effect
+from streams.task.events import Effect, TaskId
 
 RecoveryEvent = (
     ev.ProducerReady | ev.StoreOpened | ev.BoundsFound | ev.ChangelogRead | ev.ChangelogApplied
@@ -80,3 +81,11 @@ class Recovery:
     def _start_over(self) -> Effect:
         self.wiped = True
         return ev.OpenStore(wipe=True)
+
+
+def not_whole(task: TaskId, error: StreamsError) -> Fatal:
+    """The state was wiped and restored, and still is not what its position says."""
+    return Fatal(
+        f"the changelog of {task} does not hold its whole state: {error.message}",
+        "Was it trimmed? Its topic needs cleanup by compaction only",
+    )

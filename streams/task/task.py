@@ -22,10 +22,11 @@ from streams.task import events as ev
 from streams.task.dead_letter import dead_letter
 from streams.task.events import Effect, Event, TaskId
 from streams.task.input_buffer import InputBuffer
+from streams.task.inquiries import Inquiries
 from streams.task.patience import Patience
 from streams.task.phase import ENDED, PROCESSING, Phase
 from streams.task.processor import InputRange, InputRecord, OutputRecord
-from streams.task.recovery import Recovery, RecoveryEvent
+from streams.task.recovery import Recovery, RecoveryEvent, not_whole
 from streams.task.start_offset import start_offset
 
 
@@ -53,6 +54,7 @@ class Task:
         self._wiped = False
         self._fetch = 0
         self._recovery = Recovery(wipe=False)
+        self._inquiries = Inquiries()
         self._reset_run()
 
     def _reset_run(self) -> None:
@@ -80,9 +82,11 @@ class Task:
         """Take one event. `now_ms` is monotonic. Never raises for what can happen."""
         self._now = now_ms
         self._effects = []
-        if self.phase not in ENDED:
+        if self.phase not in ENDED or isinstance(event, ev.Asked):
             self._handle(event)
             self._advance()
+        if (refused := self._inquiries.refused(self.phase, self.stats)) is not None:
+            self._effects.append(refused)
         return self._effects
 
     def wants_records(self) -> bool:
@@ -208,7 +212,7 @@ class Task:
             self._batch = ()
         elif isinstance(effect, ev.Supply) and effect.done:
             self._range_next = None
-        self._dirty = self._dirty or not effect_muted(effect)
+        self._dirty = self._dirty or not ev.is_muted(effect)
 
     def _on_poisoned(self, event: ev.Poisoned) -> None:
         self._done("compute")
@@ -241,6 +245,13 @@ class Task:
         self._done("compute")
         if event.wrote:
             self._dirty = self._urgent = True
+
+    def _on_asked(self, event: ev.Asked) -> None:
+        if (refused := self._inquiries.ask(event)) is not None:
+            self._effects.append(refused)
+
+    def _on_answered(self, _: ev.Answered) -> None:
+        self._done("compute")
 
     def _on_commit_prepared(self, event: ev.CommitPrepared) -> None:
         self._done("compute")
@@ -306,10 +317,7 @@ class Task:
     def _restart(self, error: StreamsError, *, wipe: bool) -> None:
         try:
             if wipe and self._wiped:
-                raise Fatal(
-                    f"the changelog of {self.id} does not hold its whole state: {error.message}",
-                    "Was it trimmed? Its topic needs cleanup by compaction only",
-                )
+                raise not_whole(self.id, error)
             self._restart_at = self._patience.restore(error, self._now)
         except Fatal as enough:
             self._fail(enough)
@@ -329,7 +337,7 @@ class Task:
 
     def _advance(self) -> None:
         """Order whatever can be done now."""
-        if self.ended or self.phase is Phase.CLOSING:
+        if self.ended or self.phase in (Phase.CLOSING, Phase.SUSPENDED):
             return
         if self._goal is not None:
             self._wind_down()
@@ -360,6 +368,10 @@ class Task:
             if self._commit_due():
                 self._prepare(snapshot=self._snapshot_due())
                 return
+            answer = self._inquiries.due(self.position, self._safe, idle=not self._input)
+            if answer is not None:
+                self._order("compute", answer)
+                return
             self._process_next()
         self._watch_idle()
 
@@ -370,11 +382,15 @@ class Task:
         else:
             self._order("compute", ev.Supply((), done=True, muted=self._muted()))
 
+    @property
+    def _safe(self) -> int:
+        """The committed position."""
+        return 0 if self.committed is None else self.committed.offset
+
     def _replayed(self) -> bool:
-        committed = 0 if self.committed is None else self.committed.offset
-        if self._input.ahead < committed:
+        if self._input.ahead < self._safe:
             return False
-        self.position = max(self.position, committed)
+        self.position = max(self.position, self._safe)
         return True
 
     def _commit_due(self) -> bool:
@@ -391,15 +407,10 @@ class Task:
         return self._now - self._last_snapshot >= self.settings.snapshot_interval_ms
 
     def _prepare(self, *, snapshot: bool) -> None:
-        committed = self.committed
         passed = sorted(offset for offset in self._input.skipped if offset < self.position)
-        position = Position(
-            offset=self.position,
-            snapshot=None if committed is None else committed.snapshot,
-            origin=self._origin,
-            lineage=self._lineage,
-            skipped=tuple(passed[-MAX_SKIPPED:]),
-        )
+        before = None if self.committed is None else self.committed.snapshot
+        skipped = tuple(passed[-MAX_SKIPPED:])
+        position = Position(self.position, before, self._origin, self._lineage, skipped=skipped)
         extra = [self._dead.pop(offset) for offset in self._dead_by_now()]
         self._dirty = self._urgent = False
         self._last_commit = self._now
@@ -474,6 +485,8 @@ class Task:
         ev.Poisoned: _on_poisoned,
         ev.RangeRead: _on_range_read,
         ev.IdleCalled: _on_idle_called,
+        ev.Asked: _on_asked,
+        ev.Answered: _on_answered,
         ev.CommitPrepared: _on_commit_prepared,
         ev.Committed: _on_committed,
         ev.SnapshotStored: _on_snapshot_stored,
@@ -483,8 +496,3 @@ class Task:
         ev.Resume: _on_resume,
         ev.Close: _on_close,
     }
-
-
-def effect_muted(effect: Effect) -> bool:
-    """Whether a compute effect left nothing to commit."""
-    return not isinstance(effect, ev.Process | ev.Supply) or effect.muted

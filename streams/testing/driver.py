@@ -8,6 +8,7 @@ from typing import get_args
 
 from streams.config import Topology
 from streams.errors import StreamsError
+from streams.queries.questions import QueryError, Question, Reply
 from streams.state.changelog import ChangelogRecord
 from streams.task import events as ev
 from streams.task.events import Effect, Event, TaskId
@@ -78,6 +79,8 @@ class TaskDriver:
         self._cut = seed is not None
         self.faults = faults or no_faults
         self._starts = 0
+        self._replies: dict[int, Reply | QueryError] = {}
+        self._asked_before = 0
         log.create(self.changelog, log.partitions(topic))
         log.create(topology.settings.dead_letter_topic, 1)
         self.start()
@@ -142,6 +145,18 @@ class TaskDriver:
         self.step(ev.Close())
         self.run()
 
+    def ask(self, question: Question) -> Reply:
+        """Ask the task's stores; it does what it does before it answers. Raises `QueryError`."""
+        self._asked_before += 1
+        number = self._asked_before
+        self.step(ev.Asked(number, question))
+        while number not in self._replies:
+            assert self.turn(), "the task has nothing to do, and does not answer"
+        reply = self._replies.pop(number)
+        if isinstance(reply, QueryError):
+            raise reply
+        return reply
+
     # ------------------------------------------------------------ one step at a time
 
     def turn(self) -> bool:
@@ -200,6 +215,8 @@ class TaskDriver:
                     self.fetch = (number, offset)
                 case ev.TaskClosed() | ev.TaskFenced() | ev.StopWorker():
                     self.alive = False
+                case ev.Refuse(asked, error):
+                    self._replies.update((each.number, error) for each in asked)
                 case _:
                     self.pending.append(effect)
 
@@ -234,7 +251,12 @@ class TaskDriver:
             case ev.CloseTask():
                 self.host.close()
                 return ev.Closed()
-            case ev.SeekInput() | ev.TaskClosed() | ev.TaskFenced() | ev.StopWorker():
+            case ev.Answer():
+                event = self.host.perform(effect)
+                assert isinstance(event, ev.Answered)
+                self._replies.update(event.replies)
+                return event
+            case ev.SeekInput() | ev.TaskClosed() | ev.TaskFenced() | ev.Refuse() | ev.StopWorker():
                 raise AssertionError(f"{effect} is not to be performed")
             case _:
                 return self.host.perform(effect)

@@ -1,4 +1,4 @@
-"""A plan for people: in words, and as a picture."""
+"""A plan in words, as Kafka Streams' `TopologyDescription`."""
 
 from __future__ import annotations
 
@@ -88,42 +88,3 @@ def _senders(plan: Plan, sub: SubTopology) -> list[str]:
 
 def _by(node: Node) -> tuple[str, ...]:
     return (node.by or ()) if isinstance(node, nodes.OwnOperator) else ()
-
-
-def mermaid(plan: Plan) -> str:
-    """A flow chart: topics as cylinders, sub-topologies as frames, operators in them."""
-    lines = ["flowchart LR"]
-    topics: dict[str, str] = {}
-
-    def topic(name: str) -> str:
-        if name not in topics:
-            topics[name] = f"t{len(topics)}"
-            lines.append(f'  {topics[name]}[("{name}")]')
-        return topics[name]
-
-    ids = {node: f"n{node.number}" for node in plan.nodes}
-    for number, sub in enumerate(plan.subs):
-        inside = [n for n in plan.nodes if plan.is_in(n, sub) or n is sub.root]
-        steps = [n for n in inside if not isinstance(n, nodes.Output)]
-        lines.append(f'  subgraph s{number}["{sub.name}"]')
-        lines += [f'    {ids[node]}x{number}["{node.name}"]' for node in steps]
-        lines.append("  end")
-        lines.append(f"  {topic(sub.topic)} --> {ids[sub.root]}x{number}")
-        for node in steps:
-            for parent in node.parents:
-                if node is not sub.root and parent in steps:
-                    lines.append(f"  {ids[parent]}x{number} --> {ids[node]}x{number}")
-        for node in plan.nodes:
-            for parent in node.parents:
-                if parent not in steps:
-                    continue
-                if isinstance(node, nodes.Output):
-                    lines.append(f"  {ids[parent]}x{number} --> {topic(node.topic)}")
-                elif not plan.is_in(node, sub):
-                    (place,) = plan.places(node)
-                    lines.append(f"  {ids[parent]}x{number} --> {topic(place.sub.topic)}")
-        for other in plan.subs:
-            for _, join in other.tables:
-                if join.table is sub.root:
-                    lines.append(f"  {ids[sub.root]}x{number} --> {topic(other.topic)}")
-    return "\n".join(lines)

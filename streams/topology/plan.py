@@ -20,6 +20,7 @@ from streams.topology import nodes
 from streams.topology.nodes import Node
 
 Kind = Literal["rows", "table", "internal"]
+Style = Literal["text", "mermaid", "dot"]
 
 
 @dataclass(eq=False, slots=True)
@@ -108,11 +109,11 @@ class Plan:
 
         return described(self)
 
-    def graph(self) -> str:
-        """The plan as a Mermaid flow chart."""
-        from streams.topology.describe import mermaid
+    def graph(self, style: Style = "mermaid") -> str:
+        """The plan as a picture: a Mermaid flow chart, Graphviz' dot, or a tree in text."""
+        from streams.topology.graph import drawn
 
-        return mermaid(self)
+        return drawn(self, style)
 
     # ------------------------------------------------------------ where things are
 

@@ -22,11 +22,14 @@ import msgspec
 from streams.operators.processor import FusedProcessor
 from streams.operators.running import RunningMerge, RunningRows
 from streams.operators.travel import Enrich, Process
+from streams.queries.answers import answer
+from streams.queries.parsing import found_store, parse
 from streams.task.processor import InputRecord
 from streams.testing import MemoryLog, TaskDriver
 from streams.topology import nodes
 from streams.topology.codecs import Codec
 from streams.topology.plan import Plan
+from streams.topology.stores import stores_of
 from streams.values import values_of
 
 Row = Mapping[str, Any]
@@ -70,6 +73,7 @@ class TopologyTestDriver:
         for task in self.tasks:
             task.wall_clock_ms = clock_ms
         self._read: dict[tuple[str, int], int] = {}
+        self._stores = stores_of(plan)
 
     # ------------------------------------------------------------ in
 
@@ -182,6 +186,25 @@ class TopologyTestDriver:
                 rows += [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
         return stored if own else rows
 
+    def query(self, store: str, **asked: Any) -> dict[str, Any]:
+        """What a worker answers over HTTP: key columns and options by their names, as there.
+
+            driver.query("totals", shop="a")["rows"]
+            driver.query("hours", **{"from": 0, "limit": 10})
+
+        Tasks go on only as far as they must to answer. Raises `QueryError`.
+        """
+        shape = found_store(self._stores, store)
+        asking = parse(shape, {name: _text(value) for name, value in asked.items()})
+        by_id = {task.id: task for task in self.tasks}
+        count = self.log.partitions
+        replies = {
+            task: by_id[task].ask(asking.question) for task in shape.holders(asking.key, count)
+        }
+        for task in shape.feeders(count):
+            replies[task] = by_id[task].ask(asking.question)
+        return answer(shape, asking.question, asking.bound, replies)
+
     def stats(self) -> dict[str, Any]:
         """The figures of every operator, by task."""
         tasks = zip(self.tasks, (task.host.processor for task in self.tasks), strict=True)
@@ -198,6 +221,12 @@ class TopologyTestDriver:
             for topic in topics
             for p in range(self.log.partitions(topic))
         }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _rows(record: InputRecord, codec: Codec | None) -> list[dict[str, Any]]:

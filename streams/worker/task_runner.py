@@ -18,6 +18,7 @@ from streams.task import events as ev
 from streams.task.events import Effect, Event, TaskId, lane_of
 from streams.task.host import TaskHost
 from streams.task.task import Task
+from streams.worker.desk import Desk
 from streams.worker.kafka import OffsetLookup, Partition, RangeReader, TransactionalProducer
 from streams.worker.stores import open_store
 
@@ -63,6 +64,7 @@ class TaskRunner:
         self.fetch = 0
         self.settled = asyncio.Event()
         self.ended = asyncio.Event()
+        self.desk = Desk(lambda number, question: self.feed(ev.Asked(number, question)))
         self._config = config
         self._changelog = changelog
         self._lookup = lookup
@@ -113,6 +115,7 @@ class TaskRunner:
     async def abandon(self) -> None:
         """Let go of everything without a commit; the next owner fences what is open."""
         self._abandoned = True
+        self.desk.close()
         for work in list(self._at_work):
             work.cancel()
         await asyncio.gather(*self._at_work, return_exceptions=True)
@@ -131,6 +134,8 @@ class TaskRunner:
                 self._owner.fenced(error)
             case ev.StopWorker(error):
                 self._owner.failed(error)
+            case ev.Refuse(asked, error):
+                self.desk.refuse((each.number for each in asked), error)
             case _:
                 self._spawn(self._perform(effect))
 
@@ -149,6 +154,8 @@ class TaskRunner:
             failure = Fatal(what, "This is a bug in the worker")
             failure.__cause__ = error
             event = ev.Failed(lane_of(effect), failure)
+        if isinstance(event, ev.Answered):
+            self.desk.hand_out(event.replies)
         self.feed(event)
         self._owner.progressed()
 
@@ -174,7 +181,7 @@ class TaskRunner:
             case ev.CloseTask():
                 await self._let_go()
                 return ev.Closed()
-            case ev.SeekInput() | ev.TaskClosed() | ev.TaskFenced() | ev.StopWorker():
+            case ev.SeekInput() | ev.TaskClosed() | ev.TaskFenced() | ev.Refuse() | ev.StopWorker():
                 raise AssertionError(effect)
             case ev.LoadProcessor():
                 loop = asyncio.get_running_loop()

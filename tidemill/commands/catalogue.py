@@ -49,6 +49,8 @@ COMMANDS = (
           "tidemill doctor --strict"),
     Entry("topic", "topic:app", ASK, "The topics of the log.", "tidemill topic list",
           subcommands=True),
+    Entry("topology", "topology:app", ASK, "Topologies of your own: draw them, list their stores.",
+          "tidemill topology graph examples.shop_hours", subcommands=True),
     Entry("version", "version:version", ASK, "The version of tidemill and of what it stands on.",
           "tidemill version -o json"),
     Entry("registry", "registry:app", DEFINE, "Metric definitions: check, explain, schema.",
