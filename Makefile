@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts simulate fuzz conformance-otel conformance-datasketches planted crashes
+.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts bench-peers simulate fuzz conformance-otel conformance-datasketches planted crashes
 
 up: install
 	@$(BIN)/tidemill up
@@ -75,6 +75,10 @@ bench-parts: install
 # 100,000 seeded schedules of crashes over a log in memory: at every point of the commit protocol.
 crashes: install
 	$(BIN)/python tests/crash/schedules.py --schedules 100000
+
+# Kafka Streams, Flink and others at the same job, each installed into ~/.cache/tidemill-peers.
+bench-peers: install
+	$(BIN)/python tests/benchmarks/peers/run.py --peers '$(PEERS)' --out bench-peers.json
 
 # Longer work, with the same rigour, run by hand.
 simulate: install crashes
