@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from streams.config import Topology
+from streams.queries.questions import Question
 from streams.task import events as ev
 from streams.task.phase import Phase
 from streams.task.processor import InputRange, InputRecord, OutputRecord
@@ -194,6 +195,9 @@ class Shared:
         elif action < 0.92:
             name = rng.choice(list(self.topologies))
             self.log.compact(f"app-{name}-changelog", rng.randrange(PARTITIONS))
+        elif action < 0.95:
+            for driver in [d for worker in self.workers for d in worker.tasks.values()]:
+                driver.step(ev.Asked(0, Question("a store")))
         for worker in self.workers:
             if worker.hung and rng.random() < 0.3:
                 self._wake(worker)

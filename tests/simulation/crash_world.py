@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from streams.config import TaskSettings, Topology
 from streams.errors import Fatal, Fenced, MustRestore, Retriable
+from streams.queries.questions import Question
 from streams.state.position import Checkpoint
 from streams.task import events as ev
 from streams.task.phase import ENDED, Phase
@@ -196,6 +197,7 @@ class Simulation:
         self.calm = False
         self.moving = False
         self.hanging = False
+        self.asked = 0
         self.dying: TaskDriver | None = None
         self.owner = self._new_owner()
 
@@ -261,7 +263,14 @@ class Simulation:
         for zombie in list(self.zombies):
             if rng.random() < 0.5:
                 self._drive(zombie, turns=rng.randint(1, 4))
+        if rng.random() < 0.4:
+            self._ask()
         self._guard(lambda: self._some_turns(rng.choice((1, 3, 10, 100))))
+
+    def _ask(self) -> None:
+        """Somebody asks a store; that this one has none does not keep the task from its turn."""
+        self.asked += 1
+        self.owner.step(ev.Asked(self.asked, Question("a store")))
 
     def _late_requests_arrive(self) -> None:
         for request in self.late:
