@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts bench-peers simulate fuzz conformance-otel conformance-datasketches planted crashes
+.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts bench-peers simulate fuzz conformance-otel conformance-datasketches planted crashes crashes-real
 
 up: install
 	@$(BIN)/tidemill up
@@ -79,6 +79,10 @@ crashes: install
 # Kafka Streams, Flink and others at the same job, each installed into ~/.cache/tidemill-peers.
 bench-peers: install
 	$(BIN)/python tests/benchmarks/peers/run.py --peers '$(PEERS)' --out bench-peers.json
+
+# 60 real faults on two worker processes and a broker process, while orders come in.
+crashes-real: install
+	$(BIN)/python tests/crash/run.py --faults 60
 
 # Longer work, with the same rigour, run by hand.
 simulate: install crashes
