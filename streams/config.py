@@ -120,6 +120,21 @@ class WorkerConfig:
     changelog_replication: int = 1
     compute_threads: int = 1
     standby_replicas: int = 0
+    queries: bool | None = None
+    advertised: str | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether the stores can be asked."""
+        local = self.web_host == "localhost" or self.web_host.startswith("127.")
+        return local or self.web_host == "::1" if self.queries is None else self.queries
+
+    @property
+    def endpoint(self) -> str:
+        """Where others ask this worker; empty: nowhere."""
+        if not self.answers:
+            return ""
+        return self.advertised or f"{self.web_host}:{self.web_port}"
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.app):

@@ -5,9 +5,10 @@ one group. The rule of versions: fields may be added, none ever changes its mean
 the fields it knows. Data that does not read counts as nothing said: the assignment is as right, and
 only less sticky.
 
-    subscription   {"v": 1, "process": "...", "standbys": 1,
+    subscription   {"v": 1, "process": "...", "standbys": 1, "endpoint": "host:port",
                     "tasks": {"topic": [[partition, how, offset, bytes], ...]}}
-    assignment     {"v": 1, "standbys": {"topic": [partition, ...]}}
+    assignment     {"v": 1, "standbys": {"topic": [partition, ...]},
+                    "where": {"host:port": {"topic": [partition, ...]}}}
 
 `how`: 2 runs it, 1 follows its changelog, 0 has a copy on its disk.
 """
@@ -51,11 +52,13 @@ class Claim:
         process: The identity of its state folder, or of the process if it has none.
         standbys: How many copies of a task's state it is told to have, beside the running one.
         held: The state it has.
+        endpoint: Where its stores can be asked, host:port; empty: nowhere.
     """
 
     process: str
     standbys: int = 0
     held: Mapping[Task, Held] = field(default_factory=dict[Task, Held])
+    endpoint: str = ""
 
     def encode(self) -> bytes:
         """As user data of a subscription."""
@@ -63,7 +66,8 @@ class Claim:
         for (topic, partition), held in sorted(self.held.items()):
             row = [partition, int(held.how), held.offset, held.bytes]
             tasks.setdefault(topic, []).append(row)
-        fields = {"process": self.process, "standbys": self.standbys, "tasks": tasks}
+        fields: dict[str, Any] = {"process": self.process, "standbys": self.standbys}
+        fields |= {"tasks": tasks} | ({"endpoint": self.endpoint} if self.endpoint else {})
         return json.dumps({"v": VERSION} | fields, separators=(",", ":")).encode()
 
     @classmethod
@@ -76,23 +80,58 @@ class Claim:
                 for topic, rows in fields["tasks"].items()
                 for row in rows
             }
-            return cls(str(fields["process"]), max(0, int(fields["standbys"])), held)
+            endpoint = str(fields.get("endpoint", ""))
+            return cls(str(fields["process"]), max(0, int(fields["standbys"])), held, endpoint)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             return cls(process=member)
 
 
-def encode_standbys(standbys: Iterable[Task]) -> bytes:
-    """As user data of an assignment."""
-    by_topic: dict[str, list[int]] = {}
-    for topic, partition in sorted(standbys):
-        by_topic.setdefault(topic, []).append(partition)
-    return json.dumps({"v": VERSION, "standbys": by_topic}, separators=(",", ":")).encode()
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the group tells a member beside its partitions.
+
+    Attributes:
+        standbys: The tasks whose state it is to follow.
+        where: The endpoint of each task of the topology that runs where stores can be asked.
+    """
+
+    standbys: frozenset[Task] = frozenset()
+    where: Mapping[Task, str] = field(default_factory=dict[Task, str])
+
+    def encode(self) -> bytes:
+        """As user data of an assignment."""
+        fields: dict[str, Any] = {"v": VERSION, "standbys": _by_topic(self.standbys)}
+        endpoints: dict[str, list[Task]] = {}
+        for task, endpoint in self.where.items():
+            endpoints.setdefault(endpoint, []).append(task)
+        where = {endpoint: _by_topic(endpoints[endpoint]) for endpoint in sorted(endpoints)}
+        return json.dumps(fields | {"where": where}, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Told:
+        """Nothing, as far as it does not read."""
+        try:
+            fields: dict[str, Any] = json.loads(data)
+            standbys = frozenset(_tasks(fields["standbys"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls()
+        try:
+            where = {
+                task: str(endpoint)
+                for endpoint, by_topic in fields.get("where", {}).items()
+                for task in _tasks(by_topic)
+            }
+        except (ValueError, TypeError, AttributeError):
+            where = {}
+        return cls(standbys, where)
 
 
-def decode_standbys(data: bytes) -> frozenset[Task]:
-    """The tasks whose state is to be followed; none if it does not read."""
-    try:
-        by_topic: dict[str, list[int]] = json.loads(data)["standbys"]
-        return frozenset((str(t), int(p)) for t, rows in by_topic.items() for p in rows)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return frozenset()
+def _by_topic(tasks: Iterable[Task]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for topic, partition in sorted(tasks):
+        found.setdefault(topic, []).append(partition)
+    return found
+
+
+def _tasks(by_topic: Mapping[str, list[int]]) -> Iterable[Task]:
+    return [(str(topic), int(p)) for topic, rows in by_topic.items() for p in rows]

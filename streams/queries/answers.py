@@ -48,7 +48,7 @@ def answer(
         horizon = chosen[-1][0]
     found: dict[str, Any] = {
         "store": shape.name,
-        "rows": [row for _, row in chosen],
+        "rows": [{name: plain(value) for name, value in row.items()} for _, row in chosen],
         "next": None if horizon is None else token(horizon),
         "position": {name: reply.position for name, reply in sorted(at.items())},
         "committed": {name: reply.committed for name, reply in sorted(at.items())},
@@ -119,6 +119,17 @@ def _window(of: Windowed, end: int, revision: int) -> dict[str, Any]:
 def _plain_rows(replies: Mapping[TaskId, Reply]) -> list[tuple[Place, dict[str, Any]]]:
     rows = [((0, row.hash), row.values) for reply in replies.values() for row in reply.part.rows]
     return sorted(rows, key=lambda row: row[0])
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: bytes are text, or 0x and hexadecimal digits if they are none."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return f"0x{value.hex()}"
+    return text if text.isprintable() and not text.startswith("0x") else f"0x{value.hex()}"
 
 
 def token(place: Place) -> str:

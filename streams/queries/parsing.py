@@ -109,7 +109,7 @@ def _value(kind: Type, text: str) -> Any:
                 raise ValueError("write true or false")
             return text == "true"
         case "bytes":
-            return bytes.fromhex(text)
+            return bytes.fromhex(text[2:]) if text.startswith("0x") else text.encode()
         case _:
             return text
     if not -(1 << 63) <= found < 1 << 63:

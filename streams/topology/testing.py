@@ -225,7 +225,7 @@ class TopologyTestDriver:
 
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
-        return value.hex()
+        return f"0x{value.hex()}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -34,16 +34,22 @@ from faust.web import Request, View
 from mode import Service
 
 from streams.config import Topology, WorkerConfig
+from streams.queries.shapes import StoreShape
 from streams.worker.engine import Engine
+from streams.worker.queries import Queries
+from streams.worker.query_pages import pages
 
 
 class EngineService(Service):
     """The engine as a service of Faust's tree."""
 
-    def __init__(self, config: WorkerConfig, topologies: Sequence[Topology], **kw: Any) -> None:
+    def __init__(
+        self, config: WorkerConfig, topologies: Sequence[Topology], queries: Queries, **kw: Any
+    ) -> None:
         super().__init__(**kw)
         self._config = config
         self._topologies = topologies
+        self._queries = queries
         self._engine: Engine | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -58,6 +64,7 @@ class EngineService(Service):
     async def on_start(self) -> None:
         """Returns at once: restoring takes place in the engine's own task."""
         self._engine = Engine(self._config, self._topologies)
+        self._queries.serve(self._engine)
         self._running = asyncio.create_task(self._run(self._engine))
 
     async def on_stop(self) -> None:
@@ -65,6 +72,7 @@ class EngineService(Service):
         if self._engine is not None and self._running is not None:
             await self._engine.stop()
             await asyncio.wait([self._running])
+        await self._queries.close()
 
     async def _run(self, engine: Engine) -> None:
         try:
@@ -106,9 +114,16 @@ class App(faust.App):
 
     BootStrategy = _Boot
 
-    def __init__(self, config: WorkerConfig, topologies: Sequence[Topology], **kw: Any) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        topologies: Sequence[Topology],
+        stores: Mapping[str, StoreShape] | None = None,
+        **kw: Any,
+    ) -> None:
         uvloop.install()
-        self.engine = EngineService(config, topologies)
+        queries = Queries(config.endpoint, stores or {})
+        self.engine = EngineService(config, topologies, queries)
         settings: dict[str, Any] = {
             "broker": f"kafka://{config.bootstrap_servers}",
             "web_host": config.web_host,
@@ -121,6 +136,8 @@ class App(faust.App):
         super().__init__(f"{config.app}-agents", **(settings | kw))
         self.page("/stats/tasks")(_tasks_view(self.engine))
         self.page("/stats/standbys")(_standbys_view(self.engine))
+        for path, page in pages(queries).items() if config.answers else ():
+            self.page(path)(page)
 
     def _new_transport(self) -> Any:
         return _CommittedTransport(self.conf.broker_consumer, self)
@@ -147,10 +164,17 @@ def _standbys_view(engine: EngineService) -> type[View]:
 
 
 def run_worker(
-    config: WorkerConfig, topologies: Sequence[Topology], *, loglevel: str = "INFO"
+    config: WorkerConfig,
+    topologies: Sequence[Topology],
+    stores: Mapping[str, StoreShape] | None = None,
+    *,
+    loglevel: str = "INFO",
 ) -> None:
-    """Run a worker until SIGTERM or SIGINT; ends the process with Faust's exit code."""
-    app = App(config, topologies)
+    """Run a worker until SIGTERM or SIGINT; ends the process with Faust's exit code.
+
+    `stores`: those that can be asked, of `streams.topology.stores.stores_of`.
+    """
+    app = App(config, topologies, stores)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(

@@ -19,7 +19,7 @@ from aiokafka.coordinator.protocol import (
 )
 
 from streams.assignment.assign import Member, assign
-from streams.assignment.claims import Claim, Task, decode_standbys, encode_standbys
+from streams.assignment.claims import Claim, Told
 
 _PROTOCOL_VERSION = 0
 
@@ -27,17 +27,15 @@ _PROTOCOL_VERSION = 0
 class Assignor(AbstractPartitionAssignor):
     """Tells the group what this process has, and if it leads the group decides for all.
 
-    `claim` is asked whenever the group forms anew, after all tasks came to rest. `follow` is told
-    the tasks whose state is to be followed here, before the listener hears of partitions.
+    `claim` is asked whenever the group forms anew, after all tasks came to rest. `told` gets what
+    the group says beside the partitions, before the listener hears of these.
     """
 
     name = "tidemill"  # pyright: ignore[reportAssignmentType]
 
-    def __init__(
-        self, claim: Callable[[], Claim], follow: Callable[[frozenset[Task]], None]
-    ) -> None:
+    def __init__(self, claim: Callable[[], Claim], told: Callable[[Told], None]) -> None:
         self._claim = claim
-        self._follow = follow
+        self._told = told
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """What this member says when it joins."""
@@ -56,15 +54,25 @@ class Assignor(AbstractPartitionAssignor):
         topics = {topic for member in group for topic in member.topics}
         partitions = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
         found: dict[str, ConsumerProtocolMemberAssignment] = {}
-        for name, share in assign(group, partitions).items():
+        shares = assign(group, partitions)
+        endpoints = {member.name: member.claim.endpoint for member in group}
+        where = {
+            task: endpoints[name]
+            for name, share in shares.items()
+            for task in share.running
+            if endpoints[name]
+        }
+        for name, share in shares.items():
             by_topic: dict[str, list[int]] = defaultdict(list)
             for topic, partition in share.running:
                 by_topic[topic].append(partition)
             found[name] = ConsumerProtocolMemberAssignment(
-                _PROTOCOL_VERSION, sorted(by_topic.items()), encode_standbys(share.standbys)
+                _PROTOCOL_VERSION,
+                sorted(by_topic.items()),
+                Told(frozenset(share.standbys), where).encode(),
             )
         return found
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
-        """Take in what is to be followed; the partitions come to the consumer's listener."""
-        self._follow(decode_standbys(assignment.user_data or b""))
+        """Take in what the group says; the partitions come to the consumer's listener."""
+        self._told(Told.decode(assignment.user_data or b""))

@@ -83,6 +83,10 @@ class Engine:
         """Figures of every standby in this process, by topology."""
         return {runner.topology.name: runner.standbys() for runner in self._runners}
 
+    def runner(self, topology: str) -> TopologyRunner | None:
+        """A topology that runs here, by name."""
+        return next((each for each in self._runners if each.topology.name == topology), None)
+
     def _fail(self, error: Exception) -> None:
         if self._failure is None:
             self._failure = error

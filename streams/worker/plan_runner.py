@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from streams.config import WorkerConfig
 from streams.topology.plan import Plan
+from streams.topology.stores import stores_of
 from streams.worker.app import run_worker
 from streams.worker.kafka import create_topic
 
@@ -31,4 +32,4 @@ def run_plan(
     dead_letters = {plan.settings.dead_letter_topic: 1}
     wanted = {**(topics or {}), **plan.internal_topics(), **dead_letters}
     asyncio.run(create_topics(config, wanted))
-    run_worker(config, plan.topologies(), loglevel=loglevel)
+    run_worker(config, plan.topologies(), stores_of(plan), loglevel=loglevel)

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
 
-from streams.assignment.claims import Claim, Held, How
+from streams.assignment.claims import Claim, Held, How, Told
 from streams.config import Topology, WorkerConfig
 from streams.errors import Fatal, MustRestore, Retriable, StreamsError
 from streams.state.held import copies, process_identity
 from streams.task import events as ev
 from streams.task.phase import Phase
 from streams.worker.assignor import Assignor
+from streams.worker.desk import Desk
 from streams.worker.group_consumer import GroupConsumer
 from streams.worker.kafka import OffsetLookup, Partition, create_topic
 from streams.worker.pieces import OffsetsGone, Piece
@@ -67,6 +68,7 @@ class TopologyRunner:
         self._wake = asyncio.Event()
         self._changelogs: dict[str, int] = {}
         self._mine: set[Partition] = set()
+        self._where: Mapping[Partition, str] = {}
         self._standbys = Standbys(
             config, topology, self._lookup, standby_executor, self._changelog_of, self._taken
         )
@@ -81,6 +83,16 @@ class TopologyRunner:
     def standbys(self) -> dict[str, Any]:
         """Figures of every standby here, by topic and partition."""
         return self._standbys.stats()
+
+    @property
+    def where(self) -> Mapping[Partition, str]:
+        """The endpoint of every task of the topology, as of the last assignment."""
+        return self._where
+
+    def desk(self, at: Partition) -> Desk | None:
+        """Where to ask a task that runs here; None: it does not."""
+        runner = self._tasks.get(at)
+        return None if runner is None else runner.desk
 
     async def run(self) -> None:
         """Join, work, and join anew after being fenced, until `stop`. Raises `Fatal`."""
@@ -141,9 +153,7 @@ class TopologyRunner:
         backoff_ms, waited_ms = 250, 0
         while not self._stopping.is_set():
             group = f"{self._config.app}-{self.topology.name}"
-            consumer = GroupConsumer(
-                self._config, group, Assignor(self._claim, self._standbys.want)
-            )
+            consumer = GroupConsumer(self._config, group, Assignor(self._claim, self._told))
             self._consumer = consumer
             try:
                 await consumer.start(
@@ -178,7 +188,13 @@ class TopologyRunner:
             held[at] = Held(How.FOLLOWS, copy.offset, copy.bytes)
         for at, runner in self._tasks.items():
             held[at] = Held(How.RUNS, runner.held.offset, runner.held.bytes)
-        return Claim(self._process, self._config.standby_replicas, held)
+        config = self._config
+        return Claim(self._process, config.standby_replicas, held, config.endpoint)
+
+    def _told(self, told: Told) -> None:
+        """What the group says beside the partitions."""
+        self._where = told.where
+        self._standbys.want(told.standbys)
 
     def _taken(self, at: Partition) -> bool:
         """Whether a task of ours has the store of a partition open, or is about to."""

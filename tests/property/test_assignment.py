@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from streams.assignment.assign import ACCEPTABLE_LAG, Member, assign
-from streams.assignment.claims import Claim, Held, How, decode_standbys, encode_standbys
+from streams.assignment.claims import Claim, Held, How, Told
 from streams.assignment.placing import FORBIDDEN, place
 
 CASES = int(os.environ.get("TIDEMILL_ASSIGNMENTS", "100"))
@@ -240,7 +240,8 @@ CLAIM = Claim("p", 1, {("raw", 3): Held(How.RUNS, 12, 34), ("raw", 1): Held(How.
 
 def test_claims_and_standbys_travel_as_user_data():
     assert Claim.decode(CLAIM.encode(), "m") == CLAIM
-    assert decode_standbys(encode_standbys(CLAIM.held)) == frozenset(CLAIM.held)
+    told = Told(frozenset(CLAIM.held), dict.fromkeys(CLAIM.held, "127.0.0.1:6066"))
+    assert Told.decode(told.encode()) == told
 
 
 def test_a_later_version_with_further_fields_is_read():
@@ -251,7 +252,7 @@ def test_a_later_version_with_further_fields_is_read():
             row.append("further")
     assert Claim.decode(json.dumps(fields).encode(), "m") == CLAIM
     later = {"v": 2, "standbys": {"raw": [1]}, "warm": []}
-    assert decode_standbys(json.dumps(later).encode()) == {("raw", 1)}
+    assert Told.decode(json.dumps(later).encode()) == Told(frozenset({("raw", 1)}))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def test_a_later_version_with_further_fields_is_read():
 )
 def test_user_data_that_does_not_read_counts_as_nothing_said(data):
     assert Claim.decode(data, "m") == Claim("m")
-    assert decode_standbys(data) == frozenset()
+    assert Told.decode(data) == Told()
     group = [member("a"), Member("b", frozenset({"raw"}), Claim.decode(data, "b"))]
     assert sorted(len(s.running) for s in assign(group, {"raw": 4}).values()) == [2, 2]
 
