@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from streams.config import Topology, WorkerConfig
@@ -17,6 +16,7 @@ from streams.errors import Fatal
 from streams.state.rocks import check_state_version
 from streams.worker.kafka import OffsetLookup
 from streams.worker.quiet import LogLimiter
+from streams.worker.threads import threads
 from streams.worker.topology_runner import TopologyRunner
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ class Engine:
         self.config = config
         self._topologies = tuple(topologies)
         self._runners: list[TopologyRunner] = []
-        self._executor: ThreadPoolExecutor | None = None
         self._stop = asyncio.Event()
         self._failure: Exception | None = None
         self._failed = asyncio.Event()
@@ -46,13 +45,11 @@ class Engine:
         """
         if self.config.state_dir is not None:
             check_state_version(self.config.state_dir)
-        executor = ThreadPoolExecutor(self.config.compute_threads, "tidemill-compute")
-        standbys = ThreadPoolExecutor(1, "tidemill-standby")  # no thread before there is a standby
-        self._runners = [
-            TopologyRunner(self.config, topology, executor, standbys, self._fail)
-            for topology in self._topologies
-        ]
-        with LogLimiter("aiokafka"):
+        with LogLimiter("aiokafka"), threads(self.config.compute_threads) as beside:
+            self._runners = [
+                TopologyRunner(self.config, topology, beside, self._fail)
+                for topology in self._topologies
+            ]
             work = [asyncio.create_task(self._guard(runner)) for runner in self._runners]
             probe = asyncio.create_task(self._probe())
             try:
@@ -66,8 +63,6 @@ class Engine:
                 await asyncio.gather(probe, *work, return_exceptions=True)
                 if self._failure is not None:
                     await self._abandon_all()
-                for each in (executor, standbys):
-                    each.shutdown(wait=False, cancel_futures=True)
         if self._failure is not None:
             raise self._failure
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -53,7 +54,9 @@ class _Listener(ConsumerRebalanceListener):
 class GroupConsumer(PieceConsumer):
     """A member of a topology's consumer group."""
 
-    def __init__(self, config: WorkerConfig, group: str, assignor: Assignor) -> None:
+    def __init__(
+        self, config: WorkerConfig, group: str, assignor: Assignor, codec: Executor
+    ) -> None:
         consumer = AIOKafkaConsumer(
             **common(config),
             group_id=group,
@@ -69,7 +72,7 @@ class GroupConsumer(PieceConsumer):
             fetch_max_wait_ms=config.fetch_max_wait_ms,
             partition_assignment_strategy=(assignor,),
         )
-        super().__init__(consumer)
+        super().__init__(consumer, codec)
 
     async def start(
         self,

@@ -21,23 +21,28 @@ The member of a consumer group is in `group_consumer.py`.
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     KafkaError,
-    OffsetOutOfRangeError,
     ProducerFenced,
     TopicAlreadyExistsError,
     for_code,
 )
+from aiokafka.partitioner import murmur2
 
 from streams.config import WorkerConfig
 from streams.errors import Fatal, Fenced, MustRestore, Retriable
 from streams.state.changelog import ChangelogRecord
 from streams.task.processor import InputRecord, OutputRecord
+from streams.worker.batches import Entry, ReadyBatch, encode
 
 Partition = tuple[str, int]
 """(topic, partition)"""
@@ -158,70 +163,14 @@ async def _bounds(consumer: AIOKafkaConsumer, partition: Partition) -> tuple[int
     return first[at], last[at]
 
 
-class RangeReader:
-    """Reads committed records of offset ranges without a group; one at a time."""
-
-    def __init__(self, config: WorkerConfig) -> None:
-        self._config = config
-        self._consumer: AIOKafkaConsumer | None = None
-        self._at: tuple[Partition, int] | None = None
-
-    async def read(
-        self, partition: Partition, start: int, end: int
-    ) -> tuple[list[InputRecord], int]:
-        """Some records of [start, end) in order, and where to go on; waits for at least a step.
-
-        Closes itself at `end`. Raises `Retriable`.
-        """
-        at = TopicPartition(*partition)
-        try:
-            consumer = await self._seeked(at, start)
-            got = await consumer.getmany(at, timeout_ms=1_000)
-            messages = got.get(at, [])
-            next_offset = await consumer.position(at)
-        except OffsetOutOfRangeError:
-            # trimmed by retention meanwhile: what is left of the range begins later
-            await self.close()
-            first, _ = await self._lookup_start(at)
-            return [], min(max(first, start), end)
-        except (KafkaError, OSError) as error:
-            await self.close()
-            raise Retriable(f"cannot read {partition[0]}/{partition[1]}: {error!r}") from error
-        records = [record for record in input_records(messages) if record.offset < end]
-        next_offset = min(next_offset, end)
-        if next_offset >= end:
-            await self.close()
-        else:
-            self._at = (partition, next_offset)
-        return records, next_offset
-
-    async def close(self) -> None:
-        consumer, self._consumer, self._at = self._consumer, None, None
-        if consumer is not None:
-            await bounded(consumer.stop())
-
-    async def _seeked(self, at: TopicPartition, start: int) -> AIOKafkaConsumer:
-        if self._consumer is None:
-            self._consumer = await started(reader(self._config, "read_committed"))
-        if self._at != ((at.topic, at.partition), start):
-            self._consumer.assign([at])
-            self._consumer.seek(at, start)
-        return self._consumer
-
-    async def _lookup_start(self, at: TopicPartition) -> tuple[int, int]:
-        lookup = OffsetLookup(self._config)
-        try:
-            return await lookup.stable_bounds((at.topic, at.partition))
-        finally:
-            await lookup.stop()
-
-
 class TransactionalProducer:
     """One task's producer. After any failure it is thrown away; `start` makes another."""
 
-    def __init__(self, config: WorkerConfig, transactional_id: str) -> None:
+    def __init__(self, config: WorkerConfig, transactional_id: str, codec: Executor) -> None:
+        """codec: Where records are encoded and compressed, beside the event loop."""
         self._config = config
         self._id = transactional_id
+        self._codec = codec
         self._producer: AIOKafkaProducer | None = None
 
     async def start(self) -> None:
@@ -299,27 +248,71 @@ class TransactionalProducer:
         changelog: Sequence[ChangelogRecord],
         to: Partition,
     ) -> int:
+        """The offset of the changelog's last record."""
         await producer.begin_transaction()
-        futures: list[asyncio.Future[Any]] = []
+        counts = {out.topic: 0 for out in outputs if out.partition is None}
+        for topic in counts:
+            counts[topic] = len(await producer.partitions_for(topic))
+        loop = asyncio.get_running_loop()
+        batches = await loop.run_in_executor(
+            self._codec, self._encode, outputs, counts, changelog, to
+        )
+        try:
+            async with asyncio.TaskGroup() as sending:  # a batch waits for its partition's last one
+                sends = {
+                    at: sending.create_task(_send_in_order(producer, at, ready))
+                    for at, ready in batches.items()
+                }
+        except ExceptionGroup as several:
+            errors = several.exceptions
+            fenced = (error for error in errors if isinstance(error, ProducerFenced))
+            raise next(fenced, errors[0]) from None
+        return sends[to].result()
 
-        def sent(future: asyncio.Future[Any]) -> None:
-            future.add_done_callback(_retrieve)  # a failure elsewhere leaves it unawaited
-            futures.append(future)
-
+    def _encode(
+        self,
+        outputs: Sequence[OutputRecord],
+        counts: Mapping[str, int],
+        changelog: Sequence[ChangelogRecord],
+        to: Partition,
+    ) -> dict[Partition, list[ReadyBatch]]:
+        """By partition. `counts`: partitions of the topics whose records go by their key."""
+        entries: defaultdict[Partition, list[Entry]] = defaultdict(list)
+        limit = self._config.max_request_bytes
         for out in outputs:
-            headers = list(out.headers)
-            sent(await producer.send(out.topic, out.value, out.key, out.partition, headers=headers))
-        batch, count = producer.create_batch(), 0
-        for record in changelog:
-            if batch.append(key=record.key, value=record.value, timestamp=None) is None:
-                sent(await producer.send_batch(batch, to[0], partition=to[1]))
-                batch, count = producer.create_batch(), 0
-                batch.append(key=record.key, value=record.value, timestamp=None)
-            count += 1
-        batch.close()
-        sent(await producer.send_batch(batch, to[0], partition=to[1]))
-        written = await asyncio.gather(*futures)
-        return written[-1].offset + count - 1
+            if len(out.value or b"") > limit:
+                what = f"a record for {out.topic} has {len(out.value or b'')} bytes"
+                raise ValueError(f"{what}, and max_request_bytes is {limit}")
+            number = out.partition
+            if number is None:
+                number = chosen_partition(out.key, counts[out.topic])
+            entries[out.topic, number].append(Entry(out.key, out.value, out.headers))
+        entries[to] += [Entry(record.key, record.value) for record in changelog]
+        return {
+            at: encode(each, self._config.batch_bytes, transactional=True)
+            for at, each in entries.items()
+        }
+
+
+async def _send_in_order(
+    producer: AIOKafkaProducer, at: Partition, batches: Sequence[ReadyBatch]
+) -> int:
+    """The offset of the last record."""
+    sent: list[asyncio.Future[Any]] = []
+    for batch in batches:
+        future = await producer.send_batch(batch, at[0], partition=at[1])
+        future.add_done_callback(_retrieve)  # a failure elsewhere leaves it unawaited
+        sent.append(future)
+    written = await asyncio.gather(*sent)
+    return written[-1].offset + batches[-1].record_count() - 1
+
+
+def chosen_partition(key: bytes | None, count: int) -> int:
+    """Where Kafka's clients put a record by default: murmur2 of the key, or anywhere."""
+    return random.randrange(count) if key is None else (_hash(key) & 0x7FFFFFFF) % count
+
+
+_hash = lru_cache(1 << 16)(murmur2)  # it takes 100 ns a byte
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

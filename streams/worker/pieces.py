@@ -1,7 +1,8 @@
 """Fetching without a hole from aiokafka (0.14), by a member of a group or by nobody's.
 
-`getmany()` may lose records: when it raises, what it took out of other partitions is gone, and
-their positions have moved. So what was handed out is counted here, and sought again.
+What it fetched is taken as it came, and unpacked (checksums, compression, aborted transactions) on
+a thread: `getmany()` does that on the event loop, which then is full long before a core is. Where a
+partition stands is counted here, and sought again when something fails in between.
 """
 
 # aiokafka ships no types.
@@ -11,10 +12,13 @@ their positions have moved. So what was handed out is counted here, and sought a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from streams.config import WorkerConfig
@@ -35,18 +39,50 @@ class Piece(NamedTuple):
     end: int
 
 
+class _Taken(NamedTuple):
+    """What was fetched of a partition since a `fetch_from`: batches that are not unpacked yet."""
+
+    fetch: int
+    offset: int
+    packed: Any
+    next_offset: int
+    end: int
+
+
+class _Batches:
+    """What `PartitionRecords` asks of aiokafka's `MemoryRecords`: batches with headers read."""
+
+    def __init__(self, records: Any) -> None:
+        self._batches: list[Any] = []
+        while records.has_next():
+            self._batches.append(records.next_batch())
+        self.next_offset: int | None = self._batches[-1].next_offset if self._batches else None
+        self._batches.reverse()
+
+    def has_next(self) -> bool:
+        return bool(self._batches)
+
+    def next_batch(self) -> Any:
+        return self._batches.pop()
+
+
 class PieceConsumer:
     """A consumer that knows what it handed out."""
 
-    def __init__(self, consumer: AIOKafkaConsumer) -> None:
-        self._consumer = consumer
+    def __init__(self, consumer: AIOKafkaConsumer, codec: Executor) -> None:
+        """codec: Where records are unpacked, beside the event loop."""
+        self._consumer: Any = consumer
+        self._codec = codec
         self._handed_out: dict[TopicPartition, int] = {}
         """By partition the offset that the next piece begins with."""
+        self._fetches: dict[TopicPartition, int] = {}
+        """By partition how many times `fetch_from` was called."""
 
     def fetch_from(self, partition: Partition, offset: int) -> None:
         """Fetch from here."""
         at = TopicPartition(*partition)
         self._handed_out[at] = offset
+        self._fetches[at] = self._fetches.get(at, 0) + 1
         self._consumer.seek(at, offset)
         self._consumer.resume(at)
 
@@ -58,27 +94,72 @@ class PieceConsumer:
         are of no use.
         """
         partitions = [TopicPartition(*at) for at in ready]
+        taken: dict[TopicPartition, _Taken] = {}
         try:
-            got = await self._consumer.getmany(*partitions, timeout_ms=timeout_ms)
+            await self._wait(partitions, timeout_ms / 1000)
+            self._consumer._coordinator.check_errors()
+            for at in partitions:
+                if (found := self._take(at)) is not None:
+                    taken[at] = found
+            packed = [each.packed for each in taken.values()]
+            loop = asyncio.get_running_loop()
+            unpacked = await loop.run_in_executor(self._codec, _unpacked, packed)
         except OffsetOutOfRangeError as error:
             self._go_back(partitions)
             raise OffsetsGone([(at.topic, at.partition) for at in error.args[0]]) from error
         except KafkaError as error:
             self._go_back(partitions)
             raise Retriable(f"cannot fetch: {error!r}") from error
+        except asyncio.CancelledError:
+            self._go_back(partitions)
+            raise
         pieces: dict[Partition, Piece] = {}
-        for at in partitions:
-            state = self._fetching(at)
-            if state is None:
-                continue
-            end: Any = state.highwater if state.lso in (None, -1) else state.lso
-            if end is not None:
-                position: int = state.position
-                offset = self._handed_out.get(at, position)
-                records = input_records(got.get(at, ()))
-                pieces[at.topic, at.partition] = Piece(offset, records, position, end)
-                self._handed_out[at] = position
+        for (at, each), records in zip(taken.items(), unpacked, strict=True):
+            if self._fetches.get(at, 0) == each.fetch and self._fetching(at) is not None:
+                pieces[at.topic, at.partition] = Piece(
+                    each.offset, records, each.next_offset, each.end
+                )
+                self._handed_out[at] = each.next_offset
         return pieces
+
+    async def _wait(self, partitions: Iterable[TopicPartition], seconds: float) -> None:
+        """Until something was fetched for one of these, or for so long."""
+        fetcher = self._consumer._fetcher
+        if self._consumer._subscription.reassignment_in_progress:
+            await asyncio.sleep(seconds)
+        elif not any(at in fetcher._records for at in partitions):
+            waiter = fetcher._create_fetch_waiter()
+            await asyncio.wait([waiter], timeout=seconds)
+            if waiter.done():
+                waiter.result()
+            else:
+                waiter.cancel()
+
+    def _take(self, at: TopicPartition) -> _Taken | None:
+        """What was fetched of a partition, whose position moves behind it. Raises `KafkaError`."""
+        state = self._fetching(at)
+        fetcher = self._consumer._fetcher
+        if state is None or self._consumer._subscription.reassignment_in_progress:
+            return None
+        result = fetcher._records.get(at)
+        position: int = state.position
+        offset = self._handed_out.get(at, position)
+        packed = None
+        if result is not None:
+            del fetcher._records[at]
+            fetcher._notify(fetcher._wait_consume_future)
+            if not isinstance(result, FetchResult):
+                result.check_raise()
+            elif result.check_assignment(at):
+                packed: Any = result._partition_records
+                batches = _Batches(packed._records)
+                packed._records = batches
+                if batches.next_offset is not None:
+                    state.consumed_to(batches.next_offset)
+        end: Any = state.highwater if state.lso in (None, -1) else state.lso
+        if end is None:
+            return None
+        return _Taken(self._fetches.get(at, 0), offset, packed, state.position, end)
 
     def _go_back(self, partitions: Iterable[TopicPartition]) -> None:
         for at in partitions:
@@ -88,7 +169,7 @@ class PieceConsumer:
 
     def _fetching(self, at: TopicPartition) -> Any:
         """The state of a partition that is ours and has a position; `position()` may wait."""
-        subscription: Any = self._consumer._subscription.subscription
+        subscription = self._consumer._subscription.subscription
         assignment = subscription and subscription.assignment
         state = assignment and assignment.state_value(at)
         return state if state and state.has_valid_position else None
@@ -102,8 +183,8 @@ class PieceConsumer:
 class FollowingConsumer(PieceConsumer):
     """Reads partitions that are chosen, without a group, read_committed."""
 
-    def __init__(self, config: WorkerConfig) -> None:
-        super().__init__(reader(config, "read_committed"))
+    def __init__(self, config: WorkerConfig, codec: Executor) -> None:
+        super().__init__(reader(config, "read_committed"), codec)
 
     async def start(self) -> None:
         """Raises `Retriable`."""
@@ -112,6 +193,11 @@ class FollowingConsumer(PieceConsumer):
     def choose(self, partitions: Iterable[Partition]) -> None:
         """Read these from now on; each needs a `fetch_from`."""
         self._consumer.assign([TopicPartition(*at) for at in partitions])
+
+
+def _unpacked(packed: Iterable[Any]) -> list[list[InputRecord]]:
+    """The committed records of each. Raises `KafkaError` where a checksum is wrong."""
+    return [input_records(each or ()) for each in packed]
 
 
 class OffsetsGone(Exception):

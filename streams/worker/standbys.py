@@ -27,6 +27,7 @@ from streams.task.events import TaskId
 from streams.worker.kafka import OffsetLookup, Partition
 from streams.worker.pieces import FollowingConsumer, OffsetsGone, Piece
 from streams.worker.stores import open_store
+from streams.worker.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -109,14 +110,14 @@ class Standbys:
         config: WorkerConfig,
         topology: Topology,
         lookup: OffsetLookup,
-        executor: Executor,
+        threads: Threads,
         changelog_of: Callable[[Partition], Awaitable[Partition]],
         taken: Callable[[Partition], bool],
     ) -> None:
         self._config = config
         self._topology = topology
         self._lookup = lookup
-        self._executor = executor
+        self._threads = threads
         self._changelog_of = changelog_of
         self._taken = taken
         self._wanted: frozenset[Partition] = frozenset()
@@ -185,7 +186,7 @@ class Standbys:
                     changelog,
                     self._topology,
                     self._lookup,
-                    self._executor,
+                    self._threads.standby,
                     self._changed,
                 )
 
@@ -239,7 +240,7 @@ class Standbys:
 
     async def _choose(self, chosen: frozenset[Partition]) -> FollowingConsumer:
         if self._consumer is None:
-            consumer = FollowingConsumer(self._config)
+            consumer = FollowingConsumer(self._config, self._threads.codec)
             await consumer.start()
             self._consumer, self._chosen = consumer, frozenset()
         if chosen != self._chosen:

@@ -7,7 +7,6 @@ import gc
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import Any
 
 from streams.config import Topology, WorkerConfig
@@ -19,8 +18,10 @@ from streams.task.events import Effect, Event, TaskId, lane_of
 from streams.task.host import TaskHost
 from streams.task.task import Task
 from streams.worker.desk import Desk
-from streams.worker.kafka import OffsetLookup, Partition, RangeReader, TransactionalProducer
+from streams.worker.kafka import OffsetLookup, Partition, TransactionalProducer
+from streams.worker.ranges import RangeReader
 from streams.worker.stores import open_store
+from streams.worker.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class TaskRunner:
         partition: Partition,
         changelog: Partition,
         lookup: OffsetLookup,
-        executor: Executor,
+        threads: Threads,
         owner: TaskOwner,
     ) -> None:
         self.id = TaskId(topology.name, *partition)
@@ -68,14 +69,14 @@ class TaskRunner:
         self._config = config
         self._changelog = changelog
         self._lookup = lookup
-        self._executor = executor
+        self._executor = threads.compute
         self._owner = owner
         self._host = TaskHost(
             self.id, topology.factory, lambda: open_store(config, self.id), _wall_clock_ms
         )
-        self._producer = TransactionalProducer(config, f"{config.app}-{self.id}")
-        self._changelog_reader = RangeReader(config)
-        self._input_reader = RangeReader(config)
+        self._producer = TransactionalProducer(config, f"{config.app}-{self.id}", threads.codec)
+        self._changelog_reader = RangeReader(config, threads.codec)
+        self._input_reader = RangeReader(config, threads.codec)
         self._at_work: set[asyncio.Task[None]] = set()
         self._abandoned = False
         self._told = 0.0

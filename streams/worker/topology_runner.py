@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +27,7 @@ from streams.worker.kafka import OffsetLookup, Partition, create_topic
 from streams.worker.pieces import OffsetsGone, Piece
 from streams.worker.standbys import Standbys
 from streams.worker.task_runner import TaskOwner, TaskRunner
+from streams.worker.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +48,12 @@ class TopologyRunner:
         self,
         config: WorkerConfig,
         topology: Topology,
-        executor: Executor,
-        standby_executor: Executor,
+        threads: Threads,
         failed: Callable[[Exception], None],
     ) -> None:
         self.topology = topology
         self._config = config
-        self._executor = executor
+        self._threads = threads
         self._failed = failed
         self._lookup = OffsetLookup(config)
         self._process = process_identity(config.state_dir)
@@ -70,7 +69,7 @@ class TopologyRunner:
         self._mine: set[Partition] = set()
         self._where: Mapping[Partition, str] = {}
         self._standbys = Standbys(
-            config, topology, self._lookup, standby_executor, self._changelog_of, self._taken
+            config, topology, self._lookup, threads, self._changelog_of, self._taken
         )
 
     def stats(self) -> dict[str, Any]:
@@ -153,7 +152,9 @@ class TopologyRunner:
         backoff_ms, waited_ms = 250, 0
         while not self._stopping.is_set():
             group = f"{self._config.app}-{self.topology.name}"
-            consumer = GroupConsumer(self._config, group, Assignor(self._claim, self._told))
+            consumer = GroupConsumer(
+                self._config, group, Assignor(self._claim, self._told), self._threads.codec
+            )
             self._consumer = consumer
             try:
                 await consumer.start(
@@ -281,7 +282,7 @@ class TopologyRunner:
             at,
             changelog,
             self._lookup,
-            self._executor,
+            self._threads,
             TaskOwner(self._seek, self._wake.set, self._fenced, self._failed),
         )
         self._tasks[at] = runner

@@ -24,7 +24,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ from streams.task.processor import InputRecord, OutputRecord, Processor
 from streams.worker.kafka import OffsetLookup, TransactionalProducer, create_topic
 from streams.worker.standbys import Standbys
 from streams.worker.task_runner import TaskOwner, TaskRunner
+from streams.worker.threads import threads
 from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor
@@ -206,7 +206,8 @@ class Worker:
         self.config = config
         self.topologies = made
         self.lookup = OffsetLookup(config)
-        self.executor = ThreadPoolExecutor(config.compute_threads)
+        self.closing = contextlib.ExitStack()
+        self.threads = self.closing.enter_context(threads(config.compute_threads))
         self.progressed = asyncio.Event()
         self.failure: Exception | None = None
         self.runners: dict[tuple[str, int], TaskRunner] = {}
@@ -218,7 +219,7 @@ class Worker:
         owner = TaskOwner(lambda *_: None, self.progressed.set, self._failed, self._failed)
         made = TaskRunner(
             self.config, self.topologies[at[0]], at, self.changelog(at), self.lookup,
-            self.executor, owner,
+            self.threads, owner,
         )  # fmt: skip
         self.runners[at] = made
         made.feed(ev.Assigned())
@@ -247,7 +248,7 @@ class Worker:
             await runner.ended.wait()
         self.runners.clear()
         await self.lookup.stop()
-        self.executor.shutdown()
+        self.closing.close()
 
 
 async def write_changelogs(worker: Worker, saved: dict[tuple[str, int], Saved]) -> float:
@@ -271,7 +272,7 @@ async def write_changelogs(worker: Worker, saved: dict[tuple[str, int], Saved]) 
             state.offset, state.offset, 0, "bench", manifest.blocks, manifest.digest
         )
         records = ChangelogWriter(ChangelogKeys(*at)).encode(state.blocks, position)
-        producer = TransactionalProducer(config, f"fill-{at[0]}-{at[1]}")
+        producer = TransactionalProducer(config, f"fill-{at[0]}-{at[1]}", worker.threads.codec)
         await producer.start()
         fill = [OutputRecord(*at, None, b"") for _ in range(state.offset + len(state.more))]
         await producer.commit(fill, records[-1:], worker.changelog(at))
@@ -296,13 +297,14 @@ async def take_over(
     worker: Worker, saved: dict[tuple[str, int], Saved]
 ) -> tuple[float, float, float]:
     """Seconds until copies are warm, until the tasks run on them, and the longest gap (ms)."""
-    writing = ThreadPoolExecutor(1)
 
     async def changelog_of(at: tuple[str, int]) -> tuple[str, int]:
         return worker.changelog(at)
 
     every = {
-        topic: Standbys(worker.config, made, worker.lookup, writing, changelog_of, lambda _: False)
+        topic: Standbys(
+            worker.config, made, worker.lookup, worker.threads, changelog_of, lambda _: False
+        )
         for topic, made in worker.topologies.items()
     }
     begin = time.perf_counter()
@@ -327,7 +329,6 @@ async def take_over(
     for standbys in every.values():
         await standbys.stop()
     await asyncio.gather(*loops)
-    writing.shutdown()
     return warm, seconds, gap
 
 

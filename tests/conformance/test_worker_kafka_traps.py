@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import os
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from streams.config import WorkerConfig
 from streams.errors import Fenced, MustRestore, Retriable
 from streams.state.changelog import ChangelogRecord
 from streams.task.processor import OutputRecord
-from streams.worker.kafka import OffsetLookup, RangeReader, TransactionalProducer, create_topic
+from streams.worker.kafka import OffsetLookup, TransactionalProducer, create_topic
+from streams.worker.ranges import RangeReader
 
 _spec = importlib.util.spec_from_file_location(
     "worker_processes", Path(__file__).with_name("test_worker_processes.py")
@@ -25,6 +27,7 @@ _processes = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_processes)
 
 LOG = ("log", 0)
+CODEC = ThreadPoolExecutor(2)
 STATE = [ChangelogRecord(b"k", b"state"), ChangelogRecord(b"p", b"position")]
 
 
@@ -62,7 +65,7 @@ def fresh(broker, request) -> Callable[..., Any]:
 
 
 async def committed(config: WorkerConfig, topic: str) -> list[bytes | None]:
-    lookup, reader = OffsetLookup(config), RangeReader(config)
+    lookup, reader = OffsetLookup(config), RangeReader(config, CODEC)
     start, end = await lookup.stable_bounds((topic, 0))
     found: list[bytes | None] = []
     while start < end:
@@ -74,7 +77,7 @@ async def committed(config: WorkerConfig, topic: str) -> list[bytes | None]:
 
 def test_a_failed_produce_fails_the_whole_transaction(broker, config, fresh):
     async def work(log: str, out: str, tiny: str) -> None:
-        producer = TransactionalProducer(config, log)
+        producer = TransactionalProducer(config, log, CODEC)
         await producer.start()
         outputs = [OutputRecord(out, 0, b"k", b"1"), OutputRecord(tiny, 0, b"k", os.urandom(9_000))]
         with pytest.raises(MustRestore):
@@ -94,7 +97,7 @@ def test_a_failed_produce_fails_the_whole_transaction(broker, config, fresh):
 
 def test_the_answer_of_a_commit_is_the_offset_behind_its_position(broker, config, fresh):
     async def work(log: str, out: str, tiny: str) -> None:
-        producer, lookup = TransactionalProducer(config, log), OffsetLookup(config)
+        producer, lookup = TransactionalProducer(config, log, CODEC), OffsetLookup(config)
         await producer.start()
         large = [ChangelogRecord(b"%d" % n, os.urandom(900_000)) for n in range(5)]
         for changelog in (STATE, [*large, *STATE]):
@@ -110,7 +113,10 @@ def test_the_answer_of_a_commit_is_the_offset_behind_its_position(broker, config
 
 def test_a_previous_owner_is_fenced_and_what_it_left_open_is_ended(broker, config, fresh):
     async def work(log: str, out: str, tiny: str) -> None:
-        old, new = TransactionalProducer(config, log), TransactionalProducer(config, log)
+        old, new = (
+            TransactionalProducer(config, log, CODEC),
+            TransactionalProducer(config, log, CODEC),
+        )
         await old.start()
         await old.commit([OutputRecord(out, 0, b"k", b"1")], STATE, (log, 0))
         await new.start()
@@ -126,7 +132,7 @@ def test_a_previous_owner_is_fenced_and_what_it_left_open_is_ended(broker, confi
 
 def test_bounds_tell_the_high_watermark_from_the_last_stable_offset(broker, config, fresh):
     async def work(log: str, out: str, tiny: str) -> None:
-        producer, lookup = TransactionalProducer(config, log), OffsetLookup(config)
+        producer, lookup = TransactionalProducer(config, log, CODEC), OffsetLookup(config)
         await producer.start()
         await producer.commit([], STATE, (log, 0))
         inner: Any = producer._producer
@@ -144,7 +150,7 @@ def test_bounds_tell_the_high_watermark_from_the_last_stable_offset(broker, conf
 
 def test_a_range_is_read_exactly(broker, config, fresh):
     async def work(log: str, out: str, tiny: str) -> None:
-        producer, reader = TransactionalProducer(config, log), RangeReader(config)
+        producer, reader = TransactionalProducer(config, log, CODEC), RangeReader(config, CODEC)
         await producer.start()
         for number in range(6):  # offsets 0, 2, 4, ...: a marker behind each
             await producer.commit([OutputRecord(out, 0, None, b"%d" % number)], STATE, (log, 0))
@@ -179,9 +185,9 @@ def test_without_a_broker_every_call_says_retriable_within_its_time(config):
         nowhere = WorkerConfig("traps", f"127.0.0.1:{port}", None, request_timeout_ms=1_000)
         lookup = OffsetLookup(nowhere)
         for call in (
-            TransactionalProducer(nowhere, "x").start(),
+            TransactionalProducer(nowhere, "x", CODEC).start(),
             lookup.stable_bounds(LOG),
-            RangeReader(nowhere).read(LOG, 0, 5),
+            RangeReader(nowhere, CODEC).read(LOG, 0, 5),
             create_topic(nowhere, "x", 1, {}),
         ):
             with pytest.raises(Retriable):
