@@ -31,7 +31,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_until(what: str, done: Any, seconds: float = 90.0) -> Any:
+def wait_until(what: str, done: Any, seconds: float = 240.0) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if result := done():
@@ -167,7 +167,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
             made.kill(name)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_every_key_is_answered_by_either_worker_during_and_after_the_death_of_one(stack: Stack):
     chance = random.Random(7)
     stack.start("one")
@@ -194,7 +194,7 @@ def test_every_key_is_answered_by_either_worker_during_and_after_the_death_of_on
     stack.kill("two")
     refused: set[str] = set()
     answered: set[str] = set()
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while answered != set(SHOPS) and time.monotonic() < end:
         stack.produce(chance, 2)
         for shop in SHOPS:

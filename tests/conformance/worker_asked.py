@@ -30,8 +30,5 @@ def topology() -> Plan:
 
 if __name__ == "__main__":
     bootstrap, state, port = sys.argv[1:]
-    config = WorkerConfig(
-        "asked", bootstrap, Path(state), web_port=int(port), session_timeout_ms=3_000,
-        heartbeat_interval_ms=500,
-    )  # fmt: skip
+    config = WorkerConfig("asked", bootstrap, Path(state), web_port=int(port))
     run_plan(topology(), config, topics={"rows": 2, "out": 1, "ever": 1}, loglevel="WARNING")
