@@ -28,7 +28,7 @@ from traffic import Input, Result, oracle
 
 WINDOW_S = {"json": 10, "otlp": 60}
 TOPIC = {"json": "events", "otlp": "telemetry.raw"}
-STALLED_S = 60
+STALLED_S = 150
 
 
 @dataclass(frozen=True, slots=True)
