@@ -93,21 +93,30 @@ def values_of(kind: Type, rows: Iterable[Any]) -> Values:
     given = list(rows)
     if not kind.nullable and None not in given:
         if kind.kind == "string":
-            return Values(kind, BytesColumn.of([_utf8(row) for row in given]))
+            return Values(kind, _texts(given))
         if not kind.is_text:
             return Values(kind, np.array(given, dtype=_DTYPES[kind.kind]))
     present = [row is not None for row in given]
     valid = None if all(present) else np.array(present, np.bool_)
     if kind.is_text:
-        parts = [b"" if v is None else v.encode() if isinstance(v, str) else v for v in given]
-        return Values(kind, BytesColumn.of(parts), valid)
+        nothing = "" if kind.kind == "string" else b""
+        return Values(kind, _texts([nothing if v is None else v for v in given]), valid)
     zero = False if kind.kind == "bool" else 0
     data = np.array([zero if v is None else v for v in given], dtype=_DTYPES[kind.kind])
     return Values(kind, data, valid)
 
 
-def _utf8(row: str | bytes) -> bytes:
-    return row.encode() if isinstance(row, str) else row
+def _texts(rows: list[Any]) -> BytesColumn:
+    """Strings as UTF-8, or bytes. ASCII, a byte a character, is encoded all at once."""
+    try:
+        whole = "".join(rows)
+    except TypeError:  # bytes are among them
+        return BytesColumn.of([row.encode() if isinstance(row, str) else row for row in rows])
+    if not whole.isascii():
+        return BytesColumn.of([row.encode() for row in rows])
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)), out=offsets[1:])
+    return BytesColumn(offsets, whole.encode())
 
 
 def constant(kind: Type, value: Any, n: int) -> Values:

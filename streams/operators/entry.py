@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ _MILLISECOND = 1_000_000
 _FURTHEST = 1 << 62
 _CONTROL = "control"
 _IDLE = b"idle"
+_HEADERS = attrgetter("headers")
 
 
 class _Mark(msgspec.Struct):
@@ -88,7 +90,7 @@ class RowsEntry(Entry):
         moves = np.full(len(records), EARLIEST, np.int64)
         data: Sequence[int] = range(len(records))
         rows = records
-        if any(record.headers for record in records):
+        if any(map(_HEADERS, records)):
             marks = [_marked(record, index) for index, record in enumerate(records)]
             data = [index for index, mark in enumerate(marks) if mark is None]
             rows = [records[index] for index in data]
