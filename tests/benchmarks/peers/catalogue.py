@@ -133,7 +133,6 @@ def peers() -> list[Peer]:
                 Variant("on close, memory", "memory", QUICK, "at least once"),
                 Variant("on close, memory", "memory,exactly_once", QUICK, "exactly once"),
                 Variant("on close, RocksDB", "", QUICK, "at least once"),
-                Variant("suppress, cache, memory", "memory,suppress", json_only, "at least once"),
             ),
             *_maven_peer("kafka_streams", "peers.Main", ["-Xmx2g", *_QUIET]),
         ),

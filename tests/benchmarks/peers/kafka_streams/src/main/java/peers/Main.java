@@ -16,23 +16,16 @@ import org.apache.kafka.streams.Topology;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.EmitStrategy;
 import org.apache.kafka.streams.kstream.Grouped;
-import org.apache.kafka.streams.kstream.KStream;
-import org.apache.kafka.streams.kstream.KTable;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
-import org.apache.kafka.streams.kstream.Suppressed;
-import org.apache.kafka.streams.kstream.Suppressed.BufferConfig;
-import org.apache.kafka.streams.kstream.TimeWindowedKStream;
 import org.apache.kafka.streams.kstream.TimeWindows;
-import org.apache.kafka.streams.kstream.Windowed;
 import org.apache.kafka.streams.state.WindowStore;
 
 /**
  * The windowed aggregation in Kafka Streams.
  *
  * <p>BOOTSTRAP INPUT OUTPUT APPLICATION STATE FORMAT WINDOW_S OPTIONS, where options are words
- * joined by commas: exactly_once, memory (else RocksDB), suppress (else emission on the close of
- * windows; JSON only).
+ * joined by commas: exactly_once, memory (else RocksDB).
  */
 public final class Main {
   static final Duration GRACE = Duration.ofSeconds(5);
@@ -107,35 +100,20 @@ public final class Main {
       return builder.build(properties());
     }
 
-    private TimeWindows windows() {
-      return TimeWindows.ofSizeAndGrace(window, GRACE);
-    }
-
     /** The records' keys are the groups: nothing has to be repartitioned. */
     private void json(StreamsBuilder builder) {
       Serde<Event> events = Json.serde(Event.class);
       Consumed<String, Event> consumed =
           Consumed.with(Serdes.String(), events)
               .withTimestampExtractor((record, last) -> ((Event) record.value()).at);
-      TimeWindowedKStream<String, Event> windowed =
-          builder.stream(input, consumed)
-              .groupByKey(Grouped.with(Serdes.String(), events))
-              .windowedBy(windows());
-      if (asked("suppress")) {
-        written(suppressed(windowed.aggregate(Stats::new, (k, e, s) -> s.add(e.value), store())));
-      } else {
-        written(
-            windowed
-                .emitStrategy(EmitStrategy.onWindowClose())
-                .aggregate(Stats::new, (k, e, s) -> s.add(e.value), store())
-                .toStream());
-      }
-    }
-
-    private KStream<Windowed<String>, Stats> suppressed(KTable<Windowed<String>, Stats> table) {
-      return table
-          .suppress(Suppressed.untilWindowCloses(BufferConfig.unbounded()))
-          .toStream();
+      builder.stream(input, consumed)
+          .groupByKey(Grouped.with(Serdes.String(), events))
+          .windowedBy(TimeWindows.ofSizeAndGrace(window, GRACE))
+          .emitStrategy(EmitStrategy.onWindowClose())
+          .aggregate(Stats::new, (key, event, stats) -> stats.add(event.value), store())
+          .toStream()
+          .map((k, s) -> KeyValue.pair(k.key(), Row.of(k.key(), k.window().start(), s)))
+          .to(output, Produced.with(Serdes.String(), Json.serde(Row.class)));
     }
 
     private Materialized<String, Stats, WindowStore<Bytes, byte[]>> store() {
@@ -144,16 +122,7 @@ public final class Main {
               .withKeySerde(Serdes.String())
               .withValueSerde(Stats.SERDE)
               .withRetention(window.plus(GRACE));
-      if (asked("memory")) {
-        made = made.withStoreType(Materialized.StoreType.IN_MEMORY);
-      }
-      return asked("suppress") ? made.withCachingEnabled() : made;
-    }
-
-    private void written(KStream<Windowed<String>, Stats> results) {
-      results
-          .map((k, s) -> KeyValue.pair(k.key(), Row.of(k.key(), k.window().start(), s)))
-          .to(output, Produced.with(Serdes.String(), Json.serde(Row.class)));
+      return asked("memory") ? made.withStoreType(Materialized.StoreType.IN_MEMORY) : made;
     }
   }
 
