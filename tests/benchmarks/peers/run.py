@@ -29,6 +29,7 @@ from traffic import Input, Result, oracle
 WINDOW_S = {"json": 10, "otlp": 60}
 TOPIC = {"json": "events", "otlp": "telemetry.raw"}
 STALLED_S = 150
+LIMIT_S = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Field:
     def _until_complete(self, process: Watched, results: Results) -> str:
         """Why it never was; else nothing."""
         moved, rows = time.monotonic(), 0
+        limit = moved + LIMIT_S
         while len(results.found) < len(self.want):
             results.poll(0.1)
             if process.ended is not None:
@@ -112,7 +114,7 @@ class Field:
             now = time.monotonic()
             if results.rows != rows:
                 moved, rows = now, results.rows
-            elif now - moved > STALLED_S:
+            if now > min(moved + STALLED_S, limit):
                 return f"stalled at {len(results.found)} of {len(self.want)} rows"
         return ""
 
@@ -251,7 +253,7 @@ def main() -> int:
     wrong = any(each.said for each in costs)
     if not wrong:
         shutil.rmtree(folder, ignore_errors=True)
-    return 1 if wrong else 0
+    return int(wrong)
 
 
 if __name__ == "__main__":
