@@ -167,13 +167,12 @@ class Panes:
             end = max(self.windows.first_window(panes[first]), _next_window(low, self.windows))
             if end > until:
                 return
-            most = end if end > self.closed else _SETTLED
             parts = [
                 groups
                 for pane in panes[first : bisect_right(panes, end)]
                 if pane > end - size
                 for tag, groups in by_pane[pane]
-                if tag <= most
+                if tag <= end  # of a closed window: what has settled
             ]
             if parts:
                 yield end, 0 if end > self.closed else self._revisions.get(end, 1), parts

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from streams.queries.questions import QueryError
+from streams.state.position import Position
 from streams.task.events import Answer, Asked, Refuse
 from streams.task.phase import ENDED, Phase
 
@@ -33,14 +34,15 @@ class Inquiries:
         message = f"{MOST} questions wait for this task already"
         return Refuse([asked], QueryError(503, "busy", message, retry_ms=MOMENT_MS))
 
-    def due(self, position: int, committed: int, *, idle: bool) -> Answer | None:
-        """What is to be answered now. A task that has other work does some of it in between."""
-        if not self._waiting or (self._answered and not idle):
+    def due(self, position: int, committed: Position | None) -> Answer | None:
+        """What is to be answered now; nothing the first time after an answer: other work goes
+        before the next one."""
+        if not self._waiting or self._answered:
             self._answered = False
             return None
         waiting, self._waiting = self._waiting, []
         self._answered = True
-        return Answer(waiting, position, committed)
+        return Answer(waiting, position, 0 if committed is None else committed.offset)
 
     def refused(self, phase: Phase, stats: Callable[[], Mapping[str, Any]]) -> Refuse | None:
         """What cannot be answered in this phase: every question, but in `RUNNING`."""

@@ -368,12 +368,17 @@ class Task:
             if self._commit_due():
                 self._prepare(snapshot=self._snapshot_due())
                 return
-            answer = self._inquiries.due(self.position, self._safe, idle=not self._input)
-            if answer is not None:
-                self._order("compute", answer)
-                return
-            self._process_next()
+            self._answer()
+            if "compute" not in self._flight:
+                self._process_next()
         self._watch_idle()
+        self._answer()
+
+    def _answer(self) -> None:
+        if "compute" in self._flight:
+            return
+        if (due := self._inquiries.due(self.position, self.committed)) is not None:
+            self._order("compute", due)
 
     def _read_range(self, wanted: InputRange) -> None:
         start = wanted.start if self._range_next is None else self._range_next
@@ -382,15 +387,11 @@ class Task:
         else:
             self._order("compute", ev.Supply((), done=True, muted=self._muted()))
 
-    @property
-    def _safe(self) -> int:
-        """The committed position."""
-        return 0 if self.committed is None else self.committed.offset
-
     def _replayed(self) -> bool:
-        if self._input.ahead < self._safe:
+        committed = 0 if self.committed is None else self.committed.offset
+        if self._input.ahead < committed:
             return False
-        self.position = max(self.position, self._safe)
+        self.position = max(self.position, committed)
         return True
 
     def _commit_due(self) -> bool:

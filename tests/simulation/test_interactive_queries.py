@@ -19,12 +19,15 @@ import pytest
 from streams.config import TaskSettings
 from streams.event_time.windows import EARLIEST
 from streams.operators.windows import TimeWindows
-from streams.queries.questions import QueryError
+from streams.queries.answers import answer
+from streams.queries.questions import QueryError, Question, Reply
 from streams.schema import Schema, i64, string, time
+from streams.task.events import TaskId
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
 from streams.topology.codecs import Json
 from streams.topology.plan import Plan
+from streams.topology.stores import stores_of
 from streams.topology.testing import TopologyTestDriver
 
 RUNS = int(os.environ.get("TIDEMILL_SIMULATIONS", "24"))
@@ -277,3 +280,30 @@ def test_a_window_that_has_closed_is_gone_unless_it_may_be_revised_and_the_answe
     finals = [(row["window_end"], row["final"]) for row in found["rows"]]
     assert finals == ([(10, True), (20, False)] if windows.revised else [(20, False)])
     assert (found["closed_until"], found["gone_until"]) == (10, -10 if windows.revised else 10)
+
+
+def test_a_worker_that_lost_a_task_and_does_not_know_it_makes_no_answer_count_twice():
+    world = World(TimeWindows.of(10), 2, False, [[], []])
+    driver = TopologyTestDriver(world.plan())
+    driver.pipe("rows", [{"shop": "a", "amount": 1, "at": 3}])
+    driver.run()
+    shape = stores_of(driver.plan)["shops"]
+    question = Question("shops")
+    # as the old owner of the first would go on to say
+    old = {task.id: task.ask(question) for task in driver.tasks if task.id.topic == "rows"}
+    driver.pipe("rows", [{"shop": "a", "amount": 2, "at": 13}])
+    driver.run()  # the new owner sends its part of the first window, then that it is whole
+
+    sub = next(sub for sub in driver.plan.subs if sub.kind == "internal")
+    merging = [driver.plan.factory(sub)(sub.topic, p) for p in range(2)]
+    records = [driver.log.read(sub.topic, p) for p in range(2)]
+    (at,) = [p for p in range(2) if len(records[p]) == 3]
+    merging[at].process(records[at][:2])  # the part has come, and not yet the word
+    again = driver.plan.factory(sub)(sub.topic, at)
+    again.restore((k, v) for k, v in merging[at].snapshot(1).items() if v is not None)
+    for processor in (merging[at], again):
+        reply = Reply(processor.query(question), 1, 1)
+        replies = {TaskId(sub.name, sub.topic, at): reply, **old}
+        with pytest.raises(QueryError) as refused:
+            answer(shape, question, {}, replies)
+        assert refused.value.code == "settling"

@@ -52,6 +52,22 @@ def test_questions_without_end_do_not_keep_a_task_from_its_records():
     assert seen[-1] == 20, seen
 
 
+def test_questions_without_end_do_not_keep_a_partition_from_being_idle():
+    world = driver(idle_after_ms=100)
+    (task,) = world.tasks
+    world.pipe("rows", [{"shop": "a", "n": 1}])
+    world.run()
+    met = {ev.Answer: 0, ev.CallIdle: 0}
+    (at_work,) = task.task.step(ev.Asked(0, Question("aggregate-shop")), task.now_ms)
+    for number in range(1, 200):
+        task.now_ms += 10
+        task.task.step(ev.Asked(number, Question("aggregate-shop")), task.now_ms)
+        met[type(at_work)] += 1
+        done = ev.Answered({}) if isinstance(at_work, ev.Answer) else ev.IdleCalled(wrote=False)
+        (at_work,) = task.task.step(done, task.now_ms)
+    assert met[ev.CallIdle] >= 10, met
+
+
 def test_of_too_many_questions_at_once_some_are_refused_and_the_rest_answered():
     world = driver()
     (task,) = world.tasks
