@@ -68,6 +68,7 @@ class EngineService(Service):
 
     async def on_start(self) -> None:
         """Returns at once: restoring takes place in the engine's own task."""
+        gc.freeze()  # what was imported stays
         gc.set_threshold(*GARBAGE_EVERY)
         self._engine = Engine(self._config, self._topologies)
         self._queries.serve(self._engine)
