@@ -81,7 +81,7 @@ def test_every_block_does_what_it_says(shell: Shell):
             found = shell.run(command)
             assert re.fullmatch(pattern(expected), found, re.S), (command, found)
             done.append(command)
-    assert len(done) == 12, done
+    assert len(done) == 13, done
 
 
 def test_its_links_lead_somewhere():
