@@ -80,9 +80,11 @@ crashes: install
 bench-peers: install
 	$(BIN)/python tests/benchmarks/peers/run.py --peers '$(PEERS)' --out bench-peers.json
 
-# 60 real faults on two worker processes and a broker process, while orders come in.
+# 60 real faults on two worker processes and a broker process, while orders come in; then both
+# workers are replaced by another version of their topology.
 crashes-real: install
 	$(BIN)/python tests/crash/run.py --faults 60
+	$(BIN)/python tests/crash/upgrade.py
 
 # Longer work, with the same rigour, run by hand.
 simulate: install crashes

@@ -9,26 +9,34 @@ import msgspec
 
 from streams.errors import Fatal
 from streams.operators.entry import Entry
+from streams.operators.kept import Continuation, Kept, continuation
 from streams.operators.stage import Stage
 from streams.queries.questions import Part, QueryError, Question
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 
 FORMAT = 1
 _FACTS = b"!"
+_NAME_IT = (
+    "Run the version that wrote it, or give the changed one another name; it then starts from the "
+    "beginning of its topics"
+)
+_RAISE = "Give the changed topology a higher version: StreamsBuilder(..., version=...)"
 
 
 class FusedProcessor:
     """Steps that share a partitioning, in one task and transaction.
 
-    `stages`: all of them, each behind those that hand on to it. `plan` is the identity of what they
-    compute: a state of another plan is refused.
+    `stages`: all of them, each behind those that hand on to it. `kept`: what they keep. The state
+    of an earlier version of the topology goes on where `continuation` says so: what is new begins
+    with the first record behind that state, what is gone is deleted with the next snapshot.
     """
 
-    def __init__(self, entry: Entry, stages: Sequence[Stage], plan: str) -> None:
+    def __init__(self, entry: Entry, stages: Sequence[Stage], kept: Kept) -> None:
         self._entry = entry
         self._stages = tuple(stages)
-        self._plan = plan
+        self._kept = kept
         self._position: int | None = None
+        self._ended: list[bytes] = []  # keys of blocks that nobody reads any more
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -36,29 +44,56 @@ class FusedProcessor:
         return self._stages
 
     def restore(self, blocks: Iterable[tuple[bytes, bytes]]) -> None:
+        found = dict(sorted(blocks))
+        if not found:
+            return
+        facts: dict[str, Any] = msgspec.json.decode(found.pop(_FACTS))
+        change = self._check(facts)
         by_name = {stage.name.encode(): stage for stage in self._stages}
-        facts: dict[str, Any] = {}
-        for key, value in sorted(blocks):
-            if key == _FACTS:
-                facts = msgspec.json.decode(value)
-                self._check(facts)
-                continue
+        for key, value in found.items():
             name, _, rest = key.partition(b"/")
-            by_name[name].load(rest, value)
+            if name.decode() in change.ends:
+                self._ended.append(key)
+            else:
+                by_name[name].load(rest, value)
         for stage in self._stages:
-            if facts:
+            if stage.name in change.continues:
                 stage.restore(facts["stages"][stage.name])
-        self._position = facts.get("position")
+        self._position = facts["position"]
 
-    def _check(self, facts: dict[str, Any]) -> None:
-        """Refuse what another plan, or release, left behind."""
-        if facts["format"] != FORMAT or facts["plan"] != self._plan:
-            raise Fatal(
-                f"the state of {self._entry.name} belongs to another topology: it was written by "
-                f"{facts['plan']!r} (format {facts['format']}), this is {self._plan!r}",
-                "Run the version that wrote it, or give the changed one another name; it then "
-                "starts from the beginning of its topics",
+    def _check(self, facts: dict[str, Any]) -> Continuation:
+        """What becomes of the stores. Raises `Fatal` for what another plan, or release, left."""
+        stores: dict[str, str] | None = facts.get("stores")
+        if facts["format"] != FORMAT:
+            raise self._refused(facts, "it has another format", "Run the release that wrote it")
+        if stores is None:  # of a release before stores were named
+            if facts["plan"] != self._kept.plan:
+                raise self._refused(facts, f"this is {self._kept.plan!r}", _NAME_IT)
+            stores = dict(self._kept.stores)
+        change = continuation(stores, self._kept.stores)
+        if stores == self._kept.stores:
+            return change
+        theirs, ours = facts["version"], self._kept.version
+        if theirs > ours:
+            raise self._refused(
+                facts,
+                f"version {theirs} has taken over and this is version {ours}",
+                "Start this worker with the newer version",
             )
+        if change.refused:
+            said = "; ".join(f"{name}: {reason}" for name, reason in change.refused.items())
+            raise self._refused(facts, said, "See `tidemill topology diff` before")
+        if theirs == ours:
+            names = ", ".join((*change.begins, *change.ends))
+            raise self._refused(facts, f"it differs in {names}", _RAISE)
+        return change
+
+    def _refused(self, facts: dict[str, Any], why: str, advice: str) -> Fatal:
+        return Fatal(
+            f"the state of {self._entry.name} belongs to another topology, {facts['plan']!r} "
+            f"(format {facts['format']}): {why}",
+            advice,
+        )
 
     def replay_from(self) -> int | None:
         return self._position
@@ -89,14 +124,17 @@ class FusedProcessor:
         return self._entry.idle(now_ms)
 
     def snapshot(self, position: int) -> dict[bytes, bytes | None]:
-        changed: dict[bytes, bytes | None] = {}
+        changed: dict[bytes, bytes | None] = dict.fromkeys(self._ended)
+        self._ended = []
         for stage in self._stages:
             prefix = stage.name.encode() + b"/"
             for key, value in stage.blocks():
                 changed[prefix + key] = value
         facts = {
             "format": FORMAT,
-            "plan": self._plan,
+            "plan": self._kept.plan,
+            "version": self._kept.version,
+            "stores": self._kept.stores,
             "position": position,
             "stages": {stage.name: stage.facts() for stage in self._stages},
         }

@@ -28,10 +28,12 @@ class StreamsBuilder:
 
     `name` prefixes sub-topologies and internal topics, as an application id does in Kafka Streams.
     `partitions`: of internal topics; None: as many as the topic with the most that feeds them.
+    `version`: raise it with every change of what is stored; see the README on rolling upgrades.
     """
 
-    def __init__(self, name: str, *, partitions: int | None = None) -> None:
+    def __init__(self, name: str, *, partitions: int | None = None, version: int = 1) -> None:
         self.name = name
+        self._version = version
         self.nodes: list[nodes.Node] = []
         self._partitions = partitions
         self._counts: dict[str, int] = {}
@@ -125,7 +127,7 @@ class StreamsBuilder:
         given = settings or TaskSettings(
             batch_records=4096, buffer_records=8192, dead_letter_topic=f"{self.name}-dead-letter"
         )
-        return Plan(self.name, self.nodes, self._partitions, given)
+        return Plan(self.name, self.nodes, self._partitions, given, self._version)
 
     def _named(self, given: str | None, default: str, numbered: bool = False) -> str:
         """A name that nobody else has."""

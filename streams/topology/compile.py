@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from streams.operators.batch import Batch, Clock
 from streams.operators.entry import Entry, InternalEntry, RowsEntry, TableEntry
 from streams.operators.processor import FusedProcessor
@@ -14,6 +12,7 @@ from streams.operators.travel import Arrival, Enrich, Process, SendRows, SendTab
 from streams.operators.windowed import Windowed, WindowMerge, WindowParts, WindowRows
 from streams.schema import Schema
 from streams.topology import nodes
+from streams.topology.kept import arrival_name, entry_name, kept
 from streams.topology.nodes import Node
 from streams.topology.plan import Plan, SubTopology
 
@@ -61,7 +60,7 @@ class _Assembly:
         # a sender has the number of the node it feeds, and stands behind the one it is fed by
         behind = sorted(ordered + self._senders, key=lambda item: item[0])
         stages = [entry, *self._roots, *(stage for _, stage in behind)]
-        return FusedProcessor(entry, stages, identity(self._plan, self._sub))
+        return FusedProcessor(entry, stages, kept(self._plan, self._sub))
 
     def _entry(self) -> Entry:
         root = self._sub.root
@@ -89,7 +88,7 @@ class _Assembly:
                 self._stages[root] = receiver = RunningMerge(of)
                 self._follow(root, receiver)
             case _:
-                receiver = Arrival(f"{root.name}-arrival", root.parents[0].schema, sources)
+                receiver = Arrival(arrival_name(root), root.parents[0].schema, sources)
                 self._roots.append(receiver)
                 receiver.next.append(self._made(root))
         tables = {feed: self._enrich(join) for feed, join in self._sub.tables}
@@ -98,7 +97,7 @@ class _Assembly:
             for feed, join in self._sub.tables
             for p in range(join.table.partitions or 0)
         ]
-        return InternalEntry(f"{root.name}-input", receiver, tables, waits)
+        return InternalEntry(entry_name(self._sub), receiver, tables, waits)
 
     def _enrich(self, join: nodes.Join) -> Enrich:
         found = self._stages[join]
@@ -173,19 +172,6 @@ class _Assembly:
                     made.append(sender)
                     self._roots.append(sender)
         return made
-
-
-def identity(plan: Plan, sub: SubTopology) -> str:
-    """What the state of a sub-topology's tasks belongs to: its operators that keep something."""
-    said: list[str] = []
-    for node in plan.nodes:
-        keeps = isinstance(node, nodes.Aggregate | nodes.Join | nodes.OwnOperator)
-        parents = any(plan.is_in(parent, sub) for parent in node.parents)
-        if (keeps and (parents or plan.is_in(node, sub))) or node is sub.root:
-            said.append(f"{node.name}: {node.said()}")
-    text = "; ".join([*said, f"partitions={sub.partitions} sources={len(sub.sources)}"])
-    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-    return f"{digest} {text}"
 
 
 def _closed_by_marks(plan: Plan) -> list[tuple[int, int]]:

@@ -53,9 +53,15 @@ class Plan:
     """What a builder's operators become. Raises `TopologyError` where they cannot be planned."""
 
     def __init__(
-        self, name: str, given: Sequence[Node], partitions: int | None, settings: TaskSettings
+        self,
+        name: str,
+        given: Sequence[Node],
+        partitions: int | None,
+        settings: TaskSettings,
+        version: int = 1,
     ) -> None:
         self.name = name
+        self.version = version
         self.nodes = tuple(given)
         self.subs: list[SubTopology] = []
         self.settings = settings

@@ -19,11 +19,13 @@ from typing import Any
 
 import msgspec
 
+from streams.config import Topology
 from streams.operators.processor import FusedProcessor
 from streams.operators.running import RunningMerge, RunningRows
 from streams.operators.travel import Enrich, Process
 from streams.queries.answers import answer
 from streams.queries.parsing import found_store, parse
+from streams.task.events import TaskId
 from streams.task.processor import InputRecord
 from streams.testing import MemoryLog, TaskDriver
 from streams.topology import nodes
@@ -54,6 +56,7 @@ class TopologyTestDriver:
         self.plan = plan
         self.log = MemoryLog()
         self._chance = random.Random(seed or 0)
+        self._seeded = seed is not None
         given = dict(partitions or {})
         for sub in plan.subs:
             self.log.create(sub.topic, sub.partitions or given.get(sub.topic, 1))
@@ -138,6 +141,43 @@ class TopologyTestDriver:
         for each in self.tasks if task is None else [self.tasks[task]]:
             each.crash(lose_disk=lose_disk)
             each.start()
+
+    def upgrade(
+        self, plan: Plan, taken: Callable[[TaskId], bool] | None = None, *, drain: bool = True
+    ) -> None:
+        """Workers of another version take over the tasks that are `taken`, or all.
+
+        As when workers are replaced one at a time: the others go on as they are. What the new
+        version does not run any more ends with the last. `drain`: in order; else they die.
+        """
+        known = {task.id: task for task in self.tasks}
+        for topic, count in plan.internal_topics().items():
+            self.log.create(topic, count)
+        for topic in plan.output_topics():
+            self.log.create(topic, 1)
+        for topology in plan.topologies():
+            for partition in range(self.log.partitions(topology.topics[0])):
+                at = TaskId(topology.name, topology.topics[0], partition)
+                if at not in known or taken is None or taken(at):
+                    known[at] = self._taken_over(topology, at, known.get(at), drain)
+        names = {topology.name for topology in plan.topologies()}
+        self.tasks = [t for at, t in known.items() if taken is not None or at.topology in names]
+        if taken is None:
+            self.plan, self._stores = plan, stores_of(plan)
+
+    def _taken_over(
+        self, topology: Topology, at: TaskId, old: TaskDriver | None, drain: bool
+    ) -> TaskDriver:
+        disk = None
+        if old is not None:
+            disk = old.disk
+            old.close() if drain else old.crash()
+        seed = self._chance.getrandbits(32) if self._seeded else None
+        made = TaskDriver(
+            self.log, topology, at.topic, at.partition, app="test", disk=disk, seed=seed
+        )
+        made.wall_clock_ms = self.tasks[0].wall_clock_ms
+        return made
 
     # ------------------------------------------------------------ out
 

@@ -14,8 +14,8 @@ from crash.orders import PARTITIONS, SESSION_MS, TOPICS
 from crash.processes import Broker, Worker, wait_until
 from crash.traffic import open_transactions
 
-ALL_TASKS = PARTITIONS + 2 + 2
-"""Of both workers: those of the orders, of the totals and of the windows."""
+ALL_TASKS = PARTITIONS + 2 + 2 + 2
+"""Of both workers: those of the orders, of the totals and of two sizes of windows."""
 WATCHED = {topic: n for topic, n in TOPICS.items() if topic != "orders"}
 WATCHED |= {"shop-totals-repartition": 2, "shop-tens-repartition": 2}
 WATCHED |= {"shop-shop-orders-changelog": PARTITIONS}
@@ -85,9 +85,10 @@ class World:
         (other,) = [each for each in self.workers if each is not worker]
         before, lines = worker.running(), len(_lines(worker))
         stopped = time.monotonic()
-        worker.signal(signal.SIGSTOP)
+        worker.stop()
         time.sleep(SESSION_MS / 1000)
         wait_until("the other took over", lambda: len(other.running()) == ALL_TASKS)
+        assert worker.stands_still, f"{worker.name} was to hang, and somebody woke it"
         spent = time.monotonic() - stopped
         worker.signal(signal.SIGCONT)
         wait_until("they share again", self._at_work)
@@ -113,7 +114,7 @@ class World:
             wait_until("somebody works", lambda: any(w.running() for w in self.workers))
             time.sleep(self.rng.uniform(0.0, 0.25))
             for worker in self.workers:
-                worker.signal(signal.SIGSTOP)
+                worker.stop()
             if found := open_transactions(self.broker.address, WATCHED):
                 return found, tries
             for worker in self.workers:

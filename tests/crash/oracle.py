@@ -53,6 +53,19 @@ def compute(orders: Sequence[Sequence[bytes]], size_ns: int) -> Expected:
     return found
 
 
+def counts(orders: Sequence[Sequence[bytes]], size_ns: int) -> dict[tuple[str, int], int]:
+    """(shop, end) -> orders, of the windows that every partition has closed."""
+    found: dict[tuple[str, int], int] = defaultdict(int)
+    closed: list[int] = []
+    for values in orders:
+        rows = [json.loads(value) for value in values]
+        for row in rows:
+            found[row["shop"], -(-row["at"] // size_ns) * size_ns] += 1
+        latest = max((row["at"] for row in rows), default=0)
+        closed.append((latest - GRACE_NS) // size_ns * size_ns)
+    return {at: count for at, count in found.items() if at[1] <= min(closed)}
+
+
 def complaints(
     expected: Expected,
     seen: Sequence[Sequence[Said]],

@@ -43,7 +43,7 @@ class Process:
     def __init__(self, name: str, folder: Path, command: list[str]) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
-        self.command = command
+        self.command = list(command)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -60,6 +60,17 @@ class Process:
     def signal(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
+
+    def stop(self) -> None:
+        """With SIGSTOP, until SIGCONT; returns when it stands still."""
+        self.signal(signal.SIGSTOP)
+        wait_until(f"{self.name} stands still", lambda: self.stands_still)
+
+    @property
+    def stands_still(self) -> bool:
+        assert self.process is not None
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] == "T"
 
     def kill(self) -> None:
         """With -9, also while it is stopped."""

@@ -214,6 +214,8 @@ class Shared:
         for name in self.topologies:
             for worker in self.workers:
                 self._turns(worker, 10_000)
+            if self.revoking:  # somebody was fenced and joins anew
+                return False
             for worker in self.workers:
                 for (topology, _), driver in list(worker.tasks.items()):
                     if topology == name and driver.alive:

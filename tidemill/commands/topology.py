@@ -8,6 +8,7 @@ from streams.topology.plan import Plan, Style
 from streams.topology.stores import stores_of
 from tidemill.commands.errors import FAILED, CommandError
 from tidemill.commands.output import Output, emit
+from tidemill.commands.topology_diff import diff, show_manifest
 from tidemill.topology_file import NoTopology, load
 
 app = App(
@@ -16,6 +17,12 @@ app = App(
     help_epilogue="Example: tidemill topology graph examples.shop_hours",
     help_format="plaintext",
 )
+app.command(
+    show_manifest,
+    name="manifest",
+    help_epilogue="Example: tidemill topology manifest shops.py > shops.json",
+)
+app.command(diff, help_epilogue="Example: tidemill topology diff shops.json shops.py")
 
 
 @app.command(help_epilogue="Example: tidemill topology graph my_topology.py --style mermaid")
