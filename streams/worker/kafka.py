@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import lru_cache
 from typing import Any
@@ -41,7 +41,7 @@ from aiokafka.partitioner import murmur2
 from streams.config import WorkerConfig
 from streams.errors import Fatal, Fenced, MustRestore, Retriable
 from streams.state.changelog import ChangelogRecord
-from streams.task.processor import InputRecord, OutputRecord
+from streams.task.processor import OutputRecord
 from streams.worker.batches import Entry, ReadyBatch, encode
 
 Partition = tuple[str, int]
@@ -83,10 +83,6 @@ def reader(config: WorkerConfig, isolation: str) -> AIOKafkaConsumer:
         fetch_max_wait_ms=config.fetch_max_wait_ms,
         max_poll_interval_ms=NEVER_MS,
     )
-
-
-def input_records(messages: Iterable[Any]) -> list[InputRecord]:
-    return [InputRecord(m.offset, m.timestamp, m.key, m.value, tuple(m.headers)) for m in messages]
 
 
 class OffsetLookup:

@@ -24,7 +24,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from streams.config import WorkerConfig
 from streams.errors import Retriable
 from streams.task.processor import InputRecord
-from streams.worker.kafka import Partition, bounded, input_records, reader, started
+from streams.worker.kafka import Partition, bounded, reader, started
 
 
 class Piece(NamedTuple):
@@ -154,6 +154,7 @@ class PieceConsumer:
                 packed: Any = result._partition_records
                 batches = _Batches(packed._records)
                 packed._records = batches
+                packed._consumer_record = _input_record
                 if batches.next_offset is not None:
                     state.consumed_to(batches.next_offset)
         end: Any = state.highwater if state.lso in (None, -1) else state.lso
@@ -197,7 +198,12 @@ class FollowingConsumer(PieceConsumer):
 
 def _unpacked(packed: Iterable[Any]) -> list[list[InputRecord]]:
     """The committed records of each. Raises `KafkaError` where a checksum is wrong."""
-    return [input_records(each or ()) for each in packed]
+    return [list(each or ()) for each in packed]
+
+
+def _input_record(_: TopicPartition, of: Any) -> InputRecord:
+    """In place of aiokafka's `ConsumerRecord`, which costs more than the record's decoding."""
+    return InputRecord(of.offset, of.timestamp, of.key, of.value, tuple(of.headers))
 
 
 class OffsetsGone(Exception):
