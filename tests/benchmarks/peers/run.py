@@ -139,10 +139,10 @@ def cost(
     n, m = small[0].events, large[0].events
     slopes = [(b.cpu_s - a.cpu_s) / (m - n) for a, b in zip(small, large, strict=True)]
     walls = [(b.wall_s - a.wall_s) / (m - n) for a, b in zip(small, large, strict=True)]
-    slope = statistics.median(slopes)
+    slope, wall = statistics.median(slopes), statistics.median(walls)
     return Cost(
         *which, "", slope * 1e9, (min(slopes) * 1e9, max(slopes) * 1e9),
-        1 / statistics.median(walls), statistics.median(run.cpu_s for run in small) - slope * n,
+        1 / wall if wall > 0 else 0.0, statistics.median(run.cpu_s for run in small) - slope * n,
         max(run.peak_bytes for run in large) / 2**20, (n, m),
     )  # fmt: skip
 
@@ -209,9 +209,10 @@ def table(costs: list[Cost], missing: dict[str, str]) -> str:
                 lines.append(f"{name:40}{c.guarantee:15}{c.said}")
                 continue
             span = f"({c.cpu_ns_range[0]:,.0f}-{c.cpu_ns_range[1]:,.0f})"
+            rate = f"{c.events_s:,.0f}" if c.events_s else "too noisy"
             times = f"{c.cpu_ns / ours[0]:.1f}" if ours else ""
             lines.append(
-                f"{name:40}{c.guarantee:15}{c.cpu_ns:9,.0f}{span:>18}{c.events_s:12,.0f}"
+                f"{name:40}{c.guarantee:15}{c.cpu_ns:9,.0f}{span:>18}{rate:>12}"
                 f"{times:>8}{c.peak_mib:7,.0f}{c.start_cpu_s:13.1f}"
             )
     lines += [f"{name}: not installed: {why}" for name, why in missing.items()]
