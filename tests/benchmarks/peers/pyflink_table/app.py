@@ -11,7 +11,14 @@ from pyflink.common import Configuration
 from pyflink.table import EnvironmentSettings, TableEnvironment
 
 BOOTSTRAP, INPUT, OUTPUT, NAME, STATE, FORMAT, WINDOW, OPTIONS = sys.argv[1:]
-JARS = ("flink-connector-kafka-", "flink-connector-base-", "kafka-clients-")
+JARS = (
+    "flink-connector-kafka-",
+    "flink-connector-base-",
+    "kafka-clients-",
+    "zstd-",
+    "lz4-",
+    "snappy-",
+)
 
 given = Configuration()
 for key, value in {
