@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -37,12 +36,9 @@ from mode import Service
 from streams.config import Topology, WorkerConfig
 from streams.queries.shapes import StoreShape
 from streams.worker.engine import Engine
+from streams.worker.process import prepare
 from streams.worker.queries import Queries
 from streams.worker.query_pages import pages
-
-GARBAGE_EVERY = (100_000, 20, 20)
-"""Objects made until Python looks for cycles, and how often that goes further back. A fetch makes
-ten thousands of records and none is in a cycle: the default of 700 takes a quarter of the time."""
 
 
 class EngineService(Service):
@@ -68,8 +64,7 @@ class EngineService(Service):
 
     async def on_start(self) -> None:
         """Returns at once: restoring takes place in the engine's own task."""
-        gc.freeze()  # what was imported stays
-        gc.set_threshold(*GARBAGE_EVERY)
+        prepare()
         self._engine = Engine(self._config, self._topologies)
         self._queries.serve(self._engine)
         self._running = asyncio.create_task(self._run(self._engine))

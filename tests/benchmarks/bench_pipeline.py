@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=0, help="about as many (whole rounds)")
     parser.add_argument("--series", type=int, default=0)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a tenth of the series, one run")
     parser.add_argument("--no-processes", action="store_true", help="the stages only")
     given = parser.parse_args()

@@ -27,7 +27,7 @@ from tidemill.up import commands
 from tidemill.wiring import deploy
 
 STALLED_S = 120
-SAMPLE_S = 0.1
+SAMPLE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
