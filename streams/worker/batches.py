@@ -21,6 +21,7 @@ from aiokafka.record.util import calc_crc32c
 
 MAGIC = 2
 ZSTD = 4
+_TRANSACTIONAL = 1
 _CRC_AT = 17
 _CRC_FROM = 21
 _PRODUCER_AT = 43
@@ -66,17 +67,17 @@ class ReadyBatch:
         return self._encoded
 
 
-def encode(entries: Iterable[Entry], batch_bytes: int, *, transactional: bool) -> list[ReadyBatch]:
-    """Batches of all entries in their order, zstd, each of at most `batch_bytes` before compression
-    or of one record. They bear the time of now, as records of a producer do."""
+def encode(entries: Iterable[Entry], batch_bytes: int) -> list[ReadyBatch]:
+    """Batches of a transaction: all entries in their order, zstd, each of at most `batch_bytes`
+    before compression or of one record. They bear the time of now, as records of a producer do."""
     now = time.time_ns() // 1_000_000
     ready: list[ReadyBatch] = []
-    builder, count = _builder(batch_bytes, transactional), 0
+    builder, count = _builder(batch_bytes), 0
     for key, value, headers in entries:
         headers_ = list(headers)
         if builder.append(count, now, key, value, headers_) is None:
             ready.append(ReadyBatch(builder.build(), count))
-            builder, count = _builder(batch_bytes, transactional), 0
+            builder, count = _builder(batch_bytes), 0
             builder.append(count, now, key, value, headers_)
         count += 1
     if count:
@@ -84,5 +85,5 @@ def encode(entries: Iterable[Entry], batch_bytes: int, *, transactional: bool) -
     return ready
 
 
-def _builder(batch_bytes: int, transactional: bool) -> Any:
-    return DefaultRecordBatchBuilder(MAGIC, ZSTD, int(transactional), -1, -1, 0, batch_bytes)
+def _builder(batch_bytes: int) -> Any:
+    return DefaultRecordBatchBuilder(MAGIC, ZSTD, _TRANSACTIONAL, -1, -1, 0, batch_bytes)

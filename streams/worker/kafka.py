@@ -284,10 +284,7 @@ class TransactionalProducer:
                 number = chosen_partition(out.key, counts[out.topic])
             entries[out.topic, number].append(Entry(out.key, out.value, out.headers))
         entries[to] += [Entry(record.key, record.value) for record in changelog]
-        return {
-            at: encode(each, self._config.batch_bytes, transactional=True)
-            for at, each in entries.items()
-        }
+        return {at: encode(each, self._config.batch_bytes) for at, each in entries.items()}
 
 
 async def _send_in_order(

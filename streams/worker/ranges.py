@@ -10,6 +10,8 @@ from streams.task.processor import InputRecord
 from streams.worker.kafka import OffsetLookup, Partition
 from streams.worker.pieces import FollowingConsumer, OffsetsGone
 
+STOP_SECONDS = 3.0
+
 
 class RangeReader:
     """Reads committed records of offset ranges without a group; one at a time."""
@@ -54,7 +56,7 @@ class RangeReader:
         """Let go of the log; bounded."""
         consumer, self._consumer, self._at = self._consumer, None, None
         if consumer is not None:
-            await consumer.stop(_STOP_SECONDS)
+            await consumer.stop(STOP_SECONDS)
 
     async def _sought(self, partition: Partition, start: int) -> FollowingConsumer:
         if self._consumer is None:
@@ -72,6 +74,3 @@ class RangeReader:
             return (await lookup.stable_bounds(partition))[0]
         finally:
             await lookup.stop()
-
-
-_STOP_SECONDS = 3.0

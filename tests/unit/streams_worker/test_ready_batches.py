@@ -36,7 +36,7 @@ def test_what_is_encoded_is_read_again_by_the_broker_and_by_the_client() -> None
     for _ in range(40):
         wanted = entries(chance, chance.randrange(1, 60))
         sequence, found = 0, []
-        batches = encode(wanted, chance.choice((200, 3_000, 1 << 20)), transactional=True)
+        batches = encode(wanted, chance.choice((200, 3_000, 1 << 20)))
         for batch in batches:
             raw = sent(batch, 2**40 + 1, 3, sequence)
             header = read_header(raw)
@@ -64,11 +64,11 @@ def _batches(raw: bytes) -> list:
 
 def test_batches_are_as_large_as_they_may_be_and_a_record_that_is_larger_goes_alone() -> None:
     small, large = Entry(None, b"s" * 100), Entry(None, b"l" * 2_000)
-    counts = [each.record_count() for each in encode([small] * 9, 1_000, transactional=False)]
+    counts = [each.record_count() for each in encode([small] * 9, 1_000)]
     assert counts == [8, 1]
-    counts = [b.record_count() for b in encode([small, large, small], 1_000, transactional=False)]
+    counts = [b.record_count() for b in encode([small, large, small], 1_000)]
     assert counts == [1, 1, 1]
-    assert encode([], 1_000, transactional=False) == []
+    assert encode([], 1_000) == []
 
 
 def test_a_key_goes_where_kafkas_clients_send_it() -> None:
