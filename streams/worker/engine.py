@@ -57,10 +57,7 @@ class Engine:
                 if self._failure is None:
                     await self._stop_all(work)
             finally:
-                probe.cancel()
-                for task in work:
-                    task.cancel()
-                await asyncio.gather(probe, *work, return_exceptions=True)
+                await _end([probe, *work])
                 if self._failure is not None:
                     await self._abandon_all()
         if self._failure is not None:
@@ -153,3 +150,13 @@ class Engine:
                     )
         finally:
             await lookup.stop()
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until they have ended, for seconds at most: `wait_for` of 3.11 can lose a cancel."""
+    for _ in range(4):
+        for task in tasks:
+            task.cancel()
+        if not (await asyncio.wait(tasks, timeout=2.0))[1]:
+            break
+    await asyncio.gather(*(task for task in tasks if task.done()), return_exceptions=True)
