@@ -12,12 +12,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from examples.command import main
+from streams.codecs import Json
 from streams.expressions import col, when
 from streams.operators.windows import TimeWindows
 from streams.schema import Schema, f64, i64, string, time
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Json
 from streams.topology.plan import Plan
 
 TOPICS = {"orders": 2, "shops": 1, "shop-hours": 2}

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from examples.command import main
+from streams.codecs import Text
 from streams.schema import Schema, string
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Text
 from streams.topology.plan import Plan
 from streams.values import Values
 

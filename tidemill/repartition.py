@@ -186,7 +186,7 @@ async def _create(settings: Settings, new: Listed) -> None:
         found = [topic["partitions"] for topic in described if topic["topic"] == new.topic]
         if not found:
             made = NewTopic(
-                spec.name, spec.partitions, settings.replication, topic_configs=spec.config
+                spec.name, spec.partitions, settings.replication, topic_configs=dict(spec.config)
             )
             answer = await admin.create_topics([made])
             wrong = [name for name, code, *_ in answer.topic_errors if code]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+
+from streams.topology.topics import Topic
 
 ENVIRONMENT = "TIDEMILL_SETTINGS"
 """Where `faust -A tidemill.worker worker` finds the settings file."""
@@ -116,16 +118,7 @@ def with_own_key(settings: Settings) -> Settings:
     return replace(settings, key=secrets.token_hex(16))
 
 
-@dataclass(frozen=True, slots=True)
-class TopicSpec:
-    """A topic to be created, with its configuration."""
-
-    name: str
-    partitions: int
-    config: dict[str, str] = field(default_factory=dict[str, str])
-
-
-def topics(settings: Settings) -> list[TopicSpec]:
+def topics(settings: Settings) -> list[Topic]:
     """Every topic of a deployment (DESIGN 4), but for history topics, which `load` creates."""
     hours = 3_600_000
     large = {"max.message.bytes": str(16 << 20)}
@@ -136,15 +129,15 @@ def topics(settings: Settings) -> list[TopicSpec]:
     shards, raw = settings.shard_partitions, settings.raw_partitions
     changelog = {**large, "cleanup.policy": "compact", "segment.bytes": str(32 << 20)}
     return [
-        TopicSpec("telemetry.raw", raw, kept(settings.raw_retention_hours)),
-        TopicSpec("telemetry.partials", shards, kept(24)),
-        TopicSpec("telemetry.rollups", shards, kept(7 * 24)),
-        TopicSpec("telemetry.progress", 1, kept(7 * 24, "compact,delete")),
-        TopicSpec("telemetry.tasks", 1, changelog),
-        TopicSpec("telemetry.definitions", 1, changelog),
-        TopicSpec("telemetry.epochs", 1, changelog),
-        TopicSpec("telemetry.ledger", 1, kept(30 * 24)),
-        TopicSpec("telemetry.dead-letter", 1, kept(30 * 24)),
-        TopicSpec("metrics", shards, kept(7 * 24)),
-        TopicSpec("rollups", shards, kept(7 * 24, "compact,delete")),
+        Topic("telemetry.raw", raw, kept(settings.raw_retention_hours)),
+        Topic("telemetry.partials", shards, kept(24), internal=True),
+        Topic("telemetry.rollups", shards, kept(7 * 24)),
+        Topic("telemetry.progress", 1, kept(7 * 24, "compact,delete"), internal=True),
+        Topic("telemetry.tasks", 1, changelog),
+        Topic("telemetry.definitions", 1, changelog),
+        Topic("telemetry.epochs", 1, changelog),
+        Topic("telemetry.ledger", 1, kept(30 * 24)),
+        Topic("telemetry.dead-letter", 1, kept(30 * 24)),
+        Topic("metrics", shards, kept(7 * 24)),
+        Topic("rollups", shards, kept(7 * 24, "compact,delete")),
     ]

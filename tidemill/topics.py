@@ -15,7 +15,8 @@ from aiokafka.errors import (  # pyright: ignore[reportMissingTypeStubs]
     for_code,
 )
 
-from tidemill.settings import Settings, TopicSpec, topics
+from streams.topology.topics import Topic
+from tidemill.settings import Settings, topics
 
 
 class TopicsError(RuntimeError):
@@ -67,10 +68,10 @@ async def _create(settings: Settings) -> list[str]:
         await admin.close()
 
 
-def _new(spec: TopicSpec, settings: Settings) -> NewTopic:
+def _new(spec: Topic, settings: Settings) -> NewTopic:
     return NewTopic(
         spec.name,
         num_partitions=spec.partitions,
         replication_factor=settings.replication,
-        topic_configs=spec.config,
+        topic_configs=dict(spec.config),
     )

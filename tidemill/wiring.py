@@ -1,4 +1,4 @@
-"""From settings to the topologies that a worker runs."""
+"""From settings to the definitions that a deployment computes, and since when."""
 
 from __future__ import annotations
 
@@ -13,23 +13,16 @@ from metric_registry.compile import compile_plan
 from metric_registry.granularities import size_of
 from metric_registry.plan import Plan
 from metric_registry.rules import Settings as Allowed
-from streams.config import TaskSettings, Topology
-from streams.task.processor import Processor
 from tidemill import own_aggregates
 from tidemill.epochs import introduced, remembered
 from tidemill.settings import Settings
 from topologies.joining import counts_from
-from topologies.manager.processor import ManagerProcessor
 from topologies.preaggregate.intake import Deployment
-from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
-from topologies.rollup.processor import RollupProcessor
 
 MILLISECOND = 1_000_000
 DEPLOYED = "deployed.json"
 FROM_THE_START = 0
 LEAD_NS = 20 * 1_000 * MILLISECOND
-HISTORY = r"telemetry\.history\..+"
-LATER_EPOCH = r"telemetry\.raw\.e[1-9][0-9]*"
 
 
 class DefinitionsError(ValueError):
@@ -110,47 +103,3 @@ def retention_days(plan: Plan) -> dict[int, int]:
             resolution = size_of(granularity)
             days[resolution] = max(days.get(resolution, 1), -(-seconds // 86_400))
     return days
-
-
-def topologies(settings: Settings, deployed: Deployment) -> list[Topology]:
-    """Pre-aggregation, roll-up and publication, and the task manager."""
-    config = PreaggregateConfig(
-        deployed=deployed,
-        sources=settings.raw_partitions,
-        shard_partitions=settings.shard_partitions,
-        key=bytes.fromhex(settings.key),
-        stream_gap=settings.stream_gap_ms * MILLISECOND,
-        settle=settings.settle_ms * MILLISECOND,
-    )
-
-    def preaggregate(topic: str, partition: int) -> Processor:
-        return PreaggregateProcessor(config, topic, partition)
-
-    def rollup(topic: str, partition: int) -> Processor:
-        return RollupProcessor(partition)
-
-    def manager(topic: str, partition: int) -> Processor:
-        return ManagerProcessor()
-
-    tasks = TaskSettings(
-        snapshot_interval_ms=settings.snapshot_interval_ms,
-        idle_after_ms=settings.idle_after_ms,
-    )
-    return [
-        Topology(
-            "preaggregate",
-            preaggregate,
-            pattern=rf"telemetry\.raw|{LATER_EPOCH}|{HISTORY}",
-            settings=tasks,
-            partitions=settings.raw_partitions,
-            any_number=LATER_EPOCH,
-        ),
-        Topology(
-            "rollup",
-            rollup,
-            topics=("telemetry.partials",),
-            settings=tasks,
-            partitions=settings.shard_partitions,
-        ),
-        Topology("manager", manager, topics=("telemetry.progress",), settings=tasks),
-    ]

@@ -26,10 +26,12 @@ from mode import Service
 
 from metric_registry.plan import Plan
 from streams.config import WorkerConfig
+from streams.topology.stores import stores_of
 from streams.worker.app import App
+from tidemill.product import product
 from tidemill.settings import ENVIRONMENT, Settings, load
 from tidemill.store_address import PASSWORD, store_address
-from tidemill.wiring import deployment, retention_days, topologies
+from tidemill.wiring import deployment, retention_days
 from topologies.sink.app import SinkConfig, SinkService
 from topologies.sink.schema import Schema
 
@@ -97,7 +99,8 @@ class WorkerApp(App):
         deployed = deployment(settings)
         self.sink = Sink(sink_config(settings, number, password, deployed.plan))
         (settings.folder / f"worker-{number}").mkdir(parents=True, exist_ok=True)
-        super().__init__(worker_config(settings, number), topologies(settings, deployed))
+        plan = product(settings, deployed)
+        super().__init__(worker_config(settings, number), plan.topologies(), stores_of(plan))
         self.page("/stats/sink")(_sink_view(self.sink))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from streams.codecs.port import Codec, placeholder
 from streams.errors import Rejected
 from streams.event_time.windows import EARLIEST
 from streams.operators.batch import I64, Batch, Clock
@@ -18,7 +19,6 @@ from streams.operators.stage import Blocks, Stage
 from streams.operators.travel import Arrival, Enrich, SendTable
 from streams.operators.windowed import WindowMerge
 from streams.task.processor import InputRecord, OutputRecord
-from streams.topology.codecs import Codec, placeholder
 from streams.values import Values, concatenated
 
 _MILLISECOND = 1_000_000

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from streams.errors import Fatal
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -47,3 +49,25 @@ def continuation(old: Mapping[str, str], new: Mapping[str, str]) -> Continuation
             if old[name] != new[name]
         },
     )
+
+
+def taken_over(old: Mapping[str, str], version: int, kept: Kept, whose: str) -> Continuation:
+    """What becomes of the stores that this version of the topology left.
+
+    Raises:
+        Fatal: They are not ours to go on with; it says why, and what to do.
+    """
+    change = continuation(old, kept.stores)
+    if old == kept.stores:
+        return change
+    if version > kept.version:
+        why = f"version {version} has taken over and this is version {kept.version}"
+        raise Fatal(f"{whose}: {why}", "Start this worker with the newer version")
+    if change.refused:
+        said = "; ".join(f"{name}: {reason}" for name, reason in change.refused.items())
+        raise Fatal(f"{whose}: {said}", "See `tidemill topology diff` before")
+    if version == kept.version:
+        names = ", ".join((*change.begins, *change.ends))
+        advice = "Give the changed topology a higher version: StreamsBuilder(..., version=...)"
+        raise Fatal(f"{whose}: it differs in {names}", advice)
+    return change

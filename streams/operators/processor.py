@@ -9,7 +9,7 @@ import msgspec
 
 from streams.errors import Fatal
 from streams.operators.entry import Entry
-from streams.operators.kept import Continuation, Kept, continuation
+from streams.operators.kept import Continuation, Kept, taken_over
 from streams.operators.stage import Stage
 from streams.queries.questions import Part, QueryError, Question
 from streams.task.processor import InputRange, InputRecord, OutputRecord
@@ -20,7 +20,6 @@ _NAME_IT = (
     "Run the version that wrote it, or give the changed one another name; it then starts from the "
     "beginning of its topics"
 )
-_RAISE = "Give the changed topology a higher version: StreamsBuilder(..., version=...)"
 
 
 class FusedProcessor:
@@ -64,36 +63,17 @@ class FusedProcessor:
     def _check(self, facts: dict[str, Any]) -> Continuation:
         """What becomes of the stores. Raises `Fatal` for what another plan, or release, left."""
         stores: dict[str, str] | None = facts.get("stores")
+        whose = (
+            f"the state of {self._entry.name} belongs to another topology, {facts['plan']!r} "
+            f"(format {facts['format']})"
+        )
         if facts["format"] != FORMAT:
-            raise self._refused(facts, "it has another format", "Run the release that wrote it")
+            raise Fatal(f"{whose}: it has another format", "Run the release that wrote it")
         if stores is None:  # of a release before stores were named
             if facts["plan"] != self._kept.plan:
-                raise self._refused(facts, f"this is {self._kept.plan!r}", _NAME_IT)
+                raise Fatal(f"{whose}: this is {self._kept.plan!r}", _NAME_IT)
             stores = dict(self._kept.stores)
-        change = continuation(stores, self._kept.stores)
-        if stores == self._kept.stores:
-            return change
-        theirs, ours = facts["version"], self._kept.version
-        if theirs > ours:
-            raise self._refused(
-                facts,
-                f"version {theirs} has taken over and this is version {ours}",
-                "Start this worker with the newer version",
-            )
-        if change.refused:
-            said = "; ".join(f"{name}: {reason}" for name, reason in change.refused.items())
-            raise self._refused(facts, said, "See `tidemill topology diff` before")
-        if theirs == ours:
-            names = ", ".join((*change.begins, *change.ends))
-            raise self._refused(facts, f"it differs in {names}", _RAISE)
-        return change
-
-    def _refused(self, facts: dict[str, Any], why: str, advice: str) -> Fatal:
-        return Fatal(
-            f"the state of {self._entry.name} belongs to another topology, {facts['plan']!r} "
-            f"(format {facts['format']}): {why}",
-            advice,
-        )
+        return taken_over(stores, facts.get("version", 0), self._kept, whose)
 
     def replay_from(self) -> int | None:
         return self._position

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from streams.codecs import Codec
 from streams.operators.batch import Batch, Clock
 from streams.operators.stage import Stage
 from streams.task.processor import OutputRecord
-from streams.topology.codecs import Codec
 
 
 class Sink(Stage):

@@ -82,6 +82,7 @@ class TaskDriver:
         self._replies: dict[int, Reply | QueryError] = {}
         self._asked_before = 0
         log.create(self.changelog, log.partitions(topic))
+        self.changelog_partition = partition % log.partitions(self.changelog)
         log.create(topology.settings.dead_letter_topic, 1)
         self.start()
 
@@ -224,7 +225,7 @@ class TaskDriver:
         """Whether it waits for somebody else's open transaction."""
         if not isinstance(effect, ev.ReadChangelog):
             return False
-        return self.log.bounds(self.changelog, self.id.partition)[1] <= effect.start
+        return self.log.bounds(self.changelog, self.changelog_partition)[1] <= effect.start
 
     def perform(self, effect: Effect) -> Event:
         """What the shell of a worker does, against the in-memory log."""
@@ -235,7 +236,9 @@ class TaskDriver:
                 self.session = self.log.init_producer(self.transactional_id)
                 return ev.ProducerReady(f"{self._starts}-{self.session.epoch}")
             case ev.FindBounds():
-                changelog = self.log.bounds(self.changelog, self.id.partition, committed=False)
+                changelog = self.log.bounds(
+                    self.changelog, self.changelog_partition, committed=False
+                )
                 return ev.BoundsFound(
                     *changelog, *self.log.bounds(self.id.topic, self.id.partition)
                 )
@@ -265,7 +268,7 @@ class TaskDriver:
         """Some committed records of the changelog."""
         limit = self._rng.choice((1, 2, 100)) if self._cut else 1 << 30
         records, next_offset = self.log.fetch(
-            self.changelog, self.id.partition, start, limit, end=end
+            self.changelog, self.changelog_partition, start, limit, end=end
         )
         found = [ChangelogRecord(r.key or b"", r.value, r.offset) for r in records]
         return ev.ChangelogRead(found, next_offset)
@@ -284,7 +287,9 @@ class TaskDriver:
             self.log.send(session, output)
         for record in changelog:
             self.faults("send state")
-            target = OutputRecord(self.changelog, self.id.partition, record.key, record.value)
+            target = OutputRecord(
+                self.changelog, self.changelog_partition, record.key, record.value
+            )
             _, last = self.log.send(session, target)
         self.faults("end transaction")
         self.log.commit(session)

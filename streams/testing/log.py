@@ -71,6 +71,10 @@ class MemoryLog:
         """Make a topic; no effect when it is there."""
         self._topics.setdefault(topic, [_Partition() for _ in range(partitions)])
 
+    def topics(self) -> list[str]:
+        """All of them, in the order in which they were made."""
+        return list(self._topics)
+
     def partitions(self, topic: str) -> int:
         return len(self._topics[topic])
 

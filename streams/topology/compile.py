@@ -5,12 +5,14 @@ from __future__ import annotations
 from streams.operators.batch import Batch, Clock
 from streams.operators.entry import Entry, InternalEntry, RowsEntry, TableEntry
 from streams.operators.processor import FusedProcessor
+from streams.operators.records import DeclaredProcessor
 from streams.operators.running import Running, RunningMerge, RunningParts, RunningRows
 from streams.operators.sink import Sink
 from streams.operators.stage import Stage
 from streams.operators.travel import Arrival, Enrich, Process, SendRows, SendTable
 from streams.operators.windowed import Windowed, WindowMerge, WindowParts, WindowRows
 from streams.schema import Schema
+from streams.task.processor import Processor
 from streams.topology import nodes
 from streams.topology.kept import arrival_name, entry_name, kept
 from streams.topology.nodes import Node
@@ -37,8 +39,12 @@ class MergeStage(Stage):
         self.hand_on(whole, clock)
 
 
-def processor(plan: Plan, sub: SubTopology, topic: str, partition: int) -> FusedProcessor:
-    """The steps of the task (topic, partition), fused."""
+def processor(plan: Plan, sub: SubTopology, topic: str, partition: int) -> Processor:
+    """The steps of the task (topic, partition), fused; or the user's own processor."""
+    if isinstance(sub.root, nodes.RecordProcessor):
+        own = sub.root
+        allowed = {topic, *(each.name for each in own.writes)}
+        return DeclaredProcessor(own.make(topic, partition), own.name, kept(plan, sub), allowed)
     return _Assembly(plan, sub, topic, partition).whole()
 
 

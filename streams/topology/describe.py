@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streams.topology import nodes
+from streams.topology.kept import entry_name, keeps
 from streams.topology.nodes import Node
 from streams.topology.plan import Plan, SubTopology
 
@@ -15,6 +16,8 @@ def described(plan: Plan) -> str:
         lines.append(f"  Sub-topology: {number} {sub.name} (a task for each of {count} partitions)")
         feeds = [f"{join.table.topic} as {feed}" for feed, join in sub.tables]
         more = f", with tables: {', '.join(feeds)}" if feeds else ""
+        if isinstance(sub.root, nodes.RecordProcessor) and sub.root.source.also is not None:
+            more = f", and those that match {sub.root.source.also}"
         lines.append(f"    Source: {_input(sub)} (topic: {sub.topic}{more})")
         lines.append(f"      --> {_names(_entered(plan, sub))}")
         for node in plan.nodes:
@@ -25,11 +28,11 @@ def described(plan: Plan) -> str:
 
 
 def _input(sub: SubTopology) -> str:
-    return sub.root.name if sub.kind != "internal" else f"{sub.root.name}-input"
+    return entry_name(sub)
 
 
 def _entered(plan: Plan, sub: SubTopology) -> list[str]:
-    if sub.kind == "internal":
+    if sub.kind in ("internal", "records"):
         return [sub.root.name]
     if sub.kind == "table":
         return [f"{feed}-sender" for s in plan.subs for feed, j in s.tables if j.table is sub.root]
@@ -54,14 +57,28 @@ def _node(plan: Plan, sub: SubTopology, node: Node) -> list[str]:
             f"    Sink: {node.name} (topic: {node.topic}, {said})",
             f"      <-- {_names([parent.name for parent in node.parents])}",
         ]
-    keeps = isinstance(node, nodes.Aggregate | nodes.Join | nodes.OwnOperator)
-    stores = f" (store: {node.name})" if keeps else ""
+    if isinstance(node, nodes.RecordProcessor):
+        return _own(sub, node)
+    stores = f" (store: {node.name})" if keeps(node) else ""
     before = [_input(sub)] if node is sub.root else [parent.name for parent in node.parents]
     return [
         f"    Processor: {node.name}{stores}{' ' + said if said else ''}",
         f"      --> {_names(_after(plan, sub, node))}",
         f"      <-- {_names(before)}",
     ]
+
+
+def _own(sub: SubTopology, node: nodes.RecordProcessor) -> list[str]:
+    stores = f" (stores: {', '.join(node.stores)})" if node.stores else ""
+    lines = [
+        f"    Processor: {node.name}{stores}",
+        f"      --> {_names([topic.name for topic in node.writes])}",
+        f"      <-- {_input(sub)}",
+    ]
+    for topic in node.writes:
+        lines.append(f"    Sink: {topic.name} (topic: {topic.name}, {topic.describe()})")
+        lines.append(f"      <-- {node.name}")
+    return lines
 
 
 def _senders(plan: Plan, sub: SubTopology) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from streams.topology import nodes
+from streams.topology.kept import keeps
 from streams.topology.nodes import Node
 from streams.topology.plan import Plan, Style, SubTopology
 
@@ -56,6 +57,8 @@ def _frame(plan: Plan, number: int, sub: SubTopology) -> Frame:
         for parent in node.parents
         if parent in ids and (isinstance(node, nodes.Output) or not plan.is_in(node, sub))
     ]
+    if isinstance(sub.root, nodes.RecordProcessor):
+        writes += [(ids[sub.root], topic.name) for topic in sub.root.writes]
     writes += [
         (ids[sub.root], other.topic)
         for other in plan.subs
@@ -64,7 +67,7 @@ def _frame(plan: Plan, number: int, sub: SubTopology) -> Frame:
     ]
     return Frame(
         sub.name, sub.topic, _tasks(sub.partitions),
-        tuple(Step(ids[node], node.name, _keeps(node)) for node in steps), tuple(edges),
+        tuple(Step(ids[n], n.name, keeps(n) or _own_stores(n)) for n in steps), tuple(edges),
         tuple(dict.fromkeys(writes)),
     )  # fmt: skip
 
@@ -81,8 +84,8 @@ def _travels(plan: Plan, node: Node) -> str:
     return place.sub.topic
 
 
-def _keeps(node: Node) -> bool:
-    return isinstance(node, nodes.Aggregate | nodes.Join | nodes.OwnOperator)
+def _own_stores(node: Node) -> bool:
+    return isinstance(node, nodes.RecordProcessor) and bool(node.stores)
 
 
 def _topics(frames: list[Frame]) -> dict[str, str]:

@@ -22,7 +22,8 @@ def keeps(node: Node) -> bool:
 
 def entry_name(sub: SubTopology) -> str:
     """The step where records come in."""
-    return f"{sub.root.name}-input" if sub.kind == "internal" else sub.root.name
+    own = sub.kind in ("internal", "records")
+    return f"{sub.root.name}-input" if own else sub.root.name
 
 
 def arrival_name(root: Node) -> str:
@@ -31,8 +32,11 @@ def arrival_name(root: Node) -> str:
 
 
 def _stores(plan: Plan, sub: SubTopology) -> dict[str, str]:
-    sources = f"of {', '.join(sub.sources)}"
     root = sub.root
+    if isinstance(root, nodes.RecordProcessor):
+        named = {f"{root.name}/{store}": meaning for store, meaning in root.stores.items()}
+        return {entry_name(sub): root.source.said(), **named}
+    sources = f"of {', '.join(sub.sources)}"
     entry = f"{sub.kind} of {sub.topic}, partitions={sub.partitions}"
     for feed, join in sub.tables:
         entry += f", {feed}: {join.said()} of {join.table.partitions} partitions"

@@ -20,8 +20,9 @@ FORMAT = 1
 Outcome = Literal["continues", "continues, with other rows", "begins anew", "ends", "refused"]
 
 Manifest = Mapping[str, Any]
-"""JSON: `name`, `version`, `tasks` (sub-topology -> topic, kind, partitions, stores), `fed` (store
-or output -> the steps that its rows pass), `outputs` (name -> topic and codec)."""
+"""JSON: `name`, `version`, `tasks` (sub-topology -> topic, kind, partitions, stores; of a processor
+of a user's own also what other topics it reads, and the internal ones it writes), `fed` (store or
+output -> the steps that its rows pass), `outputs` (name -> topic and codec)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +38,34 @@ class Difference:
 def manifest(plan: Plan) -> Manifest:
     """The manifest of a plan; it can be written as JSON."""
     outputs = [node for node in plan.nodes if isinstance(node, nodes.Output)]
+    written = {node.name: f"{node.topic}, {node.said()}" for node in outputs}
+    for node in plan.nodes:
+        if isinstance(node, nodes.RecordProcessor):
+            for topic in node.writes:
+                written[f"{node.name} to {topic.name}"] = f"{topic.name}, {topic.describe()}"
     return {
         "format": FORMAT,
         "name": plan.name,
         "version": plan.version,
         "tasks": {sub.name: _tasks(plan, sub) for sub in plan.subs},
         "fed": {node.name: _fed(node) for node in plan.nodes if keeps(node) or node in outputs},
-        "outputs": {node.name: f"{node.topic}, {node.said()}" for node in outputs},
+        "outputs": written,
     }
 
 
 def _tasks(plan: Plan, sub: SubTopology) -> dict[str, Any]:
-    return {
+    found: dict[str, Any] = {
         "topic": sub.topic,
         "kind": sub.kind,
         "partitions": sub.partitions,
         "entry": entry_name(sub),
         "stores": dict(kept(plan, sub).stores),
     }
+    if isinstance(sub.root, nodes.RecordProcessor):
+        if sub.root.source.also is not None:
+            found["also"] = sub.root.source.also
+        found["internal"] = [topic.name for topic in sub.root.writes if topic.internal]
+    return found
 
 
 def _fed(node: Node) -> list[str]:
@@ -142,6 +153,7 @@ def _ending(name: str, changes: Mapping[str, Continuation], before: Any) -> str:
             left.append(f"<app>-{sub}-changelog")
             if before[sub]["kind"] == "internal":
                 left.append(before[sub]["topic"])
+            left += before[sub].get("internal", ())
     said = "what is open is not published"
     return f"{said}; then delete {', '.join(left)}" if left else said
 

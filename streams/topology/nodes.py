@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from streams.codecs import Codec
 from streams.operators.running import Running
 from streams.operators.stage import Stage
 from streams.operators.travel import Operator
 from streams.operators.windowed import Windowed
 from streams.schema import Schema, Type
-from streams.topology.codecs import Codec
+from streams.task.processor import ProcessorFactory
+from streams.topology.topics import Topic
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -137,3 +140,37 @@ class Output(Node):
 
     def said(self) -> str:
         return self.codec.describe()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RecordSource(Node):
+    """Topics whose records are taken as they are: one, and those that match `also`."""
+
+    topic: Topic
+    also: str | None
+    any_number: str | None
+
+    @property
+    def pattern(self) -> str | None:
+        """What the name of a topic matches as a whole; None: there is only one."""
+        return None if self.also is None else f"{re.escape(self.topic.name)}|{self.also}"
+
+    def said(self) -> str:
+        number = "any" if self.any_number is not None else self.topic.partitions
+        return f"records, partitions={number}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RecordProcessor(Node):
+    """A processor of a user's: records in, records out. `stores`: name -> what it means."""
+
+    make: ProcessorFactory
+    writes: tuple[Topic, ...]
+    stores: Mapping[str, str]
+
+    @property
+    def source(self) -> RecordSource:
+        """What it reads."""
+        (parent,) = self.parents
+        assert isinstance(parent, RecordSource)
+        return parent

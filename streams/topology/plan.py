@@ -14,12 +14,13 @@ from functools import partial
 from typing import Literal
 
 from streams.config import TaskSettings, Topology
-from streams.operators.processor import FusedProcessor
 from streams.schema import TopologyError
+from streams.task.processor import ProcessorFactory
 from streams.topology import nodes
 from streams.topology.nodes import Node
+from streams.topology.topics import Topic
 
-Kind = Literal["rows", "table", "internal"]
+Kind = Literal["rows", "table", "internal", "records"]
 Style = Literal["text", "mermaid", "dot"]
 
 
@@ -69,26 +70,30 @@ class Plan:
         self._places: dict[Node, tuple[Place, ...]] = {}
         for node in self.nodes:
             self._places[node] = self._placed(node)
-        topics = [sub.topic for sub in self.subs]
+        topics = [sub.topic for sub in self.subs if sub.kind != "records"]
         twice = sorted({topic for topic in topics if topics.count(topic) > 1})
         if twice:
             raise TopologyError(
                 f"topic {twice[0]!r} is read twice; read it once and use that stream several times"
             )
-        if not any(isinstance(node, nodes.Output) for node in self.nodes):
+        ends = (nodes.Output, nodes.RecordProcessor)
+        if not any(isinstance(node, ends) for node in self.nodes):
             raise TopologyError(f"topology {name!r} writes nothing: end it with to(topic)")
 
     # ------------------------------------------------------------ what it says
 
     def topologies(self) -> list[Topology]:
         """What a worker runs."""
-        return [
-            Topology(
-                sub.name, self.factory(sub), topics=(sub.topic,), settings=self.settings,
-                partitions=sub.partitions,
-            )
-            for sub in self.subs
-        ]  # fmt: skip
+        return [self._topology(sub) for sub in self.subs]
+
+    def _topology(self, sub: SubTopology) -> Topology:
+        topics, pattern, any_number = (sub.topic,), None, None
+        if isinstance(sub.root, nodes.RecordProcessor) and sub.root.source.pattern is not None:
+            topics, pattern = (), sub.root.source.pattern
+            any_number = sub.root.source.any_number
+        return Topology(
+            sub.name, self.factory(sub), topics, pattern, self.settings, sub.partitions, any_number
+        )
 
     def internal_topics(self) -> dict[str, int]:
         """Topics that have to exist beside those of the user, and their partitions."""
@@ -99,11 +104,28 @@ class Plan:
                 made[sub.topic] = sub.partitions
         return made
 
-    def output_topics(self) -> list[str]:
-        """Topics that rows are written to."""
-        return [node.topic for node in self.nodes if isinstance(node, nodes.Output)]
+    def topics(self) -> list[Topic]:
+        """Topics that are made if they are missing: internal and declared ones, dead letters."""
+        found = {name: Topic(name, n, internal=True) for name, n in self.internal_topics().items()}
+        for node in self.nodes:
+            if isinstance(node, nodes.RecordSource) and node.topic.partitions is not None:
+                found[node.topic.name] = node.topic
+            elif isinstance(node, nodes.RecordProcessor):
+                found |= {topic.name: topic for topic in node.writes}
+        dead_letters = self.settings.dead_letter_topic
+        return list(({dead_letters: Topic(dead_letters, 1)} | found).values())
 
-    def factory(self, sub: SubTopology) -> partial[FusedProcessor]:
+    def output_topics(self) -> list[str]:
+        """Topics that are written to, but for internal ones."""
+        found: list[str] = []
+        for node in self.nodes:
+            if isinstance(node, nodes.Output):
+                found.append(node.topic)
+            elif isinstance(node, nodes.RecordProcessor):
+                found += [topic.name for topic in node.writes if not topic.internal]
+        return list(dict.fromkeys(found))
+
+    def factory(self, sub: SubTopology) -> ProcessorFactory:
         """(topic, partition) -> the processor of a task."""
         from streams.topology.compile import processor
 
@@ -157,6 +179,14 @@ class Plan:
                 return (Place(found.sub, None),)
             case nodes.Merge():
                 return self._merged(node)
+            case nodes.RecordSource():
+                return ()
+            case nodes.RecordProcessor(source=source):
+                sub = SubTopology(
+                    node.name, source.topic.name, source.topic.partitions, "records", node
+                )
+                self.subs.append(sub)
+                return (Place(sub, None),)
             case _:
                 return tuple(p for parent in node.parents for p in self._places[parent])
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from streams.codecs import Codec
 from streams.config import Topology
 from streams.operators.processor import FusedProcessor
 from streams.operators.running import RunningMerge, RunningRows
@@ -29,7 +30,6 @@ from streams.task.events import TaskId
 from streams.task.processor import InputRecord
 from streams.testing import MemoryLog, TaskDriver
 from streams.topology import nodes
-from streams.topology.codecs import Codec
 from streams.topology.plan import Plan
 from streams.topology.stores import stores_of
 from streams.values import values_of
@@ -60,7 +60,9 @@ class TopologyTestDriver:
         given = dict(partitions or {})
         for sub in plan.subs:
             self.log.create(sub.topic, sub.partitions or given.get(sub.topic, 1))
-        for topic in plan.output_topics():
+        for topic in plan.topics():
+            self.log.create(topic.name, topic.partitions or 1)
+        for topic in (*plan.output_topics(), *given):
             self.log.create(topic, given.get(topic, 1))
         self._sources = {
             node.topic: node
@@ -68,10 +70,8 @@ class TopologyTestDriver:
             if isinstance(node, nodes.Source | nodes.TableSource)
         }
         self.tasks = [
-            TaskDriver(self.log, topology, topic, partition, app="test", seed=seed)
-            for topology in plan.topologies()
-            for topic in topology.topics
-            for partition in range(self.log.partitions(topic))
+            TaskDriver(self.log, topology, at.topic, at.partition, app="test", seed=seed)
+            for at, topology in self._tasks_of(plan)
         ]
         for task in self.tasks:
             task.wall_clock_ms = clock_ms
@@ -100,9 +100,12 @@ class TopologyTestDriver:
         key: bytes | None = None,
         partition: int = 0,
         timestamp_ms: int = 0,
+        headers: tuple[tuple[str, bytes], ...] = (),
     ) -> None:
         """A record as it is; of a table, one without a value is a tombstone."""
-        self.log.append(topic, partition, value, key=key, timestamp_ms=timestamp_ms)
+        self.log.append(
+            topic, partition, value, key=key, headers=headers, timestamp_ms=timestamp_ms
+        )
 
     # ------------------------------------------------------------ time
 
@@ -151,19 +154,27 @@ class TopologyTestDriver:
         version does not run any more ends with the last. `drain`: in order; else they die.
         """
         known = {task.id: task for task in self.tasks}
-        for topic, count in plan.internal_topics().items():
-            self.log.create(topic, count)
+        for topic in plan.topics():
+            self.log.create(topic.name, topic.partitions or 1)
         for topic in plan.output_topics():
             self.log.create(topic, 1)
-        for topology in plan.topologies():
-            for partition in range(self.log.partitions(topology.topics[0])):
-                at = TaskId(topology.name, topology.topics[0], partition)
-                if at not in known or taken is None or taken(at):
-                    known[at] = self._taken_over(topology, at, known.get(at), drain)
+        for at, topology in self._tasks_of(plan):
+            if at not in known or taken is None or taken(at):
+                known[at] = self._taken_over(topology, at, known.get(at), drain)
         names = {topology.name for topology in plan.topologies()}
         self.tasks = [t for at, t in known.items() if taken is not None or at.topology in names]
         if taken is None:
             self.plan, self._stores = plan, stores_of(plan)
+
+    def _tasks_of(self, plan: Plan) -> list[tuple[TaskId, Topology]]:
+        """A task a partition of each topic that is there and read."""
+        return [
+            (TaskId(topology.name, topic, partition), topology)
+            for topology in plan.topologies()
+            for topic in self.log.topics()
+            if topology.reads(topic)
+            for partition in range(self.log.partitions(topic))
+        ]
 
     def _taken_over(
         self, topology: Topology, at: TaskId, old: TaskDriver | None, drain: bool
@@ -255,7 +266,7 @@ class TopologyTestDriver:
         return [each for each in live if isinstance(each, FusedProcessor)]
 
     def _ends(self) -> dict[str, int]:
-        topics = [*self._sources, *self.plan.internal_topics()]
+        topics = {task.id.topic for task in self.tasks}
         return {
             f"{topic}/{p}": self.log.bounds(topic, p)[1]
             for topic in topics

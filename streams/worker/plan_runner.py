@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from streams.config import WorkerConfig
 from streams.topology.plan import Plan
 from streams.topology.stores import stores_of
+from streams.topology.topics import Topic
 from streams.worker.app import run_worker
 from streams.worker.kafka import create_topic
 
 
-async def create_topics(config: WorkerConfig, topics: Mapping[str, int]) -> None:
-    """Make topics with so many partitions, unless they are there. Raises `Retriable`, `Fatal`."""
-    for topic, partitions in topics.items():
-        await create_topic(config, topic, partitions, {})
+async def create_topics(config: WorkerConfig, topics: Iterable[Topic]) -> None:
+    """Make topics, unless they are there. Raises `Retriable`, `Fatal`."""
+    for topic in topics:
+        await create_topic(config, topic.name, topic.partitions or 1, topic.config)
 
 
 def run_plan(
@@ -29,7 +30,6 @@ def run_plan(
 
     Ends the process with the worker's exit code. Raises `Retriable` when there is no log.
     """
-    dead_letters = {plan.settings.dead_letter_topic: 1}
-    wanted = {**(topics or {}), **plan.internal_topics(), **dead_letters}
-    asyncio.run(create_topics(config, wanted))
+    given = [Topic(name, partitions) for name, partitions in (topics or {}).items()]
+    asyncio.run(create_topics(config, [*given, *plan.topics()]))
     run_worker(config, plan.topologies(), stores_of(plan), loglevel=loglevel)

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from examples.word_count import words
 from streams.batch import BytesColumn
+from streams.codecs import Codec, Columnar, Json, Text
 from streams.event_time.windows import SECOND
 from streams.expressions import col
 from streams.operators.windows import TimeWindows
@@ -32,7 +33,6 @@ from streams.schema import time as at_time
 from streams.task.processor import InputRecord
 from streams.topology import agg
 from streams.topology.builder import Stream, StreamsBuilder
-from streams.topology.codecs import Codec, Columnar, Json, Text
 from streams.values import Values
 
 A_RECORD = 1000

@@ -6,12 +6,12 @@ Run it with the broker's address, a state folder and a web port.
 import sys
 from pathlib import Path
 
+from streams.codecs import Json
 from streams.config import TaskSettings, WorkerConfig
 from streams.operators.windows import TimeWindows
 from streams.schema import Schema, i64, string, time
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Json
 from streams.topology.plan import Plan
 from streams.worker.plan_runner import run_plan
 

@@ -16,12 +16,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from streams.codecs import Json
 from streams.config import TaskSettings, WorkerConfig
 from streams.operators.windows import TimeWindows
 from streams.schema import Schema, i64, string, time
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Json
 from streams.topology.plan import Plan
 from streams.worker.plan_runner import run_plan
 

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
+from streams.codecs import Columnar, Json
 from streams.config import TaskSettings
 from streams.errors import Fatal
 from streams.expressions import col
@@ -15,7 +16,6 @@ from streams.schema import Schema, f64, i64, string
 from streams.task.processor import InputRecord
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Columnar, Json
 from streams.topology.testing import TopologyTestDriver
 
 STORIES = int(os.environ.get("TIDEMILL_DSL_STORIES", "12"))

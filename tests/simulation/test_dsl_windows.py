@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from dsl_reference import Reference
 
+from streams.codecs import Json
 from streams.config import TaskSettings
 from streams.expressions import col
 from streams.operators.entry import idle_mark
@@ -24,7 +25,6 @@ from streams.schema import Schema, f64, string, time
 from streams.task.processor import InputRecord
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Json
 from streams.topology.testing import TopologyTestDriver, same_any_way, within_grace
 
 STORIES = int(os.environ.get("TIDEMILL_DSL_STORIES", "30"))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from streams.codecs import Json
 from streams.config import TaskSettings
 from streams.event_time.windows import EARLIEST
 from streams.operators.windows import TimeWindows
@@ -25,7 +26,6 @@ from streams.schema import Schema, i64, string, time
 from streams.task.events import TaskId
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Json
 from streams.topology.plan import Plan
 from streams.topology.stores import stores_of
 from streams.topology.testing import TopologyTestDriver

@@ -12,12 +12,12 @@ from collections import defaultdict
 
 import pytest
 
+from streams.codecs import Json
 from streams.expressions import col
 from streams.operators.windows import TimeWindows
 from streams.schema import Schema, i64, string, time
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Json
 from streams.topology.manifest import differences, manifest
 from streams.topology.testing import TopologyTestDriver
 

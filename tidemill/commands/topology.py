@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from streams.topology.plan import Plan, Style
+from streams.topology.nodes import RecordProcessor
+from streams.topology.plan import Style
 from streams.topology.stores import stores_of
-from tidemill.commands.errors import FAILED, CommandError
+from tidemill.commands.deployment import SettingsFile
 from tidemill.commands.output import Output, emit
-from tidemill.commands.topology_diff import diff, show_manifest
-from tidemill.topology_file import NoTopology, load
+from tidemill.commands.topology_diff import PRODUCT, diff, plan_of, show_manifest
 
 app = App(
     name="topology",
-    help="Topologies of your own: what they run, and what they keep.",
-    help_epilogue="Example: tidemill topology graph examples.shop_hours",
+    help="Topologies, the product's and your own: what they run, and what they keep.",
+    help_epilogue="Example: tidemill topology graph, or: tidemill topology graph my_topology.py",
     help_format="plaintext",
 )
 app.command(
@@ -26,42 +26,49 @@ app.command(diff, help_epilogue="Example: tidemill topology diff shops.json shop
 
 
 @app.command(help_epilogue="Example: tidemill topology graph my_topology.py --style mermaid")
-def graph(where: str, /, *, style: Style = "text") -> int:
+def graph(where: str = PRODUCT, /, *, style: Style = "text", settings: SettingsFile = None) -> int:
     """Draw a topology: topics, the tasks that read them, and the operators fused in each.
 
     Parameters
     ----------
     where:
         A file.py or a module; `topology` in it, or what is named behind a colon (shops.py:hours).
+        By default the product's own.
     style:
         A tree for the terminal, a Mermaid flow chart, or Graphviz' dot.
     """
-    print(_plan(where).graph(style))
+    print(plan_of(where, settings).graph(style))
     return 0
 
 
 @app.command(help_epilogue="Example: tidemill topology describe examples.word_count")
-def describe(where: str, /) -> int:
+def describe(where: str = PRODUCT, /, *, settings: SettingsFile = None) -> int:
     """Say what a topology runs, operator by operator, as Kafka Streams' `Topology.describe()`.
 
     Parameters
     ----------
     where:
-        A file.py or a module; `topology` in it, or what is named behind a colon.
+        A file.py or a module; `topology` in it, or what is named behind a colon. By default the
+        product's own.
     """
-    print(_plan(where).describe())
+    print(plan_of(where, settings).describe())
     return 0
 
 
 @app.command(help_epilogue="Example: tidemill topology stores examples.shop_hours -o json")
-def stores(where: str, /, *, output: Output = "table") -> int:
-    """The stores that a running worker of a topology can be asked for: GET /stores/NAME.
+def stores(
+    where: str = PRODUCT, /, *, output: Output = "table", settings: SettingsFile = None
+) -> int:
+    """The stores of a topology: what a running worker can be asked for at GET /stores/NAME, and
+    what processors keep for themselves (kind `own`).
 
     Parameters
     ----------
     where:
-        A file.py or a module; `topology` in it, or what is named behind a colon.
+        A file.py or a module; `topology` in it, or what is named behind a colon. By default the
+        product's own.
     """
+    plan = plan_of(where, settings)
     rows = [
         {
             "store": shape.name,
@@ -69,14 +76,13 @@ def stores(where: str, /, *, output: Output = "table") -> int:
             "keys": ", ".join(f"{name}: {kind}" for name, kind in shape.keys.items()),
             "values": ", ".join(f"{name}: {kind}" for name, kind in shape.values.items()),
         }
-        for shape in stores_of(_plan(where)).values()
+        for shape in stores_of(plan).values()
+    ]
+    rows += [
+        {"store": f"{node.name}/{name}", "kind": "own", "keys": "", "values": meaning}
+        for node in plan.nodes
+        if isinstance(node, RecordProcessor)
+        for name, meaning in node.stores.items()
     ]
     emit(rows, ("store", "kind", "keys", "values"), output)
     return 0
-
-
-def _plan(where: str) -> Plan:
-    try:
-        return load(where)
-    except NoTopology as error:
-        raise CommandError(str(error), FAILED) from None

@@ -13,6 +13,8 @@ from topologies.manager.units import Closed, Manager, Report, SourceSealed, Span
 
 TASKS = "telemetry.tasks"
 DEAD_LETTER = "telemetry.dead-letter"
+STORES = {"units": "spans of units, format 1"}
+"""What the task keeps, as its topology declares it."""
 _META = b"meta"
 
 

@@ -26,6 +26,12 @@ from topologies.preaggregate.ranges import PaneIndex, Range
 from topologies.preaggregate.readings import Readings
 
 FORMAT = 9
+STORES = {
+    "series": f"series, their base lines and what they match, format {FORMAT}",
+    "windows": f"rows of sealed windows, and where the points of open ones are, format {FORMAT}",
+    "repeats": f"digests of records, and points seen, format {FORMAT}",
+}
+"""What a task keeps, as its topology declares it: another format is another meaning."""
 BASES_A_BLOCK = 4096
 INDEX_SPAN = 64  # panes a block
 

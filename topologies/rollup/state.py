@@ -25,6 +25,11 @@ from topologies.rollup.ledger import Limits
 from topologies.rollup.windows import Domain, Seals, Window, Windows, WindowState
 
 FORMAT = 7
+STORES = {
+    "windows": f"partials and what was published of them, format {FORMAT}",
+    "final-series": f"series of the final topic, format {FORMAT}",
+}
+"""What a task keeps, as its topology declares it: another format is another meaning."""
 META = b"meta"
 _PREFIX = b"window/"
 _SERIES = b"series/"

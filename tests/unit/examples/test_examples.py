@@ -3,7 +3,7 @@
 from collections import Counter
 
 from examples import shop_hours, word_count
-from streams.topology.codecs import Text
+from streams.codecs import Text
 from streams.topology.testing import TopologyTestDriver, same_any_way
 
 LINES = ["to be or not to be", "that is the question", "To be", "the rest is silence"]

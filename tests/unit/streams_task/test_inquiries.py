@@ -2,6 +2,7 @@
 
 import pytest
 
+from streams.codecs import Json
 from streams.config import TaskSettings
 from streams.queries.questions import QueryError, Question
 from streams.schema import Schema, i64, string
@@ -9,7 +10,6 @@ from streams.task import events as ev
 from streams.task.phase import Phase
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Json
 from streams.topology.testing import TopologyTestDriver
 
 

@@ -3,12 +3,12 @@
 import pytest
 
 from streams.aggregates import aggregate
+from streams.codecs import Columnar, Json, Text
 from streams.expressions import col
 from streams.operators.windows import TimeWindows
 from streams.schema import Schema, TopologyError, boolean, f64, i64, string, time
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Columnar, Json, Text
 
 SCHEMA = Schema(shop=string, amount=f64, n=i64, at=time, ok=boolean)
 

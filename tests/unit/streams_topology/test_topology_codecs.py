@@ -5,10 +5,10 @@ import random
 
 import pytest
 
+from streams.codecs import Columnar, Json, Raw, Text
 from streams.errors import Rejected
 from streams.schema import Schema, TopologyError, binary, boolean, f64, i64, string, time
 from streams.task.processor import InputRecord
-from streams.topology.codecs import Columnar, Json, Raw, Text
 from streams.values import values_of
 
 SCHEMA = Schema(

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from streams.codecs import Columnar, Json
 from streams.expressions import col
 from streams.operators.windows import TimeWindows
 from streams.schema import Schema, f64, i64, string, time
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Columnar, Json
 from streams.topology.testing import TopologyTestDriver
 
 SCHEMA = Schema(key=string, n=i64.optional, at=time)

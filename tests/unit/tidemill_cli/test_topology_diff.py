@@ -8,7 +8,7 @@ SHOP = """
 from streams.schema import Schema, i64, string
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Json
+from streams.codecs import Json
 
 
 def topology(version={version}, total={total}):

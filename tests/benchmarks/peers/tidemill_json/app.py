@@ -6,12 +6,12 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from streams.codecs import Json
 from streams.config import WorkerConfig
 from streams.operators.windows import TimeWindows
 from streams.schema import Schema, f64, string, time
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
-from streams.topology.codecs import Json
 from streams.topology.plan import Plan
 from streams.worker.plan_runner import run_plan
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from streams.worker.app import run_worker
 from streams.worker.kafka import create_topic
+from tidemill.product import product
 from tidemill.settings import Settings, topics
-from tidemill.wiring import deploy, deployment, topologies
+from tidemill.wiring import deploy, deployment
 from tidemill.worker import worker_config
 
 METRICS = ", ".join(f"{{metric: http.server.measure.{number}}}" for number in range(10))
@@ -39,7 +40,7 @@ async def make_topics(settings: Settings) -> None:
     """All of a deployment; the input is there already."""
     for topic in topics(settings):
         config = worker_config(settings, 0)
-        await create_topic(config, topic.name, topic.partitions, topic.config)
+        await create_topic(config, topic.name, topic.partitions or 1, topic.config)
 
 
 def main() -> None:
@@ -60,9 +61,8 @@ def main() -> None:
     )  # fmt: skip
     deploy(settings, time.time_ns())
     asyncio.run(make_topics(settings))
-    run_worker(
-        worker_config(settings, 0), topologies(settings, deployment(settings)), loglevel="WARNING"
-    )
+    plan = product(settings, deployment(settings))
+    run_worker(worker_config(settings, 0), plan.topologies(), loglevel="WARNING")
 
 
 if __name__ == "__main__":

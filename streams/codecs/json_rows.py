@@ -1,85 +1,25 @@
-"""How rows are written in records. A codec reads many records into columns, and back.
-
-| codec | value of a record | key of a record |
-|---|---|---|
-| `Json` | a JSON object, or several, a line each | the `key` columns: text, or a JSON array |
-| `Columnar` | many rows as one `streams.batch.Table` | none |
-| `Text` | one string | none |
-| `Raw` | one byte string | one byte string, or none |
-
-A record that cannot be read is `Rejected`: it goes to the dead-letter topic, and the rest counts.
-"""
+"""Rows as JSON objects."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from streams.batch import MalformedTable, decode_table, encode_table
+from streams.codecs.port import I64, UNITS, Decoded, Unit
 from streams.errors import Rejected
-from streams.schema import Schema, TopologyError, Type, binary, string
+from streams.schema import Schema, TopologyError
 from streams.task.processor import InputRecord
-from streams.values import Values, concatenated, constant, from_table, to_table, values_of
+from streams.values import Values, values_of
 
-I64 = npt.NDArray[np.int64]
-
-Unit = Literal["ns", "us", "ms", "s"]
-_UNITS: dict[Unit, int] = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 _KEYS = ("i64", "string", "time")
 _WORD = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _FIELDS: dict[str, Any] = {
     "i64": _WORD, "f64": float, "bool": bool, "string": str, "bytes": bytes, "time": _WORD,
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """Rows. records i64[n], ascending: the index of the record that each row came in."""
-
-    columns: dict[str, Values]
-    records: I64
-
-
-class Codec(Protocol):
-    """Records to columns and back."""
-
-    @property
-    def schema(self) -> Schema:
-        """Of the rows that are read."""
-        ...
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The columns that are in a record's key."""
-        ...
-
-    def bound(self, schema: Schema) -> Codec:
-        """The same for writing such rows. Raises `TopologyError`."""
-        ...
-
-    def decode(self, records: Sequence[InputRecord]) -> Decoded:
-        """All rows of the records. Raises `Rejected` with the index of a bad record."""
-        ...
-
-    def decode_keys(self, records: Sequence[InputRecord]) -> dict[str, Values]:
-        """The key columns alone, a row a record (tombstones). Raises `Rejected`."""
-        ...
-
-    def encode(
-        self, columns: Mapping[str, Values], n: int
-    ) -> list[tuple[bytes | None, bytes | None]]:
-        """(key, value) of the records for n rows."""
-        ...
-
-    def describe(self) -> str:
-        """For people."""
-        ...
 
 
 class Json:
@@ -100,7 +40,7 @@ class Json:
         self.schema = Schema() if schema is None else schema
         self.key = (key,) if isinstance(key, str) else tuple(key)
         self._times: Unit = times
-        self._scale = _UNITS[times]
+        self._scale = UNITS[times]
         for name in self.key if schema is not None else ():
             if name not in self.schema or self.schema[name].kind not in _KEYS:
                 raise TopologyError(
@@ -239,122 +179,3 @@ def _row_type(schema: Schema, names: Sequence[str]) -> type[Any]:
         of = _FIELDS[kind.kind]
         fields.append((name, of | None, None) if kind.nullable else (name, of))
     return msgspec.defstruct("Row", fields, kw_only=True, gc=False)
-
-
-class Columnar:
-    """Many rows a record, as `streams.batch.Table`: the fastest."""
-
-    key: tuple[str, ...] = ()
-
-    def __init__(self, schema: Schema | None = None) -> None:
-        """The schema is needed for reading only."""
-        self.schema = Schema() if schema is None else schema
-
-    def bound(self, schema: Schema) -> Columnar:
-        return Columnar(schema)
-
-    def decode(self, records: Sequence[InputRecord]) -> Decoded:
-        parts: list[dict[str, Values]] = []
-        counts: list[int] = []
-        for index, record in enumerate(records):
-            try:
-                table = decode_table(record.value or b"")
-                parts.append(from_table(table, self.schema))
-            except MalformedTable as error:
-                raise Rejected("malformed-table", str(error), index=index) from error
-            counts.append(table.rows)
-        origin = np.repeat(np.arange(len(counts)), counts)
-        return Decoded(concatenated(parts, self.schema), origin)
-
-    def decode_keys(self, records: Sequence[InputRecord]) -> dict[str, Values]:
-        return {}
-
-    def encode(
-        self, columns: Mapping[str, Values], n: int
-    ) -> list[tuple[bytes | None, bytes | None]]:
-        return [(None, encode_table(to_table(columns)))] if n else []
-
-    def describe(self) -> str:
-        return "Columnar"
-
-
-class Text:
-    """One string a record."""
-
-    key: tuple[str, ...] = ()
-
-    def __init__(self, column: str = "text") -> None:
-        self._column = column
-        self.schema = Schema({column: string})
-
-    def bound(self, schema: Schema) -> Text:
-        if list(schema.values()) != [string]:
-            raise TopologyError(f"a Text codec writes one column of strings; there are {schema}")
-        return Text(next(iter(schema)))
-
-    def decode(self, records: Sequence[InputRecord]) -> Decoded:
-        for index, record in enumerate(records):
-            _utf8(record.value, index)
-        column = values_of(string, [record.value for record in records])
-        return Decoded({self._column: column}, np.arange(len(records)))
-
-    def decode_keys(self, records: Sequence[InputRecord]) -> dict[str, Values]:
-        return {}
-
-    def encode(
-        self, columns: Mapping[str, Values], n: int
-    ) -> list[tuple[bytes | None, bytes | None]]:
-        return [(None, row) for row in columns[self._column].texts]
-
-    def describe(self) -> str:
-        return "Text"
-
-
-def _utf8(value: bytes | None, index: int) -> None:
-    if value is None:
-        raise Rejected("no-value", "the record has no value", index=index)
-    try:
-        value.decode()
-    except UnicodeDecodeError as error:
-        raise Rejected("not-utf8", f"the record is no text: {error}", index=index) from error
-
-
-class Raw:
-    """The bytes of a record's value, and of its key."""
-
-    key: tuple[str, ...] = ("key",)
-    schema = Schema(key=binary.optional, value=binary)
-
-    def bound(self, schema: Schema) -> Raw:
-        if any(name not in schema or not schema[name].is_text for name in ("key", "value")):
-            raise TopologyError(
-                f"a Raw codec writes byte columns `key` and `value`; there are {schema}"
-            )
-        return self
-
-    def decode(self, records: Sequence[InputRecord]) -> Decoded:
-        for index, record in enumerate(records):
-            if record.value is None:
-                raise Rejected("no-value", "the record has no value", index=index)
-        columns = self.decode_keys(records)
-        columns["value"] = values_of(binary, [record.value for record in records])
-        return Decoded(columns, np.arange(len(records)))
-
-    def decode_keys(self, records: Sequence[InputRecord]) -> dict[str, Values]:
-        return {"key": values_of(binary.optional, [record.key for record in records])}
-
-    def encode(
-        self, columns: Mapping[str, Values], n: int
-    ) -> list[tuple[bytes | None, bytes | None]]:
-        keys = columns["key"].is_valid().tolist()
-        rows = zip(columns["key"].texts, keys, columns["value"].texts, strict=True)
-        return [(key if there else None, value) for key, there, value in rows]
-
-    def describe(self) -> str:
-        return "Raw"
-
-
-def placeholder(kind: Type, n: int) -> Values:
-    """n rows that stand for nothing: the values of a tombstone."""
-    empty: Any = "" if kind.is_text else 0
-    return constant(kind, empty, n)
