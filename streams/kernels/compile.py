@@ -187,6 +187,22 @@ def warm(progress: Callable[[int, int, str], None] = lambda done, total, name: N
     return len(kernels)
 
 
+def load_cached(go_on: Callable[[], bool] = lambda: True) -> int:
+    """Load what the cache holds of the kernels imported so far, compiling none itself.
+
+    Returns their number. Stops between two when `go_on` says so.
+    """
+    codegen = _numba(".core.registry").cpu_target.target_context.codegen()
+    found = 0
+    for each in _registry.copy():
+        if not go_on():
+            break
+        if _DiskCache(each, cache_directory()).path(codegen).exists():
+            each.compile()
+            found += 1
+    return found
+
+
 def configure(cache_dir: Path | None) -> None:
     """Choose the cache's directory for kernels not compiled yet; ``None`` for the default.
 
@@ -247,7 +263,7 @@ class _DiskCache:
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         target_context.refresh()
-        path = self._path(target_context.codegen())
+        path = self.path(target_context.codegen())
         try:
             content = path.read_bytes()
         except OSError:
@@ -268,7 +284,7 @@ class _DiskCache:
         if data.library.has_dynamic_globals or data.lifted:
             raise RuntimeError(f"kernel {self._kernel.name} cannot be cached: it uses live objects")
         payload = _numba(".core.serialize").dumps(data._reduce())
-        path = self._path(data.codegen)
+        path = self.path(data.codegen)
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self._directory)
@@ -281,7 +297,7 @@ class _DiskCache:
         except OSError:
             return  # read-only or full: the kernel runs, the next process compiles it again
 
-    def _path(self, codegen: Any) -> Path:
+    def path(self, codegen: Any) -> Path:
         made_by = (
             _numba().__version__,
             importlib.import_module("llvmlite").__version__,

@@ -17,6 +17,7 @@ from typing import Any
 
 from streams.config import Topology, WorkerConfig
 from streams.errors import Retriable, StreamsError
+from streams.kernels.compile import load_cached
 from streams.standby import events as ev
 from streams.standby.events import Effect, Event
 from streams.standby.host import CopyHost
@@ -126,6 +127,7 @@ class Standbys:
         self._chosen: frozenset[Partition] = frozenset()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._loaded = False
 
     def want(self, tasks: frozenset[Partition]) -> None:
         """Follow these tasks' state, and no others'; without a folder for it, none."""
@@ -179,6 +181,7 @@ class Standbys:
         for at in sorted(self._wanted - set(self._runners)):
             changelog = await self._changelog_of(at)
             if at in self._wanted and not self._taken(at) and not self._stopping:
+                self._load_kernels()
                 task = TaskId(self._topology.name, *at)
                 self._runners[at] = StandbyRunner(
                     self._config,
@@ -189,6 +192,12 @@ class Standbys:
                     self._threads.standby,
                     self._changed,
                 )
+
+    def _load_kernels(self) -> None:
+        """Who takes over a task has no second to load them then."""
+        if not self._loaded:
+            self._loaded = True
+            self._threads.standby.submit(load_cached, lambda: not self._stopping)
 
     def _changed(self, runner: StandbyRunner, seek: bool) -> None:
         if runner.ended.is_set():

@@ -33,6 +33,7 @@ from pipeline_stages import PARTITIONS, plan_of
 from pipeline_traffic import SCRAPES, Profile, Traffic
 
 from streams.config import TaskSettings, Topology, WorkerConfig
+from streams.kernels.compile import warm
 from streams.state.changelog import ChangelogKeys, ChangelogWriter
 from streams.state.position import Manifest, Position
 from streams.task import events as ev
@@ -393,6 +394,7 @@ def main() -> None:
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_bytes(pickle.dumps(saved))
+    warm()  # a worker has its kernels before it has tasks
     folder = Path(tempfile.mkdtemp(prefix="tidemill-restore-"))
     try:
         uvloop.run(measure(folder, profile, saved))

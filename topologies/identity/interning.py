@@ -6,6 +6,7 @@ numbers plus one; the hashes and the bytes lie in arrays by number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,12 @@ class Interner:
         owners: NDArray[Any] = self.owners[first:last].astype("<i4")
         data = self.data[int(self.ends[first]) : int(self.ends[last])]
         return hashes.tobytes(), lengths.tobytes(), owners.tobytes(), data.tobytes()
+
+    def load_all(self, parts: Sequence[Sequence[bytes]]) -> None:
+        """Append what :meth:`export` gave in several parts, with room for all at once."""
+        self.reserve(sum(len(part[1]) // 4 for part in parts), sum(len(part[3]) for part in parts))
+        for part in parts:
+            self.load(*part)
 
     def load(self, hashes: bytes, lengths: bytes, owners: bytes, data: bytes) -> None:
         """Append what :meth:`export` gave."""

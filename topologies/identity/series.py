@@ -17,12 +17,13 @@ from topologies.identity.canonical_kernel import GROWTH, MOST_ATTRIBUTES, OVERHE
 from topologies.identity.canonical_parts import attributes_of, origin_of, scope_of
 from topologies.identity.fingerprints import FingerprintTable, look_up
 from topologies.identity.interning import Interner
-from topologies.identity.series_blocks import export_block, load_block
+from topologies.identity.series_blocks import export_block, load_blocks
 from topologies.identity.stream import Stream
 
 BLOCK_STREAMS = 4096
 
-# The fields of a Stream between `slot` and `attributes`.
+# The fields of a Stream from `tenant` to `scope`, and to `monotonic`.
+Scope = tuple[str, dict[str, Any], str, str, dict[str, Any]]
 Context = tuple[str, dict[str, Any], str, str, dict[str, Any], str, str, int, bool]
 
 
@@ -39,7 +40,8 @@ class SeriesTable:
         self._streams = Interner(capacity)
         # Each numbers what continues those of the one before.
         self._levels = (Interner(), Interner(), Interner(), self._streams)
-        self._context: tuple[int, Context] = -1, ("", {}, "", "", {}, "", "", 0, False)
+        self._scope: tuple[int, Scope] = -1, ("", {}, "", "", {})
+        self._context: tuple[int, Context] = -1, (*self._scope[1], "", "", 0, False)
         self._stack = validation_stack()
         self._entries = np.zeros((MOST_ATTRIBUTES, 5), np.int64)
         self._hashing = np.zeros((6, 32), np.uint64)
@@ -181,26 +183,23 @@ class SeriesTable:
 
     def _read_context(self, number: int) -> Context:
         """What streams of one metric share. The last one is kept, since they come together."""
-        origins, scopes, contexts, _ = self._levels
+        contexts = self._levels[2]
         scope = int(contexts.owners[number])
-        origin = int(scopes.owners[scope])
-        of_origin = canonical.Reader(origins.content(origin), len(canonical.VERSION))
-        of_scope = canonical.Reader(scopes.content(scope))
+        if scope != self._scope[0]:
+            self._scope = scope, self._read_scope(scope)
         of_metric = canonical.Reader(contexts.content(number))
-        tenant, resource = of_origin.text(), of_origin.map()
-        named, version, attributes = of_scope.text(), of_scope.text(), of_scope.map()
         metric, unit, kind = of_metric.text(), of_metric.text(), of_metric.byte()
-        return (
-            tenant,
-            resource,
-            named,
-            version,
-            attributes,
-            metric,
-            unit,
-            kind & ~columns.MONOTONIC,
-            kind & columns.MONOTONIC != 0,
-        )
+        monotonic = kind & columns.MONOTONIC != 0
+        return (*self._scope[1], metric, unit, kind & ~columns.MONOTONIC, monotonic)
+
+    def _read_scope(self, number: int) -> Scope:
+        """What the metrics of one scope share. The last one is kept as well."""
+        origins, scopes, _, _ = self._levels
+        origin = int(scopes.owners[number])
+        of_origin = canonical.Reader(origins.content(origin), len(canonical.VERSION))
+        of_scope = canonical.Reader(scopes.content(number))
+        tenant, resource = of_origin.text(), of_origin.map()
+        return tenant, resource, of_scope.text(), of_scope.text(), of_scope.map()
 
     def export_new(self, since_slot: int) -> list[bytes]:
         """The streams from a slot on, as blocks of up to BLOCK_STREAMS streams, for the state.
@@ -217,5 +216,4 @@ class SeriesTable:
 
         Raises ``ValueError`` for a block that is damaged or not the next one.
         """
-        for block in blocks:
-            load_block(self._levels, block)
+        load_blocks(self._levels, blocks)

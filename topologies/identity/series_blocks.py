@@ -1,20 +1,25 @@
 """The streams of a series table as blocks of bytes, for a task's state and changelog.
 
 A block: a header (magic, the first number of each level, the lengths of all parts, a checksum of
-what follows), and the parts. It holds the streams of a range of slots, and the origins, scopes and
-contexts that these were the first to use.
+what follows), and the parts, squeezed together by zstd. It holds the streams of a range of slots,
+and the origins, scopes and contexts that these were the first to use.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import cramjam
 
 from topologies.identity.interning import Interner
 
-_MAGIC = b"TMS1"
-_LEVELS, _PARTS = 4, 4
+_MAGIC = b"TMS2"
+_PLAIN = b"TMS1"
+"""The parts are not squeezed: so releases before wrote it."""
+_LEVELS, _PARTS, _LENGTH = 4, 4, 4
 _HEADER = struct.Struct(f"<4s{_LEVELS}I{_LEVELS * _PARTS}II")
 
 
@@ -26,30 +31,39 @@ def export_block(levels: Sequence[Interner], first: int, last: int) -> bytes:
         begins.append(first)
         parts += level.export(first, last)
         first, last = level.owners_before(first), level.owners_before(last)
-    body = b"".join(parts)
+    body = bytes(cramjam.zstd.compress(b"".join(parts), 1))
     return _HEADER.pack(_MAGIC, *begins, *map(len, parts), zlib.crc32(body)) + body
 
 
-def load_block(levels: Sequence[Interner], block: bytes) -> None:
-    """Append a block. Raises ``ValueError`` if it is damaged or does not come next."""
+def load_blocks(levels: Sequence[Interner], blocks: Iterable[bytes]) -> None:
+    """Append blocks. Raises ``ValueError`` if one is damaged or does not come next."""
+    held = [level.count for level in reversed(levels)]
+    found: list[list[list[bytes]]] = [[] for _ in levels]
+    for block in blocks:
+        begins, parts = _read(block)
+        if begins != held:
+            raise ValueError(
+                f"a block of streams begins at slot {begins[0]}, but {held[0]} are held: "
+                "load the blocks in the order in which they were exported"
+            )
+        for index, of_level in enumerate(found):
+            of_level.append(parts[_PARTS * index : _PARTS * (index + 1)])
+            held[index] += len(of_level[-1][1]) // _LENGTH
+    for level, of_level in zip(reversed(levels), found, strict=True):
+        level.load_all(of_level)
+
+
+def _read(block: bytes) -> tuple[list[int], list[bytes]]:
+    """The first number of each level, and all parts."""
     if len(block) < _HEADER.size:
         raise ValueError("a block of streams is shorter than its header")
     magic, *numbers, checksum = _HEADER.unpack_from(block)
-    body = memoryview(block)[_HEADER.size :]
-    begins, lengths = numbers[:_LEVELS], numbers[_LEVELS:]
-    if magic != _MAGIC or sum(lengths) != len(body) or zlib.crc32(body) != checksum:
+    stored = memoryview(block)[_HEADER.size :]
+    if magic not in (_PLAIN, _MAGIC) or zlib.crc32(stored) != checksum:
         raise ValueError("a block of streams is damaged, or of another version")
-    held = [level.count for level in reversed(levels)]
-    if begins != held:
-        raise ValueError(
-            f"a block of streams begins at slot {begins[0]}, but {held[0]} are held: "
-            "load the blocks in the order in which they were exported"
-        )
-    parts: list[bytes] = []
-    offset = 0
-    for length in lengths:
-        parts.append(bytes(body[offset : offset + length]))
-        offset += length
-    for index, level in enumerate(reversed(levels)):
-        hashes, sizes, owners, data = parts[_PARTS * index : _PARTS * (index + 1)]
-        level.load(hashes, sizes, owners, data)
+    body = bytes(stored if magic == _PLAIN else cramjam.zstd.decompress(stored))
+    begins, lengths = numbers[:_LEVELS], numbers[_LEVELS:]
+    if sum(lengths) != len(body):
+        raise ValueError("a block of streams is damaged, or of another version")
+    ends = list(itertools.accumulate(lengths, initial=0))
+    return begins, [body[a:b] for a, b in itertools.pairwise(ends)]

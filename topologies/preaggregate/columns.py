@@ -102,7 +102,23 @@ class Members:
         order = np.argsort(slots, kind="stable")
         return replace(self._chosen(order), slot=slots[order])
 
-    def _chosen(self, rows: npt.NDArray[Any]) -> Members:
+    def slice(self, first: int, end: int) -> Members:
+        """The entries from `first` up to, without, `end`."""
+        return self._chosen(slice(first, end))
+
+    @classmethod
+    def join(cls, parts: Iterable[Members]) -> Members:
+        """The entries of all parts, in their order."""
+        chosen = list(parts)
+        return cls(
+            np.concatenate([np.zeros(0, np.int64), *(part.slot for part in chosen)]),
+            np.concatenate([np.zeros(0, np.uint16), *(part.definition for part in chosen)]),
+            np.concatenate([np.zeros(0, np.uint8), *(part.kind for part in chosen)]),
+            np.concatenate([np.zeros(0, np.int32), *(part.group for part in chosen)]),
+            np.concatenate([np.zeros(0, np.int64), *(part.tenant for part in chosen)]),
+        )
+
+    def _chosen(self, rows: npt.NDArray[Any] | slice) -> Members:
         return Members(
             self.slot[rows], self.definition[rows], self.kind[rows], self.group[rows],
             self.tenant[rows],

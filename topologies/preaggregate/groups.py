@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -56,6 +58,14 @@ class Groups:
     def reserve(self, groups: int, size: int) -> None:
         """Make room for this many more, of together at most `size` bytes."""
         self._labels.reserve(groups, size)
+
+    def export(self, first: int, last: int) -> tuple[bytes, bytes, bytes, bytes]:
+        """The groups numbered `first` to `last` - 1, for the state; see `load`."""
+        return self._labels.export(first, last)
+
+    def load(self, parts: Sequence[Sequence[bytes]]) -> None:
+        """Take the groups of exported parts, each behind those before."""
+        self._labels.load_all(parts)
 
     def hashes(self, numbers: npt.NDArray[np.int32]) -> tuple[U64, U64]:
         """Both halves of the hashes of these groups."""

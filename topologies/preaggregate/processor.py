@@ -92,7 +92,12 @@ class PreaggregateProcessor:
         meta = restored.meta
         self._blocks.fill_readings(restored, self._readings, len(self._intake.series))
         self.ledger.restore(meta["ledger"])
-        members = self._matched_anew()
+        found = self._blocks.restore_members(restored, self._groups)
+        if found is None:
+            members = self._matched_anew()
+        else:
+            members, refused = found
+            self.ledger.refusals.add_streams(0, len(self._intake.series), refused)
         for aggregation in self.aggregations:
             chosen = members.of(aggregation.definitions)
             aggregation.cells.add_streams(len(self._readings), chosen)
@@ -415,11 +420,14 @@ class PreaggregateProcessor:
         slots = self._readings.learn(
             first, last, found.members.slot, found.conversion, found.conversions
         )
-        return found.members.in_slots(slots)
+        members = found.members.in_slots(slots)
+        self._blocks.memberships.add(members, found.refusals)
+        return members
 
     def _matched_anew(self) -> Members:
         """What every stream belongs to under the definitions in force."""
         self._matcher = self._new_matcher()
+        self._blocks.memberships.begin()
         self.ledger.refusals.begin()
         return self._members(0, len(self._intake.series))
 
@@ -468,7 +476,9 @@ class PreaggregateProcessor:
             "ledger": self.ledger.to_meta(),
             "conversions": self._readings.to_meta(),
         }
-        blocks = self._blocks.changed(meta, self._intake, self.aggregations, self.deployed)
+        blocks = self._blocks.changed_members(self._groups)
+        meta["members"] = self._blocks.memberships.to_meta(self._groups)
+        blocks |= self._blocks.changed(meta, self._intake, self.aggregations, self.deployed)
         return blocks | state.readings_blocks(self._readings)
 
     def stats(self) -> dict[str, Any]:

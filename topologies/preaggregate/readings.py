@@ -227,9 +227,13 @@ class Readings:
             which.frombytes(block[:cut])
             series.frombytes(block[cut:])
         if self.plain:
-            series, which = array("i", range(streams)), array("H", bytes(2 * streams))
+            series = array("i", np.arange(streams, dtype=np.int32).tobytes())
+            which = array("H", bytes(2 * streams))
         self._series, self._which = series, which
         self._saved = 0 if self.plain else len(series)
+        if self.plain:
+            self._first = array("i", series)
+            return
         whose = np.array(series, np.int64)
         _, firsts = np.unique(whose, return_index=True)  # every series has a reading
         self._first = array("i", firsts.astype(np.int32).tobytes())

@@ -19,25 +19,31 @@ from streams.errors import Fatal
 from streams.kernels.fold import BASE_WIDTH
 from streams.kernels.rows import STREAM_WIDTH
 from topologies.preaggregate.aggregation import Aggregation
-from topologies.preaggregate.columns import Late
+from topologies.preaggregate.columns import Late, Members
+from topologies.preaggregate.groups import Groups
 from topologies.preaggregate.intake import Deployment, Intake
+from topologies.preaggregate.ledger import Refusal
+from topologies.preaggregate.memberships import Memberships
 from topologies.preaggregate.panes import I64, StreamRows, empty_bases
 from topologies.preaggregate.ranges import PaneIndex, Range
 from topologies.preaggregate.readings import Readings
 
-FORMAT = 9
+FORMAT = 10
+OLDER = 9
+"""A format that lacks what streams belong to: it is read, and found out anew."""
 STORES = {
-    "series": f"series, their base lines and what they match, format {FORMAT}",
-    "windows": f"rows of sealed windows, and where the points of open ones are, format {FORMAT}",
-    "repeats": f"digests of records, and points seen, format {FORMAT}",
+    "series": f"series, their base lines and what they match, format {OLDER}",
+    "windows": f"rows of sealed windows, and where the points of open ones are, format {OLDER}",
+    "repeats": f"digests of records, and points seen, format {OLDER}",
 }
-"""What a task keeps, as its topology declares it: another format is another meaning."""
+"""What a task keeps, as its topology declares it: a format that is not read on is another meaning."""
 BASES_A_BLOCK = 4096
 INDEX_SPAN = 64  # panes a block
 
 _META = b"meta"
 _PLAN = b"plan"
 _READINGS = b"readings/"
+_MEMBERS = b"members/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Blocks:
     """What of the state has been saved, so that a snapshot holds only what changed."""
 
     def __init__(self) -> None:
+        self.memberships = Memberships()
         self._saved_streams = 0
         self._saved_bases: dict[str, I64] = {}
         self._restored_bases: dict[str, dict[int, I64]] = {}
@@ -60,6 +67,11 @@ class Blocks:
         self._saved_joined: dict[str, int] = {}
 
     # --- writing -----------------------------------------------------------------------------
+
+    def changed_members(self, groups: Groups) -> dict[bytes, bytes | None]:
+        """The blocks of memberships that changed since the last call; None deletes one."""
+        changed = self.memberships.changed_blocks(groups)
+        return {_MEMBERS + b"%d" % number: block for number, block in changed}
 
     def changed(
         self,
@@ -124,7 +136,7 @@ class Blocks:
         if _META not in found:
             return None
         meta = json.loads(found[_META])
-        if meta["format"] != FORMAT:
+        if meta["format"] not in (OLDER, FORMAT):
             raise Fatal(
                 f"the state of this task is of format {meta['format']}, this program reads "
                 f"format {FORMAT}",
@@ -177,6 +189,17 @@ class Blocks:
             part = np.frombuffer(_unsqueeze(value), np.int64).reshape(-1, BASE_WIDTH)
             parts = self._restored_bases.setdefault(aggregation.key.text(), {})
             parts[int(number)] = part.copy()
+
+    def restore_members(
+        self, restored: Restored, groups: Groups
+    ) -> tuple[Members, dict[int, list[Refusal]]] | None:
+        """What streams belong to, and who refuses them; None: it has to be found out anew."""
+        stored = {
+            int(key.removeprefix(_MEMBERS)): block
+            for key, block in restored.blocks.items()
+            if key.startswith(_MEMBERS)
+        }
+        return self.memberships.restore(restored.meta.get("members", {}), stored, groups)
 
     def fill_readings(self, restored: Restored, readings: Readings, streams: int) -> None:
         """Put the readings of `streams` series back."""

@@ -7,6 +7,7 @@ the rest.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -22,17 +23,22 @@ from topologies.rollup.final import Correction, FinalSeries, TableKey
 from topologies.rollup.final import Table as SeriesTable
 from topologies.rollup.groups import Published
 from topologies.rollup.ledger import Limits
-from topologies.rollup.windows import Domain, Seals, Window, Windows, WindowState
+from topologies.rollup.stored import Stored, Window
+from topologies.rollup.windows import Domain, Seals, Windows, WindowState
 
-FORMAT = 7
+FORMAT = 8
+OLDER = 7
+"""A format that is read as well: its windows do not say by themselves whose they are."""
 STORES = {
-    "windows": f"partials and what was published of them, format {FORMAT}",
-    "final-series": f"series of the final topic, format {FORMAT}",
+    "windows": f"partials and what was published of them, format {OLDER}",
+    "final-series": f"series of the final topic, format {OLDER}",
 }
-"""What a task keeps, as its topology declares it: another format is another meaning."""
+"""What a task keeps, as its topology declares it: a format that is not read on is another meaning."""
 META = b"meta"
 _PREFIX = b"window/"
 _SERIES = b"series/"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_WHOSE = struct.Struct(">H")
 
 
 def block_of(window: Window) -> bytes:
@@ -112,7 +118,7 @@ def _decode_series(block: bytes) -> SeriesTable:
 
 
 def encode_window(state: WindowState) -> bytes:
-    """A window's block."""
+    """A window's block: whose it is alone (empty: not just one domain's), then all of it."""
     published = state.published
     raw = msgspec.msgpack.encode(
         {
@@ -129,7 +135,9 @@ def encode_window(state: WindowState) -> bytes:
             "published": None if published is None else _encode_published(published),
         }
     )
-    return bytes(cramjam.zstd.compress(raw, 1))
+    only = state.domain if state.only_of(state.domain) else ""
+    name = only.encode()
+    return b"".join((_WHOSE.pack(len(name)), name, bytes(cramjam.zstd.compress(raw, 1))))
 
 
 def _encode_published(published: Published) -> bytes:
@@ -143,9 +151,18 @@ def _encode_published(published: Published) -> bytes:
     return encode_table(Table(columns))
 
 
-def decode_window(block: bytes) -> WindowState:
-    """The window of a block."""
-    stored: dict[str, Any] = msgspec.msgpack.decode(bytes(cramjam.zstd.decompress(block)))
+def stored_window(block: bytes) -> Stored[WindowState]:
+    """The window of a block, read when it is needed."""
+    if block.startswith(_ZSTD):  # as older releases wrote it
+        state = _decode_window(block)
+        return Stored(state.domain if state.only_of(state.domain) else "", lambda: state)
+    head = _WHOSE.size + _WHOSE.unpack_from(block)[0]
+    only = block[_WHOSE.size : head].decode()
+    return Stored(only, lambda: _decode_window(memoryview(block)[head:]))
+
+
+def _decode_window(squeezed: bytes | memoryview) -> WindowState:
+    stored: dict[str, Any] = msgspec.msgpack.decode(cramjam.zstd.decompress(squeezed))
     state = WindowState(
         sealed={s: [from_table(decode_table(raw))] for s, raw in stored["sealed"].items()},
         waiting=[(s, at, from_table(decode_table(raw))) for s, at, raw in stored["waiting"]],
@@ -210,7 +227,7 @@ def restore(
     for key, value in blocks:
         if key == META:
             meta = cast("dict[str, Any]", json.loads(value))
-            if meta["format"] != FORMAT:
+            if meta["format"] not in (OLDER, FORMAT):
                 raise Fatal(
                     f"the state of this task is of format {meta['format']}, this program reads "
                     f"format {FORMAT}",
@@ -228,7 +245,7 @@ def restore(
                     domain.seals[source, pane] = Seals(*seals)
                 windows.domains[name] = domain
         elif key.startswith(_PREFIX):
-            windows.states[_window_of(key)] = decode_window(value)
+            windows.states.put(_window_of(key), stored_window(value))
         elif key.startswith(_SERIES):
             domain, pane, level = key[len(_SERIES) :].decode().split("|")
             series.tables[domain, pane, int(level)] = _decode_series(value)

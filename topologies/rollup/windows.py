@@ -24,12 +24,10 @@ from topologies.partials import PartialRows
 from topologies.results import Histograms
 from topologies.rollup.groups import Published, in_order, merged, places, values, with_data
 from topologies.rollup.guard import Fill, bounded, fills
+from topologies.rollup.stored import States, Window
 
 SWEEP = 30 * SECOND
 """Windows past their horizon are dropped this much event time at a time."""
-
-Window = tuple[str, int, int]
-"""(pane key, size in ns, end in unix ns)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +178,7 @@ class Windows:
         self.finishes = finishes
         self.shares = shares
         self.domains: dict[str, Domain] = {}
-        self.states: dict[Window, WindowState] = {}
+        self.states = States[WindowState]()
         self.changed: set[Window] = set()
         self.forgotten: dict[str, tuple[int, int]] = {}
         """Pane key -> window ends (first, last) whose state was dropped."""
@@ -369,8 +367,8 @@ class Windows:
             self.swept[pane] = horizon
             gone.extend(
                 window
-                for window, state in self.states.items()
-                if window[0] == pane and window[2] <= horizon and state.only_of(live)
+                for window in self.states
+                if window[0] == pane and window[2] <= horizon and self.states.only_of(window, live)
             )
             dropped = [window[2] for window in gone if window[0] == pane]
             if dropped:
