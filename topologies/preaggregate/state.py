@@ -36,7 +36,7 @@ STORES = {
     "windows": f"rows of sealed windows, and where the points of open ones are, format {OLDER}",
     "repeats": f"digests of records, and points seen, format {OLDER}",
 }
-"""What a task keeps, as its topology declares it: a format that is not read on is another meaning."""
+"""What a task keeps, as its topology declares it: one that is not read on is another meaning."""
 BASES_A_BLOCK = 4096
 INDEX_SPAN = 64  # panes a block
 

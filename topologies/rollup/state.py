@@ -33,7 +33,7 @@ STORES = {
     "windows": f"partials and what was published of them, format {OLDER}",
     "final-series": f"series of the final topic, format {OLDER}",
 }
-"""What a task keeps, as its topology declares it: a format that is not read on is another meaning."""
+"""What a task keeps, as its topology declares it: one that is not read on is another meaning."""
 META = b"meta"
 _PREFIX = b"window/"
 _SERIES = b"series/"
