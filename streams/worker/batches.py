@@ -16,15 +16,20 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import cramjam
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.util import calc_crc32c
+from crc32c import crc32c
 
 MAGIC = 2
 ZSTD = 4
+_LEVEL = 1  # by default aiokafka takes 3: a sixth slower for these columns, and no smaller
 _TRANSACTIONAL = 1
+_LENGTH_AT, _LENGTH_FROM = 8, 12
 _CRC_AT = 17
 _CRC_FROM = 21
+_ATTRIBUTES_AT = 21
 _PRODUCER_AT = 43
+_HEADER = 61
 
 
 class Entry(NamedTuple):
@@ -60,7 +65,7 @@ class ReadyBatch:
 
     def _set_producer_state(self, producer: int, epoch: int, sequence: int) -> None:
         struct.pack_into(">qhi", self._encoded, _PRODUCER_AT, producer, epoch, sequence)
-        checksum = calc_crc32c(self._encoded[_CRC_FROM:])
+        checksum = crc32c(memoryview(self._encoded)[_CRC_FROM:])
         struct.pack_into(">I", self._encoded, _CRC_AT, checksum)
 
     def _build(self) -> bytearray:
@@ -76,14 +81,27 @@ def encode(entries: Iterable[Entry], batch_bytes: int) -> list[ReadyBatch]:
     for key, value, headers in entries:
         headers_ = list(headers)
         if builder.append(count, now, key, value, headers_) is None:
-            ready.append(ReadyBatch(builder.build(), count))
+            ready.append(ReadyBatch(_compressed(builder.build()), count))
             builder, count = _builder(batch_bytes), 0
             builder.append(count, now, key, value, headers_)
         count += 1
     if count:
-        ready.append(ReadyBatch(builder.build(), count))
+        ready.append(ReadyBatch(_compressed(builder.build()), count))
     return ready
 
 
 def _builder(batch_bytes: int) -> Any:
-    return DefaultRecordBatchBuilder(MAGIC, ZSTD, _TRANSACTIONAL, -1, -1, 0, batch_bytes)
+    return DefaultRecordBatchBuilder(MAGIC, 0, _TRANSACTIONAL, -1, -1, 0, batch_bytes)
+
+
+def _compressed(batch: bytearray) -> bytearray:
+    """The batch with its records compressed, if that makes it smaller."""
+    records = cramjam.zstd.compress(memoryview(batch)[_HEADER:], level=_LEVEL)
+    if len(records) >= len(batch) - _HEADER:
+        return batch
+    packed = batch[:_HEADER]
+    packed += records
+    struct.pack_into(">i", packed, _LENGTH_AT, len(packed) - _LENGTH_FROM)
+    (attributes,) = struct.unpack_from(">h", packed, _ATTRIBUTES_AT)
+    struct.pack_into(">h", packed, _ATTRIBUTES_AT, attributes | ZSTD)
+    return packed

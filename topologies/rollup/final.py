@@ -125,7 +125,8 @@ class Table:
 
     Attributes:
         end: The last window that closed.
-        present: Series (not cumulative) with data in that window.
+        present: Series (not cumulative) with data in that window; their `end` is the same.
+        saved: Whether the last snapshot has the groups of `present`.
         silent: Series (not cumulative) without.
         totals: Cumulative series, their exact sums since `starts` i64[n].
         waiting: Corrections that no point has carried.
@@ -133,6 +134,7 @@ class Table:
 
     end: int = EARLIEST
     present: PartialRows = field(default_factory=lambda: bare(_NONE))
+    saved: bool = False
     silent: PartialRows = field(default_factory=lambda: bare(_NONE))
     totals: PartialRows = _NONE
     starts: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -145,10 +147,12 @@ class Table:
 
     def select(self, keep: Mask) -> None:
         """Keep the series that `keep` chooses, and what waits for them."""
+        before = len(self.present)
         self.starts = self.starts[keep(self.totals)]
         self.present, self.silent, self.totals = (
             _chosen(rows, keep) for rows in (self.present, self.silent, self.totals)
         )
+        self.saved &= len(self.present) == before
         for correction in self.waiting:
             correction.rows = _chosen(correction.rows, keep)
         self.waiting = [correction for correction in self.waiting if len(correction.rows)]
@@ -336,6 +340,7 @@ class FinalSeries:
         """The series that go on from window to window, without those that have `rows` in this."""
         before, table.present = table.present, bare(rows)
         same = _same_groups(before, rows)
+        table.saved &= same
         if same and not len(table.silent):
             return
         silent = [table.silent] if same else [table.silent, before]

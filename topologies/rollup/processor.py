@@ -24,9 +24,8 @@ from topologies.rollup.messages import final_requests, rollup_tables
 from topologies.rollup.state import (
     META,
     block_of,
-    block_of_series,
+    blocks_of_series,
     encode_meta,
-    encode_series,
     encode_window,
     restore,
 )
@@ -210,8 +209,7 @@ class RollupProcessor:
                 blocks[block_of(window)] = encode_window(state)
         self._windows.changed.clear()
         for key in self._series.changed:
-            table = self._series.tables.get(key)
-            blocks[block_of_series(key)] = None if table is None else encode_series(table)
+            blocks.update(blocks_of_series(key, self._series.tables.get(key)))
         self._series.changed.clear()
         blocks[META] = encode_meta(self._windows, self._definitions, self._limits, position)
         return blocks

@@ -1,7 +1,7 @@
 """The state of a roll-up task as blocks.
 
-One a window; one a domain, pane key and window size for the series of the final topic; one for all
-the rest.
+One a window; two a domain, pane key and window size for the series of the final topic (which groups
+had data last changes seldom, all else with every window); one for all the rest.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, cast
 
 import cramjam
 import msgspec
 import numpy as np
 
-from streams.batch import Table, decode_table, encode_table
+from streams.batch import Column, Table, decode_table, encode_table
 from streams.errors import Fatal
 from topologies.epochs import Epoch
 from topologies.partials import PartialRows, columns_of, from_table
@@ -26,17 +27,20 @@ from topologies.rollup.ledger import Limits
 from topologies.rollup.stored import Stored, Window
 from topologies.rollup.windows import Domain, Seals, Windows, WindowState
 
-FORMAT = 8
-OLDER = 7
-"""A format that is read as well: its windows do not say by themselves whose they are."""
+FORMAT = 9
+OLDEST = 7
+"""Formats from this one on are read. In 7 windows do not say by themselves whose they are; up to 8
+they always have what stands published, and the groups that had data last are in the block of their
+series."""
 STORES = {
-    "windows": f"partials and what was published of them, format {OLDER}",
-    "final-series": f"series of the final topic, format {OLDER}",
+    "windows": f"partials and what was published of them, format {OLDEST}",
+    "final-series": f"series of the final topic, format {OLDEST}",
 }
 """What a task keeps, as its topology declares it: one that is not read on is another meaning."""
 META = b"meta"
 _PREFIX = b"window/"
 _SERIES = b"series/"
+_PRESENT = b"present/"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _WHOSE = struct.Struct(">H")
 
@@ -52,18 +56,25 @@ def _window_of(block: bytes) -> Window:
     return pane, int(level), int(end)
 
 
-def block_of_series(key: TableKey) -> bytes:
-    """The key of the block of a table of series."""
+def blocks_of_series(key: TableKey, table: SeriesTable | None) -> dict[bytes, bytes | None]:
+    """The blocks of a table of series that have changed; `table` None: it is gone."""
     domain, pane, level = key
-    return _SERIES + f"{domain}|{pane}|{level}".encode()
+    name = f"{domain}|{pane}|{level}".encode()
+    if table is None:
+        return {_SERIES + name: None, _PRESENT + name: None}
+    blocks: dict[bytes, bytes | None] = {_SERIES + name: _encode_series(table)}
+    if not table.saved:
+        groups = _encode_groups(table.present, with_end=False)
+        blocks[_PRESENT + name] = bytes(cramjam.zstd.compress(groups, 1))
+        table.saved = True
+    return blocks
 
 
-def encode_series(table: SeriesTable) -> bytes:
-    """The block of a table of series."""
+def _encode_series(table: SeriesTable) -> bytes:
     raw = msgspec.msgpack.encode(
         {
             "end": table.end,
-            "present": _encode_groups(table.present),
+            "present_end": int(table.present.end[0]) if len(table.present) else 0,
             "silent": _encode_groups(table.silent),
             "totals": encode_table(Table({**columns_of(table.totals), "start": table.starts})),
             "waiting": [
@@ -75,24 +86,24 @@ def encode_series(table: SeriesTable) -> bytes:
     return bytes(cramjam.zstd.compress(raw, 1))
 
 
-def _encode_groups(rows: PartialRows) -> bytes:
-    columns = {
+def _encode_groups(rows: PartialRows, with_end: bool = True) -> bytes:
+    columns: dict[str, Column] = {
         "definition": rows.definition,
         "level": rows.level,
-        "end": rows.end,
         "high": rows.high,
         "low": rows.low,
         "labels": rows.labels,
     }
-    return encode_table(Table(columns))
+    return encode_table(Table({**columns, "end": rows.end} if with_end else columns))
 
 
 def _decode_groups(raw: bytes) -> PartialRows:
     table = decode_table(raw)
+    ends = table.array("end") if "end" in table.columns else np.zeros(table.rows)
     return PartialRows(
         table.array("definition").astype(np.uint16),
         table.array("level").astype(np.int64),
-        table.array("end").astype(np.int64),
+        ends.astype(np.int64),
         table.array("high").astype(np.uint64),
         table.array("low").astype(np.uint64),
         table.strings("labels"),
@@ -101,12 +112,18 @@ def _decode_groups(raw: bytes) -> PartialRows:
     )
 
 
-def _decode_series(block: bytes) -> SeriesTable:
+def _decode_series(block: bytes, present: bytes | None) -> SeriesTable:
     stored: dict[str, Any] = msgspec.msgpack.decode(bytes(cramjam.zstd.decompress(block)))
     totals = decode_table(stored["totals"])
+    if present is None:  # up to format 8
+        groups = _decode_groups(stored["present"])
+    else:
+        groups = _decode_groups(bytes(cramjam.zstd.decompress(present)))
+        groups = replace(groups, end=np.full(len(groups), stored["present_end"]))
     return SeriesTable(
         end=stored["end"],
-        present=_decode_groups(stored["present"]),
+        present=groups,
+        saved=present is not None,
         silent=_decode_groups(stored["silent"]),
         totals=from_table(totals),
         starts=totals.array("start").astype(np.int64),
@@ -132,6 +149,7 @@ def encode_window(state: WindowState) -> bytes:
             ],
             "unmerged": sorted(state.unmerged),
             "domain": state.domain,
+            "plain": state.plain,
             "published": None if published is None else _encode_published(published),
         }
     )
@@ -168,6 +186,7 @@ def _decode_window(squeezed: bytes | memoryview) -> WindowState:
         waiting=[(s, at, from_table(decode_table(raw))) for s, at, raw in stored["waiting"]],
         unmerged=set(stored["unmerged"]),
         domain=stored["domain"],
+        plain=stored.get("plain", False),
     )
     if stored["published"] is not None:
         table = decode_table(stored["published"])
@@ -224,13 +243,15 @@ def restore(
     """
     definitions: list[dict[str, Any]] = []
     position: int | None = None
+    present: dict[bytes, bytes] = {}
+    tables: dict[bytes, bytes] = {}
     for key, value in blocks:
         if key == META:
             meta = cast("dict[str, Any]", json.loads(value))
-            if meta["format"] not in (OLDER, FORMAT):
+            if not OLDEST <= meta["format"] <= FORMAT:
                 raise Fatal(
                     f"the state of this task is of format {meta['format']}, this program reads "
-                    f"format {FORMAT}",
+                    f"formats {OLDEST} to {FORMAT}",
                     "Run the release that wrote it, or a newer one",
                 )
             definitions, position = meta["definitions"], int(meta["position"])
@@ -247,6 +268,10 @@ def restore(
         elif key.startswith(_PREFIX):
             windows.states.put(_window_of(key), stored_window(value))
         elif key.startswith(_SERIES):
-            domain, pane, level = key[len(_SERIES) :].decode().split("|")
-            series.tables[domain, pane, int(level)] = _decode_series(value)
+            tables[key[len(_SERIES) :]] = value
+        elif key.startswith(_PRESENT):
+            present[key[len(_PRESENT) :]] = value
+    for name, block in tables.items():
+        domain, pane, level = name.decode().split("|")
+        series.tables[domain, pane, int(level)] = _decode_series(block, present.get(name))
     return definitions, position

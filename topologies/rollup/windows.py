@@ -160,6 +160,9 @@ class WindowState:
     unmerged: set[str] = field(default_factory=set[str])
     """Domains whose sources sent rows that no publication has counted."""
     published: Published | None = None
+    plain: bool = False
+    """What stands published is the first publication of all that is sealed: `published`, which
+    would say the same again, is left out."""
     domain: str = ""
 
     def only_of(self, domain: str) -> bool:
@@ -209,6 +212,7 @@ class Windows:
             state = self.states.setdefault(window, WindowState())
             self.changed.add(window)
             if not replaces:
+                self._recall(state)
                 state.sealed.setdefault(source, []).append(part)
                 state.unmerged.add(domain)
             elif self._is_closed(domain, pane, end):
@@ -230,6 +234,7 @@ class Windows:
         self, window: Window, state: WindowState, source: str, offset: int, rows: PartialRows
     ) -> None:
         """The source's rows of these groups become these; a row that counts nothing: none."""
+        self._recall(state)
         fresh = in_order(rows)
         kept: list[PartialRows] = []
         gone: list[PartialRows] = []
@@ -310,19 +315,31 @@ class Windows:
     ) -> list[Publication]:
         """What changes when all rows of closed domains are merged anew."""
         sources = [s for s in state.sealed if self._counts(s, window, only or [])]
-        rows = self._merged(state, sources)
-        now = Published.of(rows, *values(rows, self.finishes))
+        now = self._unpublished(state, sources)
         if only is not None:
             self.firsts.append(self._first(window, state, now, only))
-            self.fills.extend(fills(rows, now.points, self.shares))
+            self.fills.extend(fills(now.rows, now.points, self.shares))
+        is_first = state.published is None and only is not None
         now, changed = now.after(state.published, only is not None)
         state.unmerged.discard(domain)
         self.changed.add(window)
         if not len(changed):
             return []
-        state.published, state.domain = now, domain
+        state.plain = is_first and len(sources) == len(state.sealed)
+        state.published, state.domain = None if state.plain else now, domain
         certificate, idle = self._certificate(domain, window[0], window[2])
         return [Publication(window, domain, now, changed, certificate, idle)]
+
+    def _recall(self, state: WindowState) -> None:
+        """Make what stands published again, before what is sealed changes."""
+        if state.plain:
+            state.published, _ = self._unpublished(state, list(state.sealed)).after(None, True)
+            state.plain = False
+
+    def _unpublished(self, state: WindowState, sources: list[str]) -> Published:
+        """What these sources sent, in numbers."""
+        rows = self._merged(state, sources)
+        return Published.of(rows, *values(rows, self.finishes))
 
     def _merged(self, state: WindowState, sources: list[str]) -> PartialRows:
         """What these sources sent, one row a group, within the limits."""

@@ -15,7 +15,7 @@ from topologies.partials import PartialRows
 from topologies.rollup.final import Closing, Contract, Correction, FinalSeries
 from topologies.rollup.groups import difference, values
 from topologies.rollup.ledger import Limits
-from topologies.rollup.state import block_of_series, encode_series, restore
+from topologies.rollup.state import blocks_of_series, restore
 from topologies.rollup.windows import Windows
 
 LEVEL = 10
@@ -216,11 +216,11 @@ def test_neither_cuts_nor_restarts_change_a_point(seed: int):
         points += close(cut, until, *mine)
         at = until
         for key in cut.changed:
-            table = cut.tables.get(key)
-            if table is None:
-                blocks.pop(block_of_series(key), None)
-            else:
-                blocks[block_of_series(key)] = encode_series(table)
+            for name, block in blocks_of_series(key, cut.tables.get(key)).items():
+                if block is None:
+                    blocks.pop(name, None)
+                else:
+                    blocks[name] = block
         if rng.random() < 0.5:
             cut = series_of(*contracts)
             restore(blocks.items(), Windows([], []), cut, Limits())
