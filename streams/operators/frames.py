@@ -8,6 +8,7 @@ A record's value is a frame: a header (JSON) and a body. Kinds:
 | `groups` | states of groups, of one piece of a windowed aggregation, or of all time | groups |
 | `table` | changes of a table | table |
 | `mark` | how far the source has come: `until`, its watermark or the last window it has closed | |
+| `time` | how far the source's time has come, while windows are open: `until` | |
 | `ready` | this source of a table was read to its end once | |
 """
 
@@ -29,7 +30,7 @@ from streams.schema import Schema
 from streams.task.processor import OutputRecord
 from streams.values import Values, from_table, to_table
 
-Kind = Literal["rows", "groups", "table", "mark", "ready"]
+Kind = Literal["rows", "groups", "table", "mark", "time", "ready"]
 
 LARGEST = 900_000  # bytes of a body; brokers refuse records much above a megabyte
 

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from streams.event_time.windows import EARLIEST, window_end
 from streams.operators.batch import Batch, Clock
 from streams.operators.groups import CHUNK, Aggregation, Groups
-from streams.operators.keys import pack
+from streams.operators.keys import PackedKeys, pack
+from streams.operators.suppress import merged
 from streams.operators.windows import TimeWindows
 from streams.schema import Type
 from streams.values import Values
@@ -94,10 +95,11 @@ class Panes:
                 chosen.times,
             )
 
-    def absorb(self, tag: int, pane: int, data: bytes) -> None:
-        """Groups that another task kept join the same piece here."""
+    def absorb(self, tag: int, pane: int, data: bytes) -> PackedKeys:
+        """Groups that another task kept join the same piece here; their keys."""
         assert tag > self.closed, "a source sends nothing for a window that it has closed"
-        self._piece((tag, pane)).absorb(data)
+        groups = self._piece((tag, pane))
+        return groups.index.picked(groups.absorb(data))
 
     def _tag(self, pane: int, closed: int) -> int:
         first = self.windows.first_window(pane)
@@ -147,6 +149,22 @@ class Panes:
             ends.update(self.windows.windows_between(pane, max(self.closed, tag - 1), last))
         found = [(end, self._window(end, end)) for end in sorted(ends)]
         return [self._published(end, 0, g, g.in_order()) for end, g in found if len(g)]
+
+    def open_groups_of(self, changed: Mapping[int, PackedKeys]) -> list[Published]:
+        """The open windows that hold these groups of panes, and of each the groups in it."""
+        ends: set[int] = set()
+        for pane in changed:
+            last = self.windows.last_window(pane)
+            ends.update(self.windows.windows_between(pane, self.closed, last))
+        published: list[Published] = []
+        for end in sorted(ends):
+            whole = self._window(end, end)
+            slots = whole.index.find(merged(changed, self.windows.panes_in(end)))
+            slots = slots[slots >= 0]
+            if len(slots):
+                slots = slots[np.argsort(whole.index.hashes()[slots], kind="stable")]
+                published.append(self._published(end, 0, whole, slots))
+        return published
 
     def held(self, after: int, until: int) -> Iterator[tuple[int, int, list[Groups]]]:
         """(end, revision, what it is made of) of windows with ends in (after, until], ascending.

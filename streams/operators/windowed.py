@@ -13,8 +13,10 @@ from streams.event_time.windows import EARLIEST
 from streams.operators.batch import Batch, Clock
 from streams.operators.frames import Frame, group_bodies, split_by_partition, to_partition
 from streams.operators.groups import Aggregation, Groups
+from streams.operators.keys import pack
 from streams.operators.panes import Panes, Published
 from streams.operators.stage import Blocks, Stage, rows_of
+from streams.operators.suppress import Ticks, UntilTimeLimit, Waiting
 from streams.operators.windows import TimeWindows
 from streams.queries.questions import Part, Question
 from streams.queries.reading import read_windows
@@ -43,6 +45,12 @@ class Windowed:
     keys: Mapping[str, Type]
     aggregations: Sequence[Aggregation]
     updates: Updates | None = None
+    suppressed: UntilTimeLimit | None = None
+
+    @property
+    def early(self) -> bool:
+        """Whether open windows are published, too."""
+        return self.updates is not None or self.suppressed is not None
 
     def schema(self) -> Schema:
         """Of what it publishes."""
@@ -50,7 +58,7 @@ class Windowed:
         found |= {each.name: each.result for each in self.aggregations}
         if self.windows.revised:
             found["revision"] = i64
-        if self.updates is not None:
+        if self.early:
             found["final"] = boolean
         return Schema(found)
 
@@ -82,6 +90,9 @@ class _WithPanes(Stage):
         self._rows = 0  # since open windows were published
         self._told = EARLIEST  # the watermark then
         self._now = EARLIEST
+        limit = windowed.suppressed
+        self._waiting = Waiting(limit or UntilTimeLimit(1), len(windowed.schema()))
+        self._ticks = None if limit is None else Ticks(limit.every)
 
     def _due(self) -> bool:
         """Whether open windows are to be published now."""
@@ -98,23 +109,41 @@ class _WithPanes(Stage):
         """Hand on the open windows as they are; time stands still meanwhile."""
         if not self._due():
             return
+        for each in self._panes.open_windows():
+            self._hand_on_alone(self._of.rows(each, 0, False))
+
+    def _publish_waiting(self) -> None:
+        """Hand on what changed in open windows, as it is now."""
+        for each in self._panes.open_groups_of(self._waiting.drain()):
+            self._hand_on_alone(self._of.rows(each, 0, False))
+
+    def _hand_on_alone(self, rows: Batch) -> None:
+        """Rows that replace earlier ones: nobody asks what time it is with them."""
         still = np.array([EARLIEST], np.int64)
-        parts = [self._of.rows(each, 0, False) for each in self._panes.open_windows()]
-        for part in parts:
-            self.hand_on(part, Clock(still, still))
+        self.hand_on(rows, Clock(still, still))
 
     def blocks(self) -> Blocks:
-        return self._panes.blocks()
+        yield from self._panes.blocks()
+        yield from self._waiting.blocks()
 
     def load(self, key: bytes, data: bytes) -> None:
-        self._panes.load(key, data)
+        if self._waiting.owns(key):
+            self._waiting.load(key, data)
+        else:
+            self._panes.load(key, data)
 
     def facts(self) -> dict[str, Any]:
-        return self._panes.facts() | {"rows": self._rows, "told": self._told, "now": self._now}
+        ticked = EARLIEST if self._ticks is None else self._ticks.last
+        found = {"rows": self._rows, "told": self._told, "now": self._now, "ticked": ticked}
+        return self._panes.facts() | found
 
     def restore(self, facts: dict[str, Any]) -> None:
         self._panes.restore(facts)
         self._rows, self._told, self._now = facts["rows"], facts["told"], facts["now"]
+        if self._ticks is not None:
+            self._ticks.last = facts.get("ticked", EARLIEST)
+        else:  # an earlier version may have suppressed
+            self._waiting.drain()
 
     def read(self, question: Question) -> Part:
         return read_windows(self._panes, self._of.keys, self._of.aggregations, question)
@@ -142,6 +171,9 @@ class WindowRows(_WithPanes):
     """Rows in, closed windows out: where one task sees all rows of a group."""
 
     def take(self, batch: Batch, clock: Clock) -> None:
+        if self._ticks is not None:
+            self._take_suppressed(batch, clock, self._ticks)
+            return
         start = 0
         parts: list[Batch] = []
         for record, closed in self._add_and_close(batch, clock):
@@ -152,6 +184,30 @@ class WindowRows(_WithPanes):
         self._panes.add(batch.slice(start, len(batch)), clock)
         made = Batch.join(parts, self._of.schema())
         self.hand_on(made, clock.delayed(self._of.windows.grace_ns))
+
+    def _take_suppressed(self, batch: Batch, clock: Clock, ticks: Ticks) -> None:
+        """Close and publish in the middle of a batch: behind the records that say so."""
+        closing = dict(self._add_and_close(batch, clock))
+        ticking = set(ticks.passed_at(clock.after))
+        keys = pack([batch.columns[key] for key in self._keys], len(batch))
+        panes = self._of.windows.panes_of(batch.times)
+        start = 0
+        for record in [*sorted({*closing, *ticking}), None]:
+            end = len(batch)
+            if record is not None:
+                end = int(np.searchsorted(batch.records, record, "right"))
+            while start < end:
+                rows = np.arange(start, end)
+                count = self._waiting.note(panes[rows], keys.take(rows), batch.records[rows])
+                self._panes.add(batch.slice(start, start + count), clock)
+                start += count
+                if self._waiting.full:
+                    self._publish_waiting()
+            if record in closing:
+                for each in self._panes.close(closing[record]):
+                    self._hand_on_alone(self._of.rows(each, 0, True))
+            if record in ticking:
+                self._publish_waiting()
 
     def flush(self, out: list[OutputRecord]) -> None:
         self._publish_open()
@@ -169,14 +225,23 @@ class WindowParts(_WithPanes):
 
     def take(self, batch: Batch, clock: Clock) -> None:
         start = 0
-        for record, closed in self._add_and_close(batch, clock):
+        closing = dict(self._add_and_close(batch, clock))
+        ticking = set[int]() if self._ticks is None else {*self._ticks.passed_at(clock.after)}
+        for record in sorted({*closing, *ticking}):
             end = int(np.searchsorted(batch.records, record, "right"))
             self._panes.add(batch.slice(start, end), clock)
-            self._send(closed)
-            mark = Frame("mark", self.name, self._source, until=closed)
-            self._out += [to_partition(self._topic, p, mark) for p in range(self._partitions)]
             start = end
+            if record in closing:
+                self._send(closing[record])
+                self._tell(Frame("mark", self.name, self._source, until=closing[record]))
+            if record in ticking:
+                self._send(None)
+                now = int(clock.after[record])
+                self._tell(Frame("time", self.name, self._source, until=now))
         self._panes.add(batch.slice(start, len(batch)), clock)
+
+    def _tell(self, said: Frame) -> None:
+        self._out += [to_partition(self._topic, p, said) for p in range(self._partitions)]
 
     def flush(self, out: list[OutputRecord]) -> None:
         if self._of.updates is not None:
@@ -213,9 +278,19 @@ class WindowMerge(_WithPanes):
     def receive(self, frame: Frame) -> None:
         """Parts of a window, or how far a source has come."""
         if frame.kind == "groups":
-            self._panes.absorb(frame.tag, frame.pane, frame.body)
+            keys = self._panes.absorb(frame.tag, frame.pane, frame.body)
             self._rows += 1
             self._torn.add(frame.source)
+            if self._ticks is not None:
+                n = len(keys)
+                self._waiting.note(np.full(n, frame.pane, np.int64), keys, np.zeros(n, np.int64))
+                if self._waiting.full:
+                    self._publish_waiting()
+            return
+        if frame.kind == "time":
+            now = np.array([frame.until], np.int64)
+            if self._ticks is not None and self._ticks.passed_at(now):
+                self._publish_waiting()
             return
         self._torn.discard(frame.source)
         self._until[frame.source] = max(self._until[frame.source], frame.until)

@@ -156,6 +156,12 @@ class StreamsBuilder:
         self.nodes.append(node)
         return node
 
+    def replace(self, old: nodes.Node, new: nodes.Node) -> None:
+        """Another node in the place of one that nothing follows yet. Raises `TopologyError`."""
+        if any(old in node.parents for node in self.nodes):
+            raise TopologyError(f"suppress after {old.name}: something else follows it already")
+        self.nodes[self.nodes.index(old)] = new
+
     def add(
         self, kind: type[Any], name: str | None, default: str, numbered: bool, **of: Any
     ) -> Any:

@@ -35,7 +35,7 @@ def _aggregate(plan: Plan, node: nodes.Aggregate) -> StoreShape:
     keys = Schema({key: given[key] for key in node.keys})
     kind, parts_stay = "totals", False
     if isinstance(node.of, Windowed):
-        kind, parts_stay = "windows", node.of.updates is None
+        kind, parts_stay = "windows", not node.of.early
     sources: list[Tasks] = []
     if parts_stay and place.sub.root is node:
         sources = [_tasks(each.sub) for each in plan.places(node.parents[0])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from streams.codecs import Codec, Json
@@ -10,6 +11,7 @@ from streams.expressions import Expr, col, lit, when
 from streams.expressions.terms import Column
 from streams.operators.running import Running
 from streams.operators.stage import Compute, MapBatches, Returned, Stage, Where
+from streams.operators.suppress import Suppressed, UntilWindowCloses
 from streams.operators.travel import BEFORE, TIMES, Operator
 from streams.operators.windowed import Updates, Windowed
 from streams.operators.windows import Duration, TimeWindows, nanoseconds
@@ -208,6 +210,30 @@ class Stream:
         )  # fmt: skip
         return Stream(self.builder, made)
 
+    def suppress(self, until: Suppressed) -> Stream:
+        """Publish an aggregation less often: `until_window_closes()`, or `until_time_limit(...)`.
+
+        To be said right behind `aggregate`. Without it windows wait for their close, and totals
+        are published when the task commits.
+        """
+        node = self.node
+        if not isinstance(node, nodes.Aggregate):
+            raise TopologyError(f"suppress after {node.name}: say it right behind aggregate()")
+        of = node.of
+        if of.suppressed is not None or (isinstance(of, Windowed) and of.updates is not None):
+            raise TopologyError(f"suppress after {node.name}: it was said before when to publish")
+        if isinstance(until, UntilWindowCloses):
+            if isinstance(of, Running):
+                raise TopologyError(
+                    f"suppress after {node.name}: totals have no windows that close; "
+                    "give until_time_limit(...)"
+                )
+            return self
+        limited = replace(of, suppressed=until)
+        made = replace(node, of=limited, schema=limited.schema(), upserts=True)
+        self.builder.replace(node, made)
+        return Stream(self.builder, made)
+
     def to(self, topic: str, codec: Codec | None = None, *, name: str | None = None) -> None:
         """Write the rows to a topic; as JSON unless a codec is given."""
         try:
@@ -325,6 +351,9 @@ class Totals(Stream):
     def __init__(self, builder: StreamsBuilder, node: nodes.Node, keys: tuple[str, ...]) -> None:
         super().__init__(builder, node)
         self._keys = keys
+
+    def suppress(self, until: Suppressed) -> Totals:
+        return Totals(self.builder, super().suppress(until).node, self._keys)
 
     def to(self, topic: str, codec: Codec | None = None, *, name: str | None = None) -> None:
         """Write the changes, keyed by the group; as JSON unless a codec is given."""
