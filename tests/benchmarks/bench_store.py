@@ -43,8 +43,8 @@ MESSAGE_ROWS = 20_000
 BASE = 1_700_000_000
 
 
-def messages(count: int) -> list[bytes]:
-    """Messages of ``MESSAGE_ROWS`` rows, window after window."""
+def messages(count: int, each: int = MESSAGE_ROWS) -> list[bytes]:
+    """Messages of `each` rows, window after window."""
     chance = np.random.default_rng(1)
     labels = [
         b'{"cluster":"c%d","host":"host-%05d","region":"r%d","service":"s%d","tenant":"t"}'
@@ -52,8 +52,8 @@ def messages(count: int) -> list[bytes]:
         for g in range(GROUPS)
     ]
     made: list[bytes] = []
-    for first in range(0, count, MESSAGE_ROWS):
-        number = np.arange(first, first + MESSAGE_ROWS)
+    for first in range(0, count, each):
+        number = np.arange(first, first + each)
         group = number % GROUPS
         ends = BASE + 10 * (number // GROUPS) + 10
         columns: dict[str, Any] = {
@@ -112,20 +112,21 @@ def bench_encoder(values: list[bytes], rows: int) -> None:
         print(f"encode, {label:14}", meter.told(rows))
 
 
-def bench_insert(store: StoreProcess, values: list[bytes], rows: int, batch: int) -> None:
+def bench_insert(store: StoreProcess, rows: int, batch: int) -> None:
     """The sink's inserts without the log: one token a batch."""
     assert store.process is not None
     opened, schema = fresh(store, f"insert_{batch}")
     reader = sink_rows.MessageReader()
-    ready = [reader.read(0, offset, value) for offset, value in enumerate(values)]
+    each = min(batch, MESSAGE_ROWS)
+    ready = [reader.read(0, offset, value) for offset, value in enumerate(messages(rows, each))]
     meter = Meter(store=store.process.pid)
-    step = max(1, batch // MESSAGE_ROWS)
+    step = batch // each
     for at in range(0, len(ready), step):
         for number, chunk in enumerate(sink_rows.chunks(ready[at : at + step])):
             opened.insert(
                 schema.rollups, sink_rows.ROLLUP_COLUMNS, "Native", chunk.body, f"{at}#{number}"
             )
-    print(f"insert, {step * MESSAGE_ROWS:>7,} a batch", meter.told(rows))
+    print(f"insert, {step * each:>7,} a batch", meter.told(rows))
     quiet = 0
     while quiet < 4:  # a merge often follows another
         time.sleep(0.25)
@@ -259,8 +260,8 @@ def main() -> None:
     values = messages(rows)
     with tempfile.TemporaryDirectory() as folder, StoreProcess(Path(folder) / "store") as store:
         bench_encoder(values, rows)
-        for batch in (20_000, 100_000, 500_000):
-            bench_insert(store, values, rows, batch)
+        for batch in (8_000, 20_000, 60_000, 100_000, 500_000):
+            bench_insert(store, rows, batch)
         bench_plain_client(store, values, rows)
         bench_questions(store, rows)
         asyncio.run(bench_log(store, values, rows, Path(folder) / "broker"))

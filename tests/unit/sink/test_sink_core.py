@@ -90,6 +90,21 @@ def test_small_batches_keep_their_distance() -> None:
     assert core.step(Tick(), 610) == [Commit(0, 1, Committed(1, "fresh", Bounds(1, 1)))]
 
 
+def test_after_a_batch_of_many_rows_the_next_is_larger_unless_it_is_full_before() -> None:
+    limits = BatchLimits(max_rows=10, linger_ms=100, interval_ms=500, many_rows=5)
+    core = SinkCore(TOPIC, limits)
+    core.step(assigned(), 0)
+    core.step(records((0, 5)), 0)
+    core.step(Tick(), 100)
+    core.step(Done(0, 1), 101)
+    core.step(Done(0, 1), 110)
+    core.step(Done(0, 1), 111)
+    core.step(records((1, 4)), 120)
+    assert core.wakeup_ms() == 110 + limits.many_interval_ms
+    assert core.step(Tick(), 1_000) == []
+    assert core.step(records((2, 6)), 1_010) == [Commit(0, 1, Committed(1, "fresh", Bounds(1, 2)))]
+
+
 def test_the_bounds_of_a_predecessor_are_read_again_and_inserted_under_the_same_token() -> None:
     kept = Committed(3, "old", Bounds(3, 5))
     core = SinkCore(TOPIC, LIMITS)
