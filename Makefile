@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts bench-peers simulate fuzz conformance-otel conformance-datasketches planted crashes crashes-real
+.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts bench-flames bench-peers simulate fuzz conformance-otel conformance-datasketches planted crashes crashes-real
 
 up: install
 	@$(BIN)/tidemill up
@@ -57,6 +57,11 @@ real: install
 # CPU nanoseconds a point and points a second, each stage beside its ceiling; medians and ranges.
 bench: install
 	$(BIN)/python tests/benchmarks/bench_pipeline.py
+
+# The same once, with a flame graph of a worker for each profile in ./flames.
+bench-flames: install
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(HOME)/.cache/tidemill-flames 'py-spy==0.4.3'
+	PATH=$(HOME)/.cache/tidemill-flames/bin:$$PATH $(BIN)/python tests/benchmarks/bench_pipeline.py --runs 1 --flames flames
 
 bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_encodings.py

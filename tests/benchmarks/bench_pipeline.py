@@ -1,7 +1,7 @@
 """The whole pipeline: OTLP on the log (zstd) to sealed rollups in the store.
 
     .venv/bin/python tests/benchmarks/bench_pipeline.py [--profile A|B|both] [--points N]
-        [--series N] [--runs N] [--workers N] [--quick] [--no-processes]
+        [--series N] [--runs N] [--workers N] [--quick] [--no-processes] [--flames FOLDER]
 
 Profile A: 10 definitions, 3.9 of which match a point, 100,000 series every 10 s, windows of 60 s.
 Profile B: 1,000,000 series every 15 s, windows of 60 s, each series a group: four points a row.
@@ -79,14 +79,17 @@ def _print_stages(runs: list[Run], points: int, rows: int, base: float) -> None:
     print(f"    bytes a row: {told}")
 
 
-def processes(profile: Profile, rows: int, runs: int, workers: int) -> None:
-    """Print what the real processes take."""
+def processes(
+    profile: Profile, rows: int, runs: int, workers: int, flames: Path | None = None
+) -> None:
+    """Print what the real processes take. flames: Where to draw the first worker of each run."""
     found: list[StackRun] = []
-    for _ in range(runs):
+    for number in range(runs):
+        path = flames and flames / f"profile-{profile.name}-{number}.svg"
         folder = Path(tempfile.mkdtemp(prefix="tidemill-bench-"))
         try:
             records = Traffic(profile, start_of(profile)).records(PARTITIONS)
-            run = asyncio.run(run_stack(folder, profile, records, rows, workers, PARTITIONS))
+            run = asyncio.run(run_stack(folder, profile, records, rows, workers, PARTITIONS, path))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         if run.stored != rows:
@@ -118,7 +121,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a tenth of the series, one run")
     parser.add_argument("--no-processes", action="store_true", help="the stages only")
+    parser.add_argument("--flames", type=Path, help="flame graphs, by py-spy, in this folder")
     given = parser.parse_args()
+    if given.flames is not None:
+        if shutil.which("py-spy") is None:
+            parser.error("py-spy is not installed; `make bench-flames` installs it")
+        given.flames.mkdir(parents=True, exist_ok=True)
     warm()
     for profile in (FLEET, SCRAPES):
         if given.profile not in (profile.name, "both"):
@@ -130,7 +138,7 @@ def main() -> None:
         runs = 1 if given.quick else given.runs
         rows = in_process(chosen, runs)
         if not given.no_processes:
-            processes(chosen, rows, runs, given.workers)
+            processes(chosen, rows, runs, given.workers, given.flames)
 
 
 if __name__ == "__main__":

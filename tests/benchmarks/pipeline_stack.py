@@ -28,6 +28,7 @@ from tidemill.wiring import deploy
 
 STALLED_S = 120
 SAMPLE_S = 0.25
+DRAWN_S = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +169,14 @@ class StackRun:
 
 async def run_stack(
     folder: Path, profile: Profile, records: Iterable[Record], rows: int, workers: int,
-    partitions: int,
+    partitions: int, flames: Path | None = None,
 ) -> StackRun:  # fmt: skip
     """Consume the log; `rows` is how many must come out at the end.
 
+    flames: Where py-spy is to draw the first worker, once all streams are known.
+
     Raises:
-        RuntimeError: Nothing moves any more before they are there.
+        RuntimeError: Nothing moves any more before they are there; or py-spy failed.
     """
     settings = prepare(folder, profile, workers, partitions)
     every = {command.name: command for command in commands(settings)}
@@ -188,7 +191,12 @@ async def run_stack(
                 for name, process in launcher.supervisor.processes.items()
                 if process.phase is Phase.READY
             }
+            drawing = None
+            if flames is not None:
+                drawing = asyncio.create_task(_draw(settings, pids, 2 * profile.series, flames))
             samples = await _until_stored(settings, pids, rows)
+            if drawing is not None:
+                await drawing
             memory = {name: psutil.Process(pid).memory_info().rss for name, pid in pids.items()}
             stored = _count(settings)
     warm = next(s for s in samples if s.points >= 2 * profile.series or s.rows)
@@ -196,6 +204,22 @@ async def run_stack(
         appended, Measured.between(samples[0], warm), Measured.between(warm, samples[-1]),
         stored, memory,
     )  # fmt: skip
+
+
+async def _draw(settings: Settings, pids: dict[str, int], points: int, path: Path) -> None:
+    """A flame graph of the first worker, from `points` on: samples of what is not waiting."""
+    known = await _sample(settings, pids)
+    while known.points < points:
+        await asyncio.sleep(SAMPLE_S)
+        known = await _sample(settings, pids)
+    process = await asyncio.create_subprocess_exec(
+        "py-spy", "record", "--pid", str(pids["worker-0"]), "--duration", str(DRAWN_S),
+        "--rate", "200", "--threads", "--output", str(path),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    told, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"py-spy failed:\n{told.decode(errors='replace')}")
 
 
 async def _until_stored(settings: Settings, pids: dict[str, int], rows: int) -> list[Sample]:

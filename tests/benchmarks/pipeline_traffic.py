@@ -96,9 +96,9 @@ class Profile:
 
 
 FLEET = Profile(
-    name="A", series=100_000, interval=10, window=60, rounds=73, definitions=_FLEET
+    name="A", series=100_000, interval=10, window=60, rounds=400, definitions=_FLEET
 )  # fmt: skip
-SCRAPES = Profile(name="B", series=1_000_000, interval=15, window=60, rounds=13, definitions=_EVERY)
+SCRAPES = Profile(name="B", series=1_000_000, interval=15, window=60, rounds=25, definitions=_EVERY)
 
 
 def _sources(first: int, last: int) -> str:
