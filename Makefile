@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts bench-flames bench-peers simulate fuzz conformance-otel conformance-datasketches planted crashes crashes-real
+.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts bench-flames bench-peers simulate fuzz bounds conformance-otel conformance-datasketches planted crashes crashes-real
 
 up: install
 	@$(BIN)/tidemill up
@@ -114,8 +114,13 @@ conformance-datasketches: install
 planted: install
 	$(BIN)/python tests/planted/run.py
 
+# 10^6 damaged messages through every decoder, each held against a reference that shares no code.
 fuzz: install
-	TIDEMILL_MUTATIONS=1000000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_otlp_encoding.py
+	$(BIN)/python tests/fuzz/run.py --mutations 1000000
+
+# All tests that run kernels, with every array index checked.
+bounds: install
+	$(BIN)/python tests/bounds/run.py
 
 # What the OpenTelemetry Collector's own processors emit, held against tidemill check-otlp.
 conformance-otel: install

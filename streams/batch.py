@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from streams.errors import UNREADABLE_JSON
 from streams.kernels.gather import gather
 
 MAGIC = b"TMT1"
@@ -24,6 +25,17 @@ _ALIGNMENT = 8
 _NUMERIC = {"u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"}
 
 Array = npt.NDArray[Any]
+_Size = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Header(msgspec.Struct):
+    """Meta, and of each column its name, type, rows and bytes."""
+
+    meta: dict[str, Any]
+    columns: list[tuple[str, str, _Size, _Size]]
+
+
+_header = msgspec.json.Decoder(_Header)
 
 
 class MalformedTable(ValueError):
@@ -183,20 +195,25 @@ def decode_table(raw: bytes) -> Table:
     if len(raw) < 8 or raw[:4] != MAGIC:
         raise MalformedTable(f"no table: it starts with {raw[:4]!r}, not {MAGIC!r}")
     length = int.from_bytes(raw[4:8], "little")
+    if 8 + length > len(raw):
+        raise MalformedTable(f"a header of {length} bytes in {len(raw)}: it was cut short")
     try:
-        header = msgspec.json.decode(raw[8 : 8 + length])
-        meta = cast("dict[str, Any]", header["meta"])
-        described = cast("list[tuple[str, str, int, int]]", header["columns"])
-    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        header = _header.decode(raw[8 : 8 + length])
+    except UNREADABLE_JSON as error:
         raise MalformedTable(f"the header of a table does not parse: {error}") from error
     at = 8 + length + (-(8 + length) % _ALIGNMENT)
     columns: dict[str, Column] = {}
-    for name, dtype, rows, size in described:
-        if size < 0 or rows < 0 or at + size > len(raw):
+    for name, dtype, rows, size in header.columns:
+        if at + size > len(raw):
             raise MalformedTable(f"column '{name}' ends past the record: it was cut short")
+        if name in columns:
+            raise MalformedTable(f"column '{name}' is there twice")
         columns[name] = _column_of(raw, at, name, dtype, rows, size)
         at += size + (-size % _ALIGNMENT)
-    return Table(columns, meta)
+    try:
+        return Table(columns, header.meta)
+    except ValueError as error:
+        raise MalformedTable(str(error)) from error
 
 
 def _column_of(raw: bytes, at: int, name: str, dtype: str, rows: int, size: int) -> Column:

@@ -11,6 +11,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
+UNREADABLE_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec's decoders raise at bytes from anywhere; the last where they nest very deeply."""
+
 
 class StreamsError(Exception):
     """A failure of the framework. `advice` says what a person does next."""

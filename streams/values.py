@@ -188,10 +188,26 @@ def from_table(table: Table, schema: Schema) -> dict[str, Values]:
                 raise MalformedTable(f"column '{name}' is {data.dtype}, not {kind}")
             data = data.astype(_DTYPES[kind.kind])  # kernels take no read-only array
         else:
+            if kind.kind == "string" and not _is_utf8(data):
+                raise MalformedTable(f"column '{name}' holds bytes that are no text")
             data = BytesColumn(np.array(data.offsets, np.int64), data.data)
         mask = table.columns.get(_VALID + name)
-        valid = None if mask is None else np.asarray(mask).astype(np.bool_)
+        if isinstance(mask, BytesColumn):
+            raise MalformedTable(f"which rows of column '{name}' have a value is no number")
+        valid = None if mask is None else mask.astype(np.bool_)
         if valid is not None and not kind.nullable:
             raise MalformedTable(f"column '{name}' has rows without a value")
         found[name] = masked(kind, data, valid)
     return found
+
+
+def _is_utf8(column: BytesColumn) -> bool:
+    """Whether each row is: all together are, and none begins within a character."""
+    if column.data.isascii():
+        return True
+    try:
+        column.data.decode()
+    except UnicodeDecodeError:
+        return False
+    starts = column.offsets[column.offsets < len(column.data)]
+    return not bool((np.frombuffer(column.data, np.uint8)[starts] & 0xC0 == 0x80).any())

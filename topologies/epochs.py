@@ -25,12 +25,13 @@ KEY = b"live"
 CONTROL = ("control", b"epoch")
 """The header of a record that tells the bounds of its topic."""
 
+_Time = Annotated[int, msgspec.Meta(ge=EARLIEST, le=LATEST)]
 _LATER = re.compile(rf"{re.escape(LIVE)}\.e([1-9][0-9]*)")
 
 
 class _Told(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    since: int | None = None
-    until: int | None = None
+    since: _Time | None = None
+    until: _Time | None = None
     partitions: Annotated[int, msgspec.Meta(gt=0)] | None = None
 
 

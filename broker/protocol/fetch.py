@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from broker.protocol.errors import MalformedRequestError
+from broker.protocol.lengths import read_count, read_name
 
 _I16 = struct.Struct(">h")
 _I32 = struct.Struct(">i")
@@ -72,21 +73,32 @@ def _decode(version: int, body: memoryview) -> FetchRequest:
     if version >= 7:
         session_id, session_epoch = _SESSION.unpack_from(body, at)
         at += 8
-    (topics,) = _I32.unpack_from(body, at)
-    at += 4
+    topics, at = read_count(body, at)
     parts: list[FetchPartition] = []
     for _ in range(topics):
-        (length,) = _I16.unpack_from(body, at)
-        topic = str(body[at + 2 : at + 2 + length], "utf-8")
-        at += 2 + length
-        (count,) = _I32.unpack_from(body, at)
-        at += 4
+        topic, at = read_name(body, at)
+        count, at = read_count(body, at)
         for _ in range(count):
             part, at = _partition(version, topic, body, at)
             parts.append(part)
+    if version >= 7:
+        _check_rest(version, body, at)
     return FetchRequest(
         replica, max_wait, min_bytes, max_bytes, isolation, session_id, session_epoch, parts
     )
+
+
+def _check_rest(version: int, body: memoryview, at: int) -> None:
+    """The partitions that leave the session, and the client's rack, are there, and not used."""
+    topics, at = read_count(body, at)
+    for _ in range(topics):
+        _, at = read_name(body, at)
+        count, at = read_count(body, at)
+        at += 4 * count
+        if at > len(body):
+            raise MalformedRequestError("Fetch: forgotten partitions reach past the request")
+    if version >= 11:
+        read_name(body, at)
 
 
 def _partition(version: int, topic: str, body: memoryview, at: int) -> tuple[FetchPartition, int]:

@@ -38,8 +38,12 @@ def read_header(frame: memoryview) -> Header:
 def skip_tags(frame: memoryview, at: int) -> int:
     """The place behind the tagged fields that start at `at`."""
     count, at = _uvarint(frame, at)
+    last = -1
     for _ in range(count):
-        _, at = _uvarint(frame, at)
+        tag, at = _uvarint(frame, at)
+        if tag <= last:
+            raise MalformedRequestError(f"tagged field {tag} behind {last}")
+        last = tag
         size, at = _uvarint(frame, at)
         at += size
         if at > len(frame):

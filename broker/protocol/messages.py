@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-import types
 import typing
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from uuid import UUID
 from kio.index import load_request_schema, load_response_schema
 from kio.serial import entity_reader
 
+from broker.protocol.counts import check_counts, shape_of
 from broker.protocol.errors import MalformedRequestError
 
 Write = Callable[[bytearray, Any], None]
@@ -59,6 +59,7 @@ def decode_request(api_key: int, version: int, body: bytes) -> Any:
 
     Raises MalformedRequestError if the bytes are not a message of that kind and version.
     """
+    check_counts(api_key, version, body)
     try:
         message, _ = _reader(api_key, version)(body, 0)
     except Exception as problem:
@@ -130,7 +131,7 @@ def _default(field: dataclasses.Field[Any], hint: Any) -> Any:
     if field.default is not dataclasses.MISSING:
         value: Any = field.default
         return milliseconds(value) if isinstance(value, timedelta) else value
-    kind, array, nullable = _shape(hint)
+    kind, array, nullable = shape_of(hint)
     if nullable:
         return None
     if array:
@@ -142,22 +143,10 @@ def _default(field: dataclasses.Field[Any], hint: Any) -> Any:
     )
 
 
-def _shape(hint: Any) -> tuple[Any, bool, bool]:
-    """(item type, is it an array, may it be null) of a type hint like `tuple[X, ...] | None`."""
-    nullable = False
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        inner = [part for part in typing.get_args(hint) if part is not type(None)]
-        nullable = len(inner) < len(typing.get_args(hint))
-        hint = inner[0]
-    if typing.get_origin(hint) is tuple:
-        return typing.get_args(hint)[0], True, nullable
-    return hint, False, nullable
-
-
 def _field_writer(
     field: dataclasses.Field[Any], hint: Any, flexible: bool, *, tagged: bool
 ) -> Write:
-    kind, array, nullable = _shape(hint)
+    kind, array, nullable = shape_of(hint)
     nullable = nullable and not tagged
     if dataclasses.is_dataclass(kind):
         item = _entity_writer(typing.cast(type[Any], kind))

@@ -10,6 +10,7 @@ import struct
 from typing import NamedTuple
 
 from broker.protocol.errors import MalformedRequestError
+from broker.protocol.lengths import read_count, read_name
 
 _I16 = struct.Struct(">h")
 _I32 = struct.Struct(">i")
@@ -81,17 +82,13 @@ def _decode_any(body: memoryview, version: int) -> ProduceRequest:
         (length,) = _I16.unpack_from(body)
         at = 2
         if length >= 0:
-            transactional_id = str(body[2 : 2 + length], "utf-8")
-            at += length
-    acks, timeout_ms, topics = _SETTINGS.unpack_from(body, at)
-    at += 10
+            transactional_id, at = read_name(body, 0)
+    acks, timeout_ms, _ = _SETTINGS.unpack_from(body, at)
+    topics, at = read_count(body, at + 6)
     parts: list[PartitionData] = []
     for _ in range(topics):
-        (length,) = _I16.unpack_from(body, at)
-        topic = str(body[at + 2 : at + 2 + length], "utf-8")
-        at += 2 + length
-        (count,) = _I32.unpack_from(body, at)
-        at += 4
+        topic, at = read_name(body, at)
+        count, at = read_count(body, at)
         for _ in range(count):
             index, size = _I32.unpack_from(body, at)[0], _I32.unpack_from(body, at + 4)[0]
             at += 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -38,7 +37,7 @@ def iterate(batch: bytes | bytearray | memoryview, header: BatchHeader) -> Itera
             least = record.offset + 1
             yield record
             at += size
-    except (IndexError, struct.error) as problem:
+    except (IndexError, UnicodeDecodeError) as problem:
         raise CorruptRecordsError(str(problem)) from problem
     if at != len(data):
         raise CorruptRecordsError(f"{len(data) - at} bytes behind the last record")
@@ -56,6 +55,7 @@ def _record(data: bytes, at: int, end: int, header: BatchHeader) -> RecordView:
         name, at = _bytes(data, at, end)
         if name is None:
             raise CorruptRecordsError("a header without a name")
+        name.decode()  # clients read it as text, and would stop for ever if it is none
         _, at = _bytes(data, at, end)
     if at != end:
         raise CorruptRecordsError("a record's length is not that of its parts")

@@ -9,12 +9,14 @@ the C++ and Java sources of Apache DataSketches.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.aggregates.port import I64
 from streams.errors import Rejected
+from streams.kernels.hyperloglog import LARGEST
 
 _VERSION = 1
 _FAMILY = 7
@@ -80,11 +82,20 @@ def read_sketch(lg_k: int, data: bytes) -> tuple[I64, U8]:
                 (count,) = struct.unpack_from("<I", data, 8)
             size = count if flags & _COMPACT else 1 << array_bits
             found = np.frombuffer(data, "<u4", size, start).astype(np.int64)
-            return found[found != 0], none[1]
+            found = found[found != 0]
+            _values(found >> 26, 1)
+            return found, none[1]
         registers = _registers(theirs, kind >> 2 & 3, count, flags, array_bits, data)
-    except (struct.error, ValueError, IndexError):
+        _values(registers, 0)
+    except (struct.error, ValueError, IndexError, OverflowError):
         raise Rejected("hll-sketch", "an HLL sketch is cut short or damaged") from None
     return none[0], registers.reshape(-1, 1 << lg_k).max(axis=0)
+
+
+def _values(values: npt.NDArray[Any], least: int) -> None:
+    """ValueError: one is none that a hash can have."""
+    if len(values) and not least <= int(values.min()) <= int(values.max()) <= LARGEST:
+        raise ValueError("a value is none")
 
 
 def _registers(lg_k: int, kind: int, least: int, flags: int, array_bits: int, data: bytes) -> U8:

@@ -186,14 +186,16 @@ class Increase:
     def decode(self, data: bytes) -> Increases:
         """The state that `encode` was given."""
         n, (deltas, bases, samples, spills) = unpack(self.name, self.version, data, 4)
+        rows, lines = (
+            array(self.name, deltas, (n, MEAN_WIDTH)),
+            array(self.name, bases, (n, BASE_WIDTH)),
+        )
         size = len(samples) // (8 * POINT_WIDTH)
         found = array(self.name, samples, (size, POINT_WIDTH))
         if not inside(found[:, POINT_WHOSE] >> 8, n):
             raise UnreadableState(f"a sample in a state of {self.name!r} is of none of {n} rows")
-        sums = Sums(
-            array(self.name, deltas, (n, MEAN_WIDTH)), unpack_integers(self.name, spills, n)
-        )
-        return Increases(sums, array(self.name, bases, (n, BASE_WIDTH)), [found])
+        sums = Sums(rows, unpack_integers(self.name, spills, n))
+        return Increases(sums, lines, [found])
 
 
 def _packed(rows: I64, points: Points) -> I64:

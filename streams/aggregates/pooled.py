@@ -216,6 +216,8 @@ def open_sealed(name: str, version: int, data: bytes, parts: int) -> tuple[int, 
     rows, found = unpack(name, version, data, parts + 1)
     if found[-1] != zlib.crc32(data[:-12]).to_bytes(4, "little"):
         raise damaged(name, "their checksum is another")
+    if rows > len(data):  # each takes a byte at least: no memory for rows that are not there
+        raise damaged(name, f"they say to be {rows} rows")
     return rows, found[:-1]
 
 

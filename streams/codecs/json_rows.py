@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from streams.codecs.port import I64, UNITS, Decoded, Unit
-from streams.errors import Rejected
+from streams.errors import UNREADABLE_JSON, Rejected
 from streams.schema import Schema, TopologyError
 from streams.task.processor import InputRecord
 from streams.values import Values, values_of
@@ -80,7 +80,7 @@ class Json:
         if _objects(joined) == len(values):
             try:
                 rows = self._decoder.decode_lines(joined)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE_JSON:
                 rows = []
             if len(rows) == len(values):
                 return rows, np.arange(len(values))
@@ -95,11 +95,11 @@ class Json:
     def _one(self, value: bytes, index: int) -> list[Any]:
         try:
             return [self._decoder.decode(value)]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE_JSON as error:
             first = error
         try:
             rows = [self._decoder.decode(line) for line in value.split(b"\n") if line.strip()]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE_JSON as error:
             shown = error if b"\n" in value.strip() else first
             raise Rejected(
                 "malformed-json", f"the record does not fit: {shown}", index=index
@@ -113,7 +113,7 @@ class Json:
         for index, record in enumerate(records):
             try:
                 rows.append(self._key_of(record.key))
-            except (ValueError, OverflowError, msgspec.DecodeError) as error:
+            except (ValueError, OverflowError, *UNREADABLE_JSON) as error:
                 raise Rejected(
                     "malformed-key", f"its key does not fit: {error}", index=index
                 ) from error

@@ -85,6 +85,11 @@ class Kernel:
         return call(*args)
 
     @property
+    def compiled(self) -> bool:
+        """Whether it has been called, or was compiled for another one."""
+        return self._call is not None
+
+    @property
     def _numba_type_(self) -> Any:
         """What numba takes this object for inside another kernel."""
         self.compile()
@@ -173,13 +178,18 @@ def bounds_checked() -> bool:
     return bool(_numba(".core.config").BOUNDSCHECK)
 
 
+def registered() -> list[Kernel]:
+    """The kernels of the modules imported so far."""
+    return list(_registry)
+
+
 def warm(progress: Callable[[int, int, str], None] = lambda done, total, name: None) -> int:
     """Compile (or load) every kernel of the modules imported so far; returns their number.
 
     ``progress(done, total, name)`` is called before each one and once, with an empty name, at the
     end.
     """
-    kernels = list(_registry)
+    kernels = registered()
     for done, each in enumerate(kernels):
         progress(done, len(kernels), each.name)
         each.compile()

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from streams.codecs.port import Codec, placeholder
-from streams.errors import Rejected
+from streams.errors import UNREADABLE_JSON, Rejected
 from streams.event_time.windows import EARLIEST
 from streams.operators.batch import I64, Batch, Clock
 from streams.operators.frames import Frame, decode_frame, encode_frame
@@ -59,7 +59,7 @@ def _marked(record: InputRecord, index: int) -> int | None:
         return None
     try:
         return _mark_decoder.decode(record.value or b"").time
-    except msgspec.DecodeError as error:
+    except UNREADABLE_JSON as error:
         raise Rejected("malformed-mark", f"no idle mark: {error}", index=index) from error
 
 

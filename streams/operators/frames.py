@@ -23,7 +23,7 @@ import numpy as np
 
 from streams.aggregates.encoding import UnreadableState, pack, unpack
 from streams.batch import decode_table, encode_table
-from streams.errors import Rejected
+from streams.errors import UNREADABLE_JSON, Rejected
 from streams.operators.groups import I64, Groups
 from streams.operators.keys import U64
 from streams.schema import Schema
@@ -75,7 +75,7 @@ def decode_frame(value: bytes | None) -> Frame:
     try:
         _, (head, body) = unpack("frame", 1, value or b"", 2)
         found = _decoder.decode(head)
-    except (UnreadableState, msgspec.DecodeError) as error:
+    except (UnreadableState, *UNREADABLE_JSON) as error:
         raise Rejected("not-a-frame", f"no message of this topology: {error}") from error
     return Frame(found.kind, found.feed, found.source, found.until, found.tag, found.pane, body)
 

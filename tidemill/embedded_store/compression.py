@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import Any, Protocol
 
 import lz4.frame  # pyright: ignore[reportMissingTypeStubs]
 import zstandard
@@ -16,16 +16,9 @@ import zstandard
 from tidemill.embedded_store import errors
 
 PIECE = 1 << 20
+_GIVEN = 64 << 10
+_GIVEN_TO_ZSTD = 1 << 10
 OFFERED = ("lz4", "zstd", "gzip", "deflate")
-
-
-class _Frame(Protocol):
-    """What the decompressors of lz4, zlib and zstandard have in common."""
-
-    unused_data: bytes
-    eof: bool
-
-    def decompress(self, data: bytes) -> bytes: ...
 
 
 class Packer(Protocol):
@@ -33,15 +26,6 @@ class Packer(Protocol):
 
     def compress(self, data: bytes, /) -> bytes: ...
     def flush(self) -> bytes: ...
-
-
-def _frame(coding: str) -> _Frame:
-    if coding == "lz4":
-        return cast("_Frame", lz4.frame.LZ4FrameDecompressor())
-    if coding == "zstd":
-        return cast("_Frame", zstandard.ZstdDecompressor().decompressobj())
-    window = 15 if coding == "deflate" else 31
-    return cast("_Frame", zlib.decompressobj(window))
 
 
 def unpack(coding: str, body: bytes, limit: int) -> Iterator[bytes]:
@@ -70,14 +54,79 @@ def unpack(coding: str, body: bytes, limit: int) -> Iterator[bytes]:
         yield piece
 
 
+class _Frame(Protocol):
+    """A frame that is unpacked piece by piece, none of which is more than 32 MiB."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether it has ended."""
+        ...
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """A piece, and what of the data is left."""
+        ...
+
+
+class _Zlib:
+    """zlib makes a thousand bytes of one."""
+
+    def __init__(self, window: int) -> None:
+        self._frame = zlib.decompressobj(window)
+
+    @property
+    def eof(self) -> bool:
+        return self._frame.eof
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        piece = self._frame.decompress(data, PIECE)
+        return piece, self._frame.unused_data if self.eof else self._frame.unconsumed_tail
+
+
+class _Lz4:
+    """lz4 makes 255 bytes of one: 16 MiB of what it is given at a time."""
+
+    def __init__(self) -> None:
+        self._frame: Any = lz4.frame.LZ4FrameDecompressor()
+
+    @property
+    def eof(self) -> bool:
+        return self._frame.eof
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        return self._frame.decompress(data), self._frame.unused_data or b""
+
+
+class _Zstd:
+    """zstd makes 128 KiB of four bytes, and knows no bound: it is given little at a time."""
+
+    def __init__(self) -> None:
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return self._frame.eof
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        piece = self._frame.decompress(data[:_GIVEN_TO_ZSTD])
+        return piece, self._frame.unused_data + data[_GIVEN_TO_ZSTD:]
+
+
+def _frame(coding: str) -> _Frame:
+    if coding == "lz4":
+        return _Lz4()
+    if coding == "zstd":
+        return _Zstd()
+    return _Zlib(15 if coding == "deflate" else 31)
+
+
 def _unpack_frames(coding: str, body: bytes) -> Iterator[bytes]:
     frame = _frame(coding)
     begun = False
-    for start in range(0, len(body), PIECE):
-        data = body[start : start + PIECE]
+    for start in range(0, len(body), _GIVEN):
+        data = body[start : start + _GIVEN]
         while data:
             try:
-                piece = frame.decompress(data)
+                piece, data = frame.take(data)
             except (RuntimeError, zlib.error, zstandard.ZstdError) as error:
                 raise errors.StoreError(
                     errors.CANNOT_DECOMPRESS, f"the {coding} body is damaged: {error}"
@@ -85,9 +134,7 @@ def _unpack_frames(coding: str, body: bytes) -> Iterator[bytes]:
             if piece:
                 yield piece
             begun = not frame.eof
-            data = b""
             if frame.eof:
-                data = frame.unused_data or b""
                 frame = _frame(coding)
     if begun:
         raise errors.StoreError(errors.CANNOT_DECOMPRESS, f"the {coding} body was cut short")

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 
 import cramjam
+import numpy as np
 
 from topologies.identity.interning import Interner
 
@@ -20,6 +21,7 @@ _MAGIC = b"TMS2"
 _PLAIN = b"TMS1"
 """The parts are not squeezed: so releases before wrote it."""
 _LEVELS, _PARTS, _LENGTH = 4, 4, 4
+_LARGEST = 1 << 30
 _HEADER = struct.Struct(f"<4s{_LEVELS}I{_LEVELS * _PARTS}II")
 
 
@@ -49,6 +51,8 @@ def load_blocks(levels: Sequence[Interner], blocks: Iterable[bytes]) -> None:
         for index, of_level in enumerate(found):
             of_level.append(parts[_PARTS * index : _PARTS * (index + 1)])
             held[index] += len(of_level[-1][1]) // _LENGTH
+        for of_level, above in zip(found, [*held[1:], 1], strict=True):
+            _check(of_level[-1], above)
     for level, of_level in zip(reversed(levels), found, strict=True):
         level.load_all(of_level)
 
@@ -61,9 +65,32 @@ def _read(block: bytes) -> tuple[list[int], list[bytes]]:
     stored = memoryview(block)[_HEADER.size :]
     if magic not in (_PLAIN, _MAGIC) or zlib.crc32(stored) != checksum:
         raise ValueError("a block of streams is damaged, or of another version")
-    body = bytes(stored if magic == _PLAIN else cramjam.zstd.decompress(stored))
     begins, lengths = numbers[:_LEVELS], numbers[_LEVELS:]
+    body = bytes(stored) if magic == _PLAIN else _unsqueezed(stored, sum(lengths))
     if sum(lengths) != len(body):
         raise ValueError("a block of streams is damaged, or of another version")
     ends = list(itertools.accumulate(lengths, initial=0))
     return begins, [body[a:b] for a, b in itertools.pairwise(ends)]
+
+
+def _unsqueezed(stored: memoryview, size: int) -> bytes:
+    """The parts, never more than `size` bytes of them."""
+    if size > _LARGEST:
+        raise ValueError(f"a block of streams says to have {size} bytes")
+    room = np.empty(size + 1, np.uint8)
+    try:
+        return room[: int(cramjam.zstd.decompress_into(stored, room))].tobytes()
+    except cramjam.DecompressionError as error:
+        raise ValueError(f"a block of streams is damaged: {error}") from error
+
+
+def _check(parts: Sequence[bytes], above: int) -> None:
+    """ValueError: the parts of a level do not fit together, or continue none of those above."""
+    hashes, sizes, owners, data = parts
+    count, rest = divmod(len(sizes), _LENGTH)
+    whole = not rest and len(hashes) == 16 * count and len(owners) == 4 * count
+    if not whole or int(np.frombuffer(sizes, "<u4").sum(dtype=np.uint64)) != len(data):
+        raise ValueError("a block of streams has parts that do not fit together")
+    whose = np.frombuffer(owners, "<i4")
+    if count and not (int(whose.min()) >= 0 and int(whose.max()) < above):
+        raise ValueError("a block of streams holds one that continues none")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from metric_registry.plan import Plan, PlanError
+from streams.errors import UNREADABLE_JSON
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
 from streams.task.processor import InputRecord
 from topologies.encodings.accept import NEGATIVE, NEWEST, OLDEST, REJECTED, TOLD, accept
@@ -29,6 +30,16 @@ BATCH = 64
 """Records scanned at a time."""
 
 I64 = npt.NDArray[np.int64]
+
+
+class _Mark(msgspec.Struct):
+    """What an idle mark or a marker says; unix ns. With `end` nothing comes after it."""
+
+    time: Annotated[int, msgspec.Meta(ge=-(2**63), le=LATEST)]
+    end: bool = False
+
+
+_mark = msgspec.json.Decoder(_Mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,22 +230,22 @@ class Intake:
         if control == b"plan":
             try:
                 batch.plans[index] = Deployment.from_json(body)
-            except (msgspec.MsgspecError, PlanError) as error:
+            except (PlanError, *UNREADABLE_JSON) as error:
                 raise _Unusable("bad-plan", f"a plan record does not parse: {error}") from error
             return
         if control == b"epoch":
             try:
                 batch.bounds[index] = Bounds.from_json(body)
-            except (ValueError, msgspec.MsgspecError) as error:
+            except (ValueError, *UNREADABLE_JSON) as error:
                 raise _Unusable("bad-epoch", f"an epoch record does not parse: {error}") from error
             return
         if (control == b"idle") != self._live:
             return
         try:
-            mark: dict[str, Any] = msgspec.json.decode(body)
-            time = LATEST if mark.get("end") else int(mark["time"])
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            mark = _mark.decode(body)
+        except UNREADABLE_JSON as error:
             raise _Unusable("bad-control", f"a control record does not parse: {error}") from error
+        time = LATEST if mark.end else mark.time
         batch.moves_to[index] = time
         batch.idle[index] = control == b"idle"
         if batch.idle[index]:  # the wall clock of the task that wrote it
@@ -323,12 +334,10 @@ class Intake:
 
 
 def _received(headers: dict[str, bytes]) -> int:
-    try:
-        return int(headers["received"])
-    except (KeyError, ValueError) as error:
-        raise _Unusable(
-            "bad-header", f"header 'received' is missing or no number: {error}"
-        ) from error
+    written = headers.get("received") or b""
+    if not written.isdigit() or (received := int(written[:20])) > LATEST:
+        raise _Unusable("bad-header", f"header 'received' is {written[:20]!r}, no time in unix ns")
+    return received
 
 
 def idle_mark(time: int) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:

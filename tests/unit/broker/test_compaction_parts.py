@@ -44,7 +44,7 @@ def test_a_thinned_batch_keeps_offsets_sequences_compression_and_times(codec: in
     plain = build_batch(
         records, 5000, producer_id=7, producer_epoch=2, base_sequence=90, attributes=0x10
     )
-    number, like = (2, b"\x82SNAPPY\0") if codec == "xerial" else (int(codec), b"")
+    number, like = (2, b"\x82SNAPPY\0\0\0\0\1\0\0\0\1") if codec == "xerial" else (int(codec), b"")
     packed = compress(number, bytes(plain[HEADER_SIZE:]), like)
     batch = bytearray(plain[:HEADER_SIZE]) + packed
     struct.pack_into(">qi", batch, 0, 1000, len(batch) - 12)

@@ -170,7 +170,7 @@ def test_every_truncation_of_a_hot_request_is_malformed():
         with pytest.raises(MalformedRequestError):
             decode_produce(memoryview(produce[:size]), 8)
     fetch = struct.pack(">iiiib", -1, 0, 1, 1, 0) + struct.pack(">iii", 0, -1, 1) + b"\0\1t"
-    fetch += struct.pack(">iiiqqi", 1, 0, -1, 0, 0, 1)
+    fetch += struct.pack(">iiiqqi", 1, 0, -1, 0, 0, 1) + struct.pack(">ih", 0, 4) + b"rack"
     assert len(decode_fetch(11, memoryview(fetch)).partitions) == 1
     for size in range(len(fetch)):
         with pytest.raises(MalformedRequestError):

@@ -79,3 +79,11 @@ def test_answers_are_packed_piece_by_piece(coding: str) -> None:
 def test_nothing_is_packed_that_was_not_asked_for() -> None:
     assert packer("") is None
     assert packer("br") is None
+
+
+@pytest.mark.parametrize("coding", sorted(PACK))
+def test_a_bomb_is_refused_before_it_is_unpacked(coding: str) -> None:
+    pieces: list[int] = []
+    with pytest.raises(StoreError):
+        pieces.extend(map(len, unpack(coding, PACK[coding](bytes(200 << 20)), 40 << 20)))
+    assert 0 < max(pieces) <= 33 << 20

@@ -151,17 +151,22 @@ class Subject:
         return readings
 
 
+def difference(message: bytes, ours: Reading, tenant: str) -> str:
+    """How a reading differs from the reference's; empty: it does not, or groups are in it."""
+    theirs = by_reference(message, tenant)
+    if ours.refused == "group":
+        return ""
+    if (ours.refused is None) != (theirs.refused is None):
+        return f"{message.hex()}: {ours.refused} / {theirs.refused}"
+    if ours.rows != theirs.rows:
+        return f"{message.hex()}: {ours.rows} / {theirs.rows}"
+    if +ours.not_aggregated != +theirs.not_aggregated:
+        return f"{message.hex()}: {ours.not_aggregated} / {theirs.not_aggregated}"
+    return ""
+
+
 def differences(subject: Subject, messages: list[bytes], tenant: str = "acme") -> list[str]:
     """How the scanner differs from the reference, groups aside, which only it refuses."""
-    found: list[str] = []
-    for message, ours in zip(messages, subject.read(messages, tenant), strict=True):
-        theirs = by_reference(message, tenant)
-        if ours.refused == "group":
-            continue
-        if (ours.refused is None) != (theirs.refused is None):
-            found.append(f"{message.hex()}: {ours.refused} / {theirs.refused}")
-        elif ours.rows != theirs.rows:
-            found.append(f"{message.hex()}: {ours.rows} / {theirs.rows}")
-        elif +ours.not_aggregated != +theirs.not_aggregated:
-            found.append(f"{message.hex()}: {ours.not_aggregated} / {theirs.not_aggregated}")
-    return found
+    readings = zip(messages, subject.read(messages, tenant), strict=True)
+    found = [difference(message, ours, tenant) for message, ours in readings]
+    return [each for each in found if each]

@@ -3,8 +3,11 @@
 import hashlib
 import itertools
 import json
+import struct
 import time
+import zlib
 
+import cramjam
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -313,6 +316,27 @@ def test_a_block_that_is_damaged_or_out_of_order_is_refused():
     restored = SeriesTable()
     restored.load(early + late)
     assert len(restored) == 3
+
+
+def test_a_block_whose_checksum_holds_and_whose_parts_do_not_fit_is_refused():
+    table = SeriesTable()
+    slots(table, request([]), request([KeyValue(key="a")]))
+    (squeezed,) = table.export_new(0)
+    head = struct.calcsize("<4s4I16II")
+    good = b"TMS1" + squeezed[4:head] + bytes(cramjam.zstd.decompress(squeezed[head:]))
+    lengths = struct.unpack_from("<16I", good, 20)
+    sizes, owners = head + lengths[0], head + lengths[0] + lengths[1]
+    for at, word in ((sizes, 1 << 30), (owners, 1 << 30), (owners, 0xFFFFFFFF)):
+        bad = bytearray(good)
+        struct.pack_into("<I", bad, at, word)
+        struct.pack_into("<I", bad, head - 4, zlib.crc32(bad[head:]))
+        with pytest.raises(ValueError, match="block of streams"):
+            SeriesTable().load([bytes(bad)])
+    bomb = bytes(cramjam.zstd.compress(bytes(64 << 20)))
+    for body in (bomb, b"no frame"):
+        crc = struct.pack("<I", zlib.crc32(body))
+        with pytest.raises(ValueError, match="block of streams"):
+            SeriesTable().load([squeezed[: head - 4] + crc + body])
 
 
 STREAM = Stream(

@@ -54,3 +54,34 @@ def test_columns_of_different_lengths_are_refused():
 def test_a_column_asked_for_as_the_wrong_type_is_named():
     with pytest.raises(TypeError, match="'labels' holds byte strings"):
         example().array("labels")
+
+
+def with_header(header: bytes, body: bytes = b"") -> bytes:
+    head = b"TMT1" + len(header).to_bytes(4, "little") + header
+    return head + bytes(-len(head) % 8) + body
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"meta":{},"columns":5}',
+        b'{"meta":{},"columns":[["a","i8"]]}',
+        b'{"meta":{},"columns":[["a","i8",1.5,8]]}',
+        b'{"meta":{},"columns":[["a","i8",-1,-8]]}',
+        b'{"meta":{},"columns":[[1,"i8",0,0]]}',
+        b'{"meta":[],"columns":[]}',
+        b'{"meta":{},"columns":[["a","i8",1,8],["b","i8",0,0]]}',
+        b'{"meta":{},"columns":[["a","i8",1,8],["a","i8",1,8]]}',
+        b'{"meta":{"\xff":1},"columns":[]}',
+        b'{"meta":{"a":' + b"[" * 5000 + b"]" * 5000 + b'},"columns":[]}',
+    ],
+)
+def test_a_header_that_says_no_columns_is_refused(header: bytes):
+    with pytest.raises(MalformedTable):
+        decode_table(with_header(header, bytes(16)))
+
+
+def test_a_header_that_is_cut_short_is_refused_though_it_parses():
+    header = b'{"meta":{},"columns":[]}'
+    with pytest.raises(MalformedTable):
+        decode_table(b"TMT1" + (len(header) + 5).to_bytes(4, "little") + header)

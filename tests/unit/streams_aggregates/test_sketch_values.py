@@ -387,6 +387,14 @@ def test_a_foreign_sketch_that_cannot_join_is_rejected():
             aggregate.add_sketches(state, ONE, BytesColumn.of([wrong]))
     with pytest.raises(Rejected):
         read_sketch(9, data[:-1])
+    few = smaller.empty(1)
+    smaller.add(few, np.zeros(3, np.int64), Points.of_doubles(np.arange(3.0)))
+    (coupons,) = smaller.sketches(few)
+    no_value = coupons[:8] + b"\1\0\0\0" + coupons[12:]
+    endless = coupons[:4] + b"\xff" + coupons[5:5] + bytes([coupons[5] & ~8]) + coupons[6:]
+    for wrong in (no_value, endless):
+        with pytest.raises(Rejected):
+            read_sketch(9, wrong)
 
 
 @pytest.mark.parametrize("capacity", [1, 8, 30, 100])

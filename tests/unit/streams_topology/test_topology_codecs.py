@@ -3,13 +3,15 @@
 import math
 import random
 
+import numpy as np
 import pytest
 
+from streams.batch import BytesColumn, Table, decode_table, encode_table
 from streams.codecs import Columnar, Json, Raw, Text
 from streams.errors import Rejected
 from streams.schema import Schema, TopologyError, binary, boolean, f64, i64, string, time
 from streams.task.processor import InputRecord
-from streams.values import values_of
+from streams.values import to_table, values_of
 
 SCHEMA = Schema(
     word=string, n=i64, x=f64.optional, ok=boolean, at=time, note=string.optional, raw=binary
@@ -134,3 +136,34 @@ def test_text_and_raw_bytes():
 def test_a_key_column_is_of_a_type_that_text_can_say():
     with pytest.raises(TopologyError, match="is to be i64, string, time"):
         Json(SCHEMA, key="x")
+
+
+def test_a_record_that_nests_without_end_is_rejected_and_others_are_read():
+    codec = Json(Schema(n=i64))
+    deep = b'{"n":1,"more":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    with pytest.raises(Rejected) as refused:
+        codec.decode([record(b'{"n":1}'), record(deep)])
+    assert refused.value.index == 1
+    with pytest.raises(Rejected):
+        Json(Schema(a=string, b=string), key=("a", "b")).decode([record(b"{}", deep)])
+
+
+def test_columns_of_strings_that_are_no_text_are_rejected():
+    def written(*rows):
+        return encode_table(Table({"word": BytesColumn.of(rows)}))
+
+    codec = Columnar(Schema(word=string))
+    assert codec.decode([record(written("é".encode(), b"", b"a"))]).columns["word"].to_list() == [
+        "é", "", "a",
+    ]  # fmt: skip
+    for bad in (written(b"\xff"), written(b"\xc3", b"\xa9"), written(b"a", b"\xc3")):
+        with pytest.raises(Rejected):
+            codec.decode([record(bad)])
+
+
+def test_a_mask_of_byte_strings_is_rejected():
+    found = encode_table(to_table({"x": values_of(f64.optional, [None])}))
+    (name,) = set(decode_table(found).columns) - {"x"}
+    table = Table({"x": np.zeros(1), name: BytesColumn.of([b"1"])})
+    with pytest.raises(Rejected):
+        Columnar(Schema(x=f64.optional)).decode([record(encode_table(table))])
