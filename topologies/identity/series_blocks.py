@@ -8,6 +8,7 @@ and the origins, scopes and contexts that these were the first to use.
 from __future__ import annotations
 
 import itertools
+import mmap
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -77,9 +78,9 @@ def _unsqueezed(stored: memoryview, size: int) -> bytes:
     """The parts, never more than `size` bytes of them."""
     if size > _LARGEST:
         raise ValueError(f"a block of streams says to have {size} bytes")
-    room = np.empty(size + 1, np.uint8)
     try:
-        return room[: int(cramjam.zstd.decompress_into(stored, room))].tobytes()
+        with mmap.mmap(-1, size + 1) as room:  # of which only what is written takes memory
+            return room[: cramjam.zstd.decompress_into(stored, room)]
     except cramjam.DecompressionError as error:
         raise ValueError(f"a block of streams is damaged: {error}") from error
 
