@@ -22,7 +22,10 @@ from streams.kernels.gather import gather
 MAGIC = b"TMT1"
 BYTES_DTYPE = "bytes"
 _ALIGNMENT = 8
-_NUMERIC = {"u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"}
+_NUMERIC = {
+    code: np.dtype(f"<{code}")
+    for code in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8")
+}
 
 Array = npt.NDArray[Any]
 _Size = Annotated[int, msgspec.Meta(ge=0)]
@@ -160,30 +163,34 @@ class Table:
 
 def encode_table(table: Table) -> bytes:
     """The table as the bytes of a record's value."""
-    described: list[list[Any]] = []
-    body: list[bytes | memoryview] = []
+    described: list[tuple[str, str, int, int]] = []
+    body: list[Any] = []
     for name, column in table.columns.items():
-        dtype, parts = _column_parts(name, column)
-        size = sum(len(part) for part in parts)
-        described.append([name, dtype, len(column), size])
-        body.extend((*parts, bytes(-size % _ALIGNMENT)))
+        if isinstance(column, BytesColumn):
+            offsets = _plain(name, column.offsets)
+            size = offsets.nbytes + len(column.data)
+            described.append((name, BYTES_DTYPE, len(column), size))
+            body += (offsets, column.data)
+        else:
+            numbers = _plain(name, column)
+            size = numbers.nbytes
+            described.append((name, numbers.dtype.str[1:], len(column), size))
+            body.append(numbers)
+        if size % _ALIGNMENT:
+            body.append(bytes(-size % _ALIGNMENT))
     header = msgspec.json.encode({"meta": table.meta, "columns": described})
     head = MAGIC + len(header).to_bytes(4, "little") + header
     return b"".join((head, bytes(-len(head) % _ALIGNMENT), *body))
 
 
-def _column_parts(name: str, column: Column) -> tuple[str, tuple[bytes | memoryview, ...]]:
-    """The type of a column, and its bytes in parts."""
-    if isinstance(column, BytesColumn):
-        return BYTES_DTYPE, (_bytes_of(column.offsets.astype("<i8", copy=False)), column.data)
-    code = column.dtype.str[1:]
-    if code not in _NUMERIC or column.ndim != 1:
-        raise TypeError(f"column '{name}' is {column.dtype}[{column.ndim}d]; want 1-d numbers")
-    return code, (_bytes_of(column.astype(f"<{code}", copy=False)),)
-
-
-def _bytes_of(column: Array) -> memoryview:
-    return np.ascontiguousarray(column).view(np.uint8).data
+def _plain(name: str, column: Array) -> Array:
+    """The numbers as they are stored: one behind the other, little endian."""
+    dtype = column.dtype
+    if dtype.str[1:] not in _NUMERIC or column.ndim != 1:
+        raise TypeError(f"column '{name}' is {dtype}[{column.ndim}d]; want 1-d numbers")
+    if dtype.str[0] == ">":
+        column = column.astype(dtype.newbyteorder("<"))
+    return np.ascontiguousarray(column)
 
 
 def decode_table(raw: bytes) -> Table:
@@ -221,10 +228,15 @@ def _column_of(raw: bytes, at: int, name: str, dtype: str, rows: int, size: int)
         head = (rows + 1) * 8
         if size < head:
             raise MalformedTable(f"column '{name}' is shorter than its {rows} offsets")
-        offsets = np.frombuffer(raw, "<i8", rows + 1, at)
-        if offsets[0] != 0 or offsets[-1] != size - head or bool((np.diff(offsets) < 0).any()):
+        offsets = np.frombuffer(raw, _NUMERIC["i8"], rows + 1, at)
+        if (
+            offsets[0] != 0
+            or offsets[-1] != size - head
+            or bool((offsets[1:] < offsets[:-1]).any())
+        ):
             raise MalformedTable(f"column '{name}' has offsets that do not fit its bytes")
         return BytesColumn(offsets, raw[at + head : at + size])
-    if dtype not in _NUMERIC or rows * int(dtype[1:]) != size:
+    kind = _NUMERIC.get(dtype)
+    if kind is None or rows * kind.itemsize != size:
         raise MalformedTable(f"column '{name}' of type '{dtype}' does not have {rows} rows")
-    return np.frombuffer(raw, f"<{dtype}", rows, at)
+    return np.frombuffer(raw, kind, rows, at)

@@ -184,9 +184,11 @@ def columns_of(rows: PartialRows) -> dict[str, Column]:
 
 def to_table(rows: PartialRows, plan: Plan, meta: dict[str, Any]) -> Table:
     """The rows as a message; `definition` indexes the list `definitions` that its meta gains."""
-    used, dense = np.unique(rows.definition, return_inverse=True)
-    indexes: list[int] = used.tolist()
-    columns = {**columns_of(rows), "definition": dense.astype(np.uint16)}
+    used = np.zeros(len(plan.definitions), np.bool_)
+    used[rows.definition] = True
+    dense = (np.cumsum(used) - 1).astype(np.uint16)
+    indexes: list[int] = np.flatnonzero(used).tolist()
+    columns = {**columns_of(rows), "definition": dense[rows.definition]}
     described = [describe(plan.definitions[index]) for index in indexes]
     return Table(columns, {**meta, "definitions": described})
 
