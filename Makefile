@@ -73,6 +73,7 @@ bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_store.py
 	$(BIN)/python tests/benchmarks/bench_otlp_check.py
 	$(BIN)/python tests/benchmarks/bench_dsl.py
+	$(BIN)/python tests/benchmarks/bench_guarantee.py
 	$(BIN)/python tests/benchmarks/bench_temporality.py
 	$(BIN)/python tests/benchmarks/bench_late.py
 	$(BIN)/python tests/benchmarks/bench_restore.py

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from streams.task.processor import ProcessorFactory
+
+Guarantee = Literal["exactly_once", "at_least_once"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
@@ -52,7 +54,8 @@ class Topology:
     Give `topics` (names) or `pattern` (a regular expression that a whole topic name must match;
     topics that appear later join at run time). `partitions`: how many every input topic must have,
     where results depend on it; a worker that meets another number stops. None: any number, and so
-    for topics whose whole name matches the regular expression `any_number`.
+    for topics whose whole name matches the regular expression `any_number`. `version`: of what is
+    stored, as its author counts; a task does not go back to workers of a lower one.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Topology:
     settings: TaskSettings = field(default_factory=TaskSettings)
     partitions: int | None = None
     any_number: str | None = None
+    version: int = 1
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -95,6 +99,8 @@ class WorkerConfig:
     last commit.
     `standby_replicas`: how many other processes keep a copy of each task's state, as far as there
     are so many; needs a `state_dir`.
+    `guarantee`: of what is written. With `at_least_once` outputs are written outside transactions,
+    seen at once, and after a crash again: those since the last snapshot. See `streams/task`.
     """
 
     app: str
@@ -120,6 +126,7 @@ class WorkerConfig:
     changelog_replication: int = 1
     compute_threads: int = 1
     standby_replicas: int = 0
+    guarantee: Guarantee = "exactly_once"
     queries: bool | None = None
     advertised: str | None = None
 
@@ -139,6 +146,9 @@ class WorkerConfig:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.app):
             raise ValueError(f"app name {self.app!r}: lower case letters, digits, . _ - only")
+        if self.guarantee not in get_args(Guarantee):
+            known = " or ".join(get_args(Guarantee))
+            raise ValueError(f"guarantee {self.guarantee!r}: it is {known}")
         if self.commit_timeout_ms >= self.transaction_timeout_ms:
             raise ValueError("commit_timeout_ms must be shorter than transaction_timeout_ms")
         if self.standby_replicas < 0:

@@ -1,8 +1,10 @@
 """Who runs each task of a topology, and who keeps a copy of its state: the group leader's decision.
 
-Every topic is spread evenly by itself, and all tasks are; then as few tasks as possible move; a
-task that must move goes to who has most of its state; partitions of the same number go together
-(they share a partition of the changelog); heavy state is evened out. Copies go to other processes.
+While workers are replaced by those of a newer version, what these have taken over does not go back
+(`_State.may_run`). Apart from that every topic is spread evenly by itself, and all tasks are; then
+as few tasks as possible move; a task that must move goes to who has most of its state; partitions
+of the same number go together (they share a partition of the changelog); heavy state is evened out.
+Copies go to other processes.
 """
 
 from __future__ import annotations
@@ -45,8 +47,8 @@ def assign(members: Sequence[Member], partitions: Mapping[str, int]) -> dict[str
     """Member name -> its share. `partitions`: of each topic; the order of members is no matter.
 
     A task runs on exactly one of the members that subscribe to its topic, and on none only if there
-    is none. The number of copies is the largest that any member asks for, as far as there are
-    processes for them.
+    is none. Where members differ in version, see `_State.may_run`. The number of copies is the
+    largest that any member asks for, as far as there are processes for them.
     """
     ordered = sorted(members, key=lambda member: (member.claim.process, member.name))
     state = _State(ordered)
@@ -82,12 +84,26 @@ class _State:
         """Bytes of each task's state; 0: nobody knows."""
         return np.array([self._bytes.get(task, 0) for task in tasks], np.int64)
 
+    def may_run(self, task: Task, member: Member) -> bool:
+        """Whether a member reads the state of a task, as far as anybody can tell.
+
+        What a member runs has its version, and is not for older ones. What nobody runs may have
+        been run by the newest: it goes to them, while there are any that subscribe to its topic.
+        """
+        if task[0] not in member.topics:
+            return False
+        runs = self._runs.get(task)
+        if runs is not None:
+            return member.claim.version >= self.members[runs[1]].claim.version
+        versions = [each.claim.version for each in self.members if task[0] in each.topics]
+        return member.claim.version == max(versions)
+
     def running_costs(self, tasks: Sequence[Task]) -> I64:
         """Task x member: 0 where it runs now, else that it moves and what is to be restored."""
         costs = np.empty((len(tasks), len(self.members)), np.int64)
         for row, task in enumerate(tasks):
             for number, member in enumerate(self.members):
-                if task[0] not in member.topics:
+                if not self.may_run(task, member):
                     costs[row, number] = FORBIDDEN
                 elif self._runs.get(task, (0, -1))[1] == number:
                     costs[row, number] = 0

@@ -5,7 +5,7 @@ one group. The rule of versions: fields may be added, none ever changes its mean
 the fields it knows. Data that does not read counts as nothing said: the assignment is as right, and
 only less sticky.
 
-    subscription   {"v": 1, "process": "...", "standbys": 1, "endpoint": "host:port",
+    subscription   {"v": 1, "process": "...", "version": 2, "standbys": 1, "endpoint": "host:port",
                     "tasks": {"topic": [[partition, how, offset, bytes], ...]}}
     assignment     {"v": 1, "standbys": {"topic": [partition, ...]},
                     "where": {"host:port": {"topic": [partition, ...]}}}
@@ -53,12 +53,14 @@ class Claim:
         standbys: How many copies of a task's state it is told to have, beside the running one.
         held: The state it has.
         endpoint: Where its stores can be asked, host:port; empty: nowhere.
+        version: Of the topology that it runs; 0: it does not say, and is of an older release.
     """
 
     process: str
     standbys: int = 0
     held: Mapping[Task, Held] = field(default_factory=dict[Task, Held])
     endpoint: str = ""
+    version: int = 0
 
     def encode(self) -> bytes:
         """As user data of a subscription."""
@@ -67,6 +69,7 @@ class Claim:
             row = [partition, int(held.how), held.offset, held.bytes]
             tasks.setdefault(topic, []).append(row)
         fields: dict[str, Any] = {"process": self.process, "standbys": self.standbys}
+        fields |= {"version": self.version} if self.version else {}
         fields |= {"tasks": tasks} | ({"endpoint": self.endpoint} if self.endpoint else {})
         return json.dumps({"v": VERSION} | fields, separators=(",", ":")).encode()
 
@@ -81,7 +84,8 @@ class Claim:
                 for row in rows
             }
             endpoint = str(fields.get("endpoint", ""))
-            return cls(str(fields["process"]), max(0, int(fields["standbys"])), held, endpoint)
+            standbys, version = max(0, int(fields["standbys"])), int(fields.get("version", 0))
+            return cls(str(fields["process"]), standbys, held, endpoint, version)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             return cls(process=member)
 

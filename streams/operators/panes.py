@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streams.errors import Rejected
 from streams.event_time.windows import EARLIEST, window_end
 from streams.operators.batch import Batch, Clock
 from streams.operators.groups import CHUNK, Aggregation, Groups
@@ -96,8 +97,13 @@ class Panes:
             )
 
     def absorb(self, tag: int, pane: int, data: bytes) -> PackedKeys:
-        """Groups that another task kept join the same piece here; their keys."""
-        assert tag > self.closed, "a source sends nothing for a window that it has closed"
+        """Groups that another task kept join the same piece here; their keys.
+
+        Raises:
+            Rejected: The window has closed: at least once, a crashed source says things again.
+        """
+        if tag <= self.closed:
+            raise Rejected("repeated", "a part of a window that its source had closed before")
         groups = self._piece((tag, pane))
         return groups.index.picked(groups.absorb(data))
 

@@ -341,6 +341,9 @@ class PrepareCommit:
 class Commit:
     """One transaction: begin, send all, await every acknowledgement, commit with a deadline.
 
+    At least once: send the outputs before it, and await their acknowledgement; where there is no
+    changelog, that is all.
+
     Answers: `Committed`; `Failed` with `MustRestore` (surely not committed, producer dropped),
     `Fenced`, or `Fatal` (outcome unknown).
     """

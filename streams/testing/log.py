@@ -107,12 +107,20 @@ class MemoryLog:
         """Write one record of the open transaction; returns (partition, offset)."""
         self._check(session)
         transaction = self._open[session.transactional_id]
+        number, offset = self._write(record, transaction)
+        transaction.partitions.add((record.topic, number))
+        return number, offset
+
+    def write(self, record: OutputRecord) -> tuple[int, int]:
+        """Write one record outside any transaction; returns (partition, offset)."""
+        return self._write(record, None)
+
+    def _write(self, record: OutputRecord, transaction: _Transaction | None) -> tuple[int, int]:
         partitions = self._topics[record.topic]
         number = record.partition
         if number is None:
             number = zlib.crc32(record.key or b"") % len(partitions)
         target = partitions[number]
-        transaction.partitions.add((record.topic, number))
         entry = InputRecord(target.end, 0, record.key, record.value, record.headers)
         return number, target.append(entry, transaction)
 

@@ -92,8 +92,9 @@ class Plan:
             topics, pattern = (), sub.root.source.pattern
             any_number = sub.root.source.any_number
         return Topology(
-            sub.name, self.factory(sub), topics, pattern, self.settings, sub.partitions, any_number
-        )
+            sub.name, self.factory(sub), topics, pattern, self.settings, sub.partitions, any_number,
+            self.version,
+        )  # fmt: skip
 
     def internal_topics(self) -> dict[str, int]:
         """Topics that have to exist beside those of the user, and their partitions."""

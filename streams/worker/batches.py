@@ -23,7 +23,6 @@ from crc32c import crc32c
 MAGIC = 2
 ZSTD = 4
 _LEVEL = 1  # by default aiokafka takes 3: a sixth slower for these columns, and no smaller
-_TRANSACTIONAL = 1
 _LENGTH_AT, _LENGTH_FROM = 8, 12
 _CRC_AT = 17
 _CRC_FROM = 21
@@ -72,17 +71,19 @@ class ReadyBatch:
         return self._encoded
 
 
-def encode(entries: Iterable[Entry], batch_bytes: int) -> list[ReadyBatch]:
-    """Batches of a transaction: all entries in their order, zstd, each of at most `batch_bytes`
-    before compression or of one record. They bear the time of now, as records of a producer do."""
+def encode(
+    entries: Iterable[Entry], batch_bytes: int, *, transactional: bool = True
+) -> list[ReadyBatch]:
+    """All entries in their order, zstd, in batches of at most `batch_bytes` before compression or
+    of one record. They bear the time of now, as records of a producer do."""
     now = time.time_ns() // 1_000_000
     ready: list[ReadyBatch] = []
-    builder, count = _builder(batch_bytes), 0
+    builder, count = _builder(batch_bytes, transactional), 0
     for key, value, headers in entries:
         headers_ = list(headers)
         if builder.append(count, now, key, value, headers_) is None:
             ready.append(ReadyBatch(_compressed(builder.build()), count))
-            builder, count = _builder(batch_bytes), 0
+            builder, count = _builder(batch_bytes, transactional), 0
             builder.append(count, now, key, value, headers_)
         count += 1
     if count:
@@ -90,8 +91,8 @@ def encode(entries: Iterable[Entry], batch_bytes: int) -> list[ReadyBatch]:
     return ready
 
 
-def _builder(batch_bytes: int) -> Any:
-    return DefaultRecordBatchBuilder(MAGIC, 0, _TRANSACTIONAL, -1, -1, 0, batch_bytes)
+def _builder(batch_bytes: int, transactional: bool) -> Any:
+    return DefaultRecordBatchBuilder(MAGIC, 0, int(transactional), -1, -1, 0, batch_bytes)
 
 
 def _compressed(batch: bytearray) -> bytearray:

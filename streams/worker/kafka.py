@@ -160,7 +160,10 @@ async def _bounds(consumer: AIOKafkaConsumer, partition: Partition) -> tuple[int
 
 
 class TransactionalProducer:
-    """One task's producer. After any failure it is thrown away; `start` makes another."""
+    """One task's producer. After any failure it is thrown away; `start` makes another.
+
+    At least once, another one writes outputs outside transactions; it is idempotent, too.
+    """
 
     def __init__(self, config: WorkerConfig, transactional_id: str, codec: Executor) -> None:
         """codec: Where records are encoded and compressed, beside the event loop."""
@@ -168,15 +171,23 @@ class TransactionalProducer:
         self._id = transactional_id
         self._codec = codec
         self._producer: AIOKafkaProducer | None = None
+        self._plain: AIOKafkaProducer | None = None  # of outputs, at least once
 
     async def start(self) -> None:
         """Fence the previous owner and end its transaction. Raises `Retriable`."""
         await self.stop()
         config = self._config
+        self._producer = await self._started(
+            transactional_id=self._id, transaction_timeout_ms=config.transaction_timeout_ms
+        )
+        if config.guarantee == "at_least_once":
+            self._plain = await self._started(enable_idempotence=True)
+
+    async def _started(self, **kind: Any) -> AIOKafkaProducer:
+        config = self._config
         producer = AIOKafkaProducer(
             **common(config),
-            transactional_id=self._id,
-            transaction_timeout_ms=config.transaction_timeout_ms,
+            **kind,
             compression_type="zstd",
             max_batch_size=config.batch_bytes,
             max_request_size=config.max_request_bytes,
@@ -189,7 +200,7 @@ class TransactionalProducer:
         except BaseException:
             await _discard(producer)
             raise
-        self._producer = producer
+        return producer
 
     async def commit(
         self,
@@ -199,14 +210,24 @@ class TransactionalProducer:
     ) -> int:
         """One transaction; returns the offset behind its last changelog record.
 
+        At least once, the outputs are written before it; 0 where no changelog follows them.
+
         Raises `MustRestore` (surely not committed), `Fenced`, `Fatal` (outcome unknown).
         """
         producer = self._producer
         if producer is None:
             raise MustRestore(f"{self._id} has no producer")
+        limit = self._config.request_timeout_ms / 1000
         try:
+            if self._plain is not None:
+                writing = self._send_all(self._plain, outputs, (), to)
+                await asyncio.wait_for(writing, limit)
+                outputs = ()
+                if not changelog:
+                    return 0
+            await producer.begin_transaction()
             sending = self._send_all(producer, outputs, changelog, to)
-            last = await asyncio.wait_for(sending, self._config.request_timeout_ms / 1000)
+            last = await asyncio.wait_for(sending, limit)
         except ProducerFenced as error:
             raise Fenced(f"{self._id} has a newer owner, or its transaction timed out") from error
         except Exception as error:  # AssertionError and ValueError among them
@@ -228,14 +249,15 @@ class TransactionalProducer:
     async def stop(self) -> None:
         """Let go; bounded."""
         producer, self._producer = self._producer, None
-        if producer is not None:
-            await _discard(producer)
+        plain, self._plain = self._plain, None
+        for each in (producer, plain):
+            if each is not None:
+                await _discard(each)
 
     async def _abort(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await bounded(_abort_quietly(producer))
-            await _discard(producer)
+        if self._producer is not None:
+            await bounded(_abort_quietly(self._producer))
+        await self.stop()
 
     async def _send_all(
         self,
@@ -244,14 +266,14 @@ class TransactionalProducer:
         changelog: Sequence[ChangelogRecord],
         to: Partition,
     ) -> int:
-        """The offset of the changelog's last record."""
-        await producer.begin_transaction()
+        """The offset of the changelog's last record; 0 without one."""
         counts = {out.topic: 0 for out in outputs if out.partition is None}
         for topic in counts:
             counts[topic] = len(await producer.partitions_for(topic))
         loop = asyncio.get_running_loop()
+        transactional = producer is self._producer
         batches = await loop.run_in_executor(
-            self._codec, self._encode, outputs, counts, changelog, to
+            self._codec, self._encode, outputs, counts, changelog, to, transactional
         )
         try:
             async with asyncio.TaskGroup() as sending:  # a batch waits for its partition's last one
@@ -263,7 +285,7 @@ class TransactionalProducer:
             errors = several.exceptions
             fenced = (error for error in errors if isinstance(error, ProducerFenced))
             raise next(fenced, errors[0]) from None
-        return sends[to].result()
+        return sends[to].result() if changelog else 0
 
     def _encode(
         self,
@@ -271,6 +293,7 @@ class TransactionalProducer:
         counts: Mapping[str, int],
         changelog: Sequence[ChangelogRecord],
         to: Partition,
+        transactional: bool,
     ) -> dict[Partition, list[ReadyBatch]]:
         """By partition. `counts`: partitions of the topics whose records go by their key."""
         entries: defaultdict[Partition, list[Entry]] = defaultdict(list)
@@ -283,8 +306,10 @@ class TransactionalProducer:
             if number is None:
                 number = chosen_partition(out.key, counts[out.topic])
             entries[out.topic, number].append(Entry(out.key, out.value, out.headers))
-        entries[to] += [Entry(record.key, record.value) for record in changelog]
-        return {at: encode(each, self._config.batch_bytes) for at, each in entries.items()}
+        if changelog:
+            entries[to] += [Entry(record.key, record.value) for record in changelog]
+        size = self._config.batch_bytes
+        return {at: encode(e, size, transactional=transactional) for at, e in entries.items()}
 
 
 async def _send_in_order(

@@ -14,6 +14,7 @@ from streams.errors import Fatal, StreamsError
 from streams.state.changelog import ChangelogRecord
 from streams.state.held import LocalCopy
 from streams.task import events as ev
+from streams.task.at_least_once import AtLeastOnceTask
 from streams.task.events import Effect, Event, TaskId, lane_of
 from streams.task.host import TaskHost
 from streams.task.task import Task
@@ -61,7 +62,8 @@ class TaskRunner:
     ) -> None:
         self.id = TaskId(topology.name, *partition)
         self.partition = partition
-        self.task = Task(self.id, topology.settings)
+        kind = AtLeastOnceTask if config.guarantee == "at_least_once" else Task
+        self.task = kind(self.id, topology.settings)
         self.fetch = 0
         self.settled = asyncio.Event()
         self.ended = asyncio.Event()

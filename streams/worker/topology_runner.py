@@ -190,7 +190,8 @@ class TopologyRunner:
         for at, runner in self._tasks.items():
             held[at] = Held(How.RUNS, runner.held.offset, runner.held.bytes)
         config = self._config
-        return Claim(self._process, config.standby_replicas, held, config.endpoint)
+        standbys, version = config.standby_replicas, self.topology.version
+        return Claim(self._process, standbys, held, config.endpoint, version)
 
     def _told(self, told: Told) -> None:
         """What the group says beside the partitions."""

@@ -272,3 +272,62 @@ def test_a_large_group_is_assigned_within_a_moment():
     assert {len(share.running) for share in shares.values()} == {9, 10}
     kept = sum(len(set(shares[m.name].running) & set(m.claim.held)) for m in group)
     assert kept == 16 * 9 + 12
+
+
+def member_of(name, version, runs=(), topics=frozenset({"t"})):
+    held = {("t", n): Held(How.RUNS, 100, 1) for n in runs}
+    return Member(name, topics, Claim(f"disk-{name}", held=held, version=version))
+
+
+def test_what_a_newer_version_runs_does_not_go_back_to_an_older_one():
+    old, new = member_of("old", 1), member_of("new", 2, runs=range(4))
+    assert assign([old, new], {"t": 4})["new"].running == tuple(("t", n) for n in range(4))
+    old, new = member_of("old", 1, runs=range(4)), member_of("new", 2)
+    shares = assign([old, new], {"t": 4})
+    assert len(shares["old"].running) == len(shares["new"].running) == 2
+
+
+def test_what_nobody_runs_goes_to_the_newest_and_with_these_gone_to_who_is_left():
+    old, new = member_of("old", 1, runs=(0, 1)), member_of("new", 2)
+    assert {("t", 2), ("t", 3)} <= set(assign([old, new], {"t": 4})["new"].running)
+    assert len(assign([old], {"t": 4})["old"].running) == 4
+
+
+def test_workers_that_do_not_say_a_version_are_older_than_those_that_do():
+    silent = Claim.decode(Claim("disk").encode(), "name")
+    assert silent.version == 0
+    assert b"version" not in Claim("disk").encode()
+    assert Claim.decode(Claim("disk", version=7).encode(), "name").version == 7
+
+
+def test_while_workers_of_several_versions_come_and_go_no_task_goes_back():
+    """Whatever was ever run by a version goes only to it or newer ones, while one of them is there
+    (else who gets it stops); of members of one version the spread is as even as ever."""
+    for seed in range(CASES):
+        rng = random.Random(seed)
+        count, stored, number = rng.randint(1, 6), {}, 0
+        members = []
+        for _ in range(12):
+            if members and rng.random() < 0.4:
+                members.pop(rng.randrange(len(members)))
+            if not members or rng.random() < 0.8:
+                number += 1
+                members.append(member_of(f"m{number}", rng.randint(1, 3)))
+            shares = assign(members, {"t": count})
+            newest = max(member.claim.version for member in members)
+            stops = set()
+            for member in members:
+                for task in shares[member.name].running:
+                    version = member.claim.version
+                    had = stored.setdefault(task, version)
+                    assert version >= had or newest < had, f"seed {seed}: {task} went back"
+                    stored[task] = max(version, had)
+                    stops |= {member.name} if version < had else set()
+            if len({member.claim.version for member in members}) == 1:
+                counts = [len(shares[member.name].running) for member in members]
+                assert max(counts) - min(counts) <= 1
+            members = [
+                member_of(m.name, m.claim.version, [n for _, n in shares[m.name].running])
+                for m in members
+                if m.name not in stops
+            ]
