@@ -106,7 +106,8 @@ def measured(shape: str, guarantee: str, interval: int, given: Any) -> tuple[flo
         broker = subprocess.Popen([*command, "--metrics-port", "-1"], cwd=ROOT)
         args = [shape, guarantee, str(interval), str(port), str(web), folder]
         time.sleep(1)
-        runs = subprocess.Popen([sys.executable, __file__, "--worker", *args], cwd=ROOT)
+        command = [sys.executable, __file__, "--worker", *args]
+        runs = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
         try:
             wait_until("the worker runs", lambda: figures(web)[1], 60)
             asyncio.run(feed(port, 0, 6_000, given.rate))

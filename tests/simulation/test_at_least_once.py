@@ -8,9 +8,18 @@ from collections import Counter
 
 import pytest
 
+from streams.codecs import Json
 from streams.config import TaskSettings, Topology, WorkerConfig
+from streams.errors import Rejected
+from streams.operators.frames import decode_frame
+from streams.operators.windows import TimeWindows
+from streams.schema import Schema, string
+from streams.schema import time as at_time
 from streams.task import events as ev
+from streams.task.processor import InputRecord
 from streams.testing import MemoryLog
+from streams.topology import agg
+from streams.topology.builder import StreamsBuilder
 from tests.simulation.crash_at_least_once import AtLeastOnceDriver, Repeating
 from tests.simulation.crash_world import Windows
 
@@ -116,6 +125,32 @@ def test_a_task_that_moves_in_order_repeats_nothing():
     driver.start()
     driver.settle()
     assert len(log.read("out")) == 9
+
+
+def test_a_part_that_comes_again_when_its_window_has_closed_is_refused_and_changes_nothing():
+    builder = StreamsBuilder("app")
+    rows = builder.stream("in", Json(Schema(key=string, at=at_time)), time="at", partitions=2)
+    rows.group_by("key").windowed_by(TimeWindows.of(10)).aggregate(n=agg.count()).to("out")
+    plan = builder.build()
+    rows_of, merge_of = map(plan.factory, plan.subs)
+    sent = []
+    for partition in range(2):
+        task = rows_of("in", partition)
+        for offset, at in enumerate((3, 14)):
+            row = b'{"key":"a","at":%d}' % at
+            task.process([InputRecord(offset, 0, None, row)])
+            sent += task.outputs()
+    mine = sent[0].partition
+    frames = [r for r in sent if r.partition == mine]
+    merge = merge_of(plan.subs[1].topic, mine)
+    for offset, frame in enumerate(frames):
+        merge.process([InputRecord(offset, 0, frame.key, frame.value)])
+    assert len(merge.outputs()) == 1
+    for frame in frames:
+        if decode_frame(frame.value).kind == "groups":
+            with pytest.raises(Rejected, match="had closed before"):
+                merge.process([InputRecord(9, 0, frame.key, frame.value)])
+    assert merge.outputs() == []
 
 
 def test_the_guarantee_is_one_of_two():
