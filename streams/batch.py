@@ -85,12 +85,10 @@ class BytesColumn:
         low, high = int(chosen.min()), int(chosen.max()) + 1
         if low < 0 or high > len(self):
             raise IndexError(f"rows {low} to {high - 1} of a column of {len(self)}")
-        part = self.slice(low, high)
         if high - low == len(chosen) and bool((chosen[1:] > chosen[:-1]).all()):
-            return part
-        # kernels take no read-only array: the part is copied
-        data = np.frombuffer(part.data, np.uint8).copy()
-        return picked(data, part.offsets, chosen - low)
+            return self.slice(low, high)
+        offsets = np.array(self.offsets[low : high + 1], np.int64)
+        return picked(np.frombuffer(self.data, np.uint8), offsets, chosen - low)
 
     def slice(self, first: int, end: int) -> BytesColumn:
         """The rows from `first` up to, without, `end`."""

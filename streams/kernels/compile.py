@@ -7,7 +7,8 @@
 
 - The signature is explicit and in **bits**: ``i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 bool_ void``,
   ``UniTuple(i64, 2)``, ``Tuple((i64, u64))``; arrays as ``u8[::1]`` (one dimension, contiguous) or
-  ``f64[:, ::1]``. A call with other types is a ``TypeError``, never another specialisation.
+  ``f64[:, ::1]``; ``text`` is a ``u8[::1]`` that may be read-only. A call with other types is a
+  ``TypeError``, never another specialisation.
 - No GIL, no fastmath, no parallel; integers wrap, a division by zero gives what NumPy gives.
 - Nothing is compiled on import: a kernel is compiled, or loaded from the cache, at its first call,
   at the first call of a kernel that calls it, or by :func:`warm`.
@@ -50,6 +51,8 @@ _BITS = {
     "UniTuple": "UniTuple",
     "Tuple": "Tuple",
 }
+TEXT = "text"
+"""In signatures: bytes that are only read, a view of a `bytes` object as well as any `u8[::1]`."""
 _CHECKSUM = 16
 
 _registry: list[Kernel] = []
@@ -122,6 +125,7 @@ class Kernel:
     def _types(self) -> Any:
         types = _numba(".core.types")
         names = {ours: getattr(types, theirs) for ours, theirs in _BITS.items()}
+        names[TEXT] = types.Array(types.uint8, 1, "C", readonly=True)
         try:
             return eval(self.signature, {"__builtins__": {}}, names)
         except NameError as error:

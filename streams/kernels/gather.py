@@ -7,7 +7,7 @@ from streams.kernels.machine import copy_bytes
 from streams.kernels.types import Column
 
 
-@kernel("void(u8[::1], i64[::1], i64[::1], i64[::1], u8[::1])", allocates=False)
+@kernel("void(text, i64[::1], i64[::1], i64[::1], u8[::1])", allocates=False)
 def gather(data: Column, offsets: Column, rows: Column, ends: Column, out: Column) -> None:
     """Copy the strings data[offsets[r] : offsets[r + 1]] of rows i64[n] behind one another.
 

@@ -50,7 +50,7 @@ def hex_digit(byte: int) -> int:
     return -1
 
 
-@kernel("i64(u8[::1], i64, i64)", allocates=False)
+@kernel("i64(text, i64, i64)", allocates=False)
 def escaped(data: Array, p: int, end: int) -> int:
     """The byte that an escape with its letter at p stands for; -1: none of one byte."""
     letter = byte_at(data, p)
@@ -74,7 +74,7 @@ def escaped(data: Array, p: int, end: int) -> int:
     return -1
 
 
-@kernel("UniTuple(i64, 2)(u8[::1], i64, i64)", forceinline=True, allocates=False)
+@kernel("UniTuple(i64, 2)(text, i64, i64)", forceinline=True, allocates=False)
 def string_at(data: Array, p: int, end: int) -> tuple[int, int]:
     """(bytes of the text, position behind its closing quote) of the string at p; (-1, p): none."""
     if p >= end or byte_at(data, p) != _QUOTE:
@@ -94,7 +94,7 @@ def string_at(data: Array, p: int, end: int) -> tuple[int, int]:
     return i64(-1), p
 
 
-@kernel("i64(u8[::1], i64, i64, u8[::1], i64, i64)", forceinline=True, allocates=False)
+@kernel("i64(text, i64, i64, u8[::1], i64, i64)", forceinline=True, allocates=False)
 def put_string(data: Array, p: int, after: int, out: Array, at: int, size: int) -> int:
     """Copy the text of a string that `string_at` measured; returns the position behind it."""
     if after - p - 2 == size:
@@ -117,7 +117,7 @@ TEXTS = "Tuple((u8[::1], i64[::1], i64[::1], i32[::1]))"
 Texts = tuple[Array, Array, Array, Array]
 
 
-@kernel("i64(u8[::1], i64, i64)", forceinline=True, allocates=False)
+@kernel("i64(text, i64, i64)", forceinline=True, allocates=False)
 def text_hash(data: Array, begin: int, end: int) -> int:
     """FNV-1a over data[begin:end], folded to 31 bits."""
     found = u64(0xCBF29CE484222325)
@@ -126,7 +126,7 @@ def text_hash(data: Array, begin: int, end: int) -> int:
     return i64((found ^ (found >> u64(32))) & u64(0x7FFFFFFF))
 
 
-@kernel(f"bool_({TEXTS}, i64, u8[::1], i64, i64)", forceinline=True, allocates=False)
+@kernel(f"bool_({TEXTS}, i64, text, i64, i64)", forceinline=True, allocates=False)
 def _equals(texts: Texts, at: int, data: Array, begin: int, end: int) -> bool:
     """Whether a text is data[begin:end]."""
     first = texts[1][at]
@@ -139,7 +139,7 @@ def _equals(texts: Texts, at: int, data: Array, begin: int, end: int) -> bool:
     return k == size
 
 
-@kernel(f"i64({TEXTS}, i64, u8[::1], i64, i64)", forceinline=True, allocates=False)
+@kernel(f"i64({TEXTS}, i64, text, i64, i64)", forceinline=True, allocates=False)
 def _find(texts: Texts, guess: int, data: Array, begin: int, end: int) -> int:
     """Which text data[begin:end] is; -1: none. guess: which it probably is."""
     if guess < texts[2].shape[0] and _equals(texts, guess, data, begin, end):
@@ -166,7 +166,7 @@ def index_texts(data: Array, ends: Array, table: Array) -> None:
 
 
 @kernel(
-    f"void(u8[::1], i64[::1], {TEXTS}, {TEXTS}, i64, i64[::1], u16[::1], u32[::1], u8[::1],"
+    f"void(text, i64[::1], {TEXTS}, {TEXTS}, i64, i64[::1], u16[::1], u32[::1], u8[::1],"
     " i64[::1], i64[::1])",
     allocates=False,
 )

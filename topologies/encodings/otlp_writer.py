@@ -37,7 +37,7 @@ class MalformedLabels(ValueError):
     """Labels that are no compact JSON object of strings."""
 
 
-@kernel("i64(u8[::1], i64, i64, i64, u8[::1], i64)", forceinline=True, allocates=False)
+@kernel("i64(text, i64, i64, i64, u8[::1], i64)", forceinline=True, allocates=False)
 def put_attributes(data: Array, p: int, end: int, tag: int, out: Array, at: int) -> int:
     """The attributes of a data point, from data[p:end], by their tag; -1 if that is malformed."""
     if end - p < 2 or byte_at(data, p) != OPEN or byte_at(data, end - 1) != CLOSE:
@@ -97,7 +97,7 @@ def shifted(out: Array, at: int, begin: int, end: int) -> int:
 
 
 @kernel(
-    "i64(u8[::1], i64[::1], i64[::1], i64[::1], i64[::1], i64[::1], bool_, u8[::1], i64[::1])",
+    "i64(text, i64[::1], i64[::1], i64[::1], i64[::1], i64[::1], bool_, u8[::1], i64[::1])",
     allocates=False,
 )
 def _put_points(

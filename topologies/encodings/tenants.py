@@ -14,13 +14,13 @@ from streams.kernels.machine import i64, u64
 Array = Any
 
 _PARTS = (b'"tenant":"', b'{"otel.metric.overflow":"true","tenant":"', b',"tidemill.shard":"')
-_TEXT = np.frombuffer(b"".join(_PARTS), np.uint8).copy()
+_TEXT = np.frombuffer(b"".join(_PARTS), np.uint8)
 _KEY, _OVERFLOW, _SHARD = (len(part) for part in _PARTS)
 _OPEN, _CLOSE, _COMMA, _QUOTE, _BACKSLASH = 123, 125, 44, 34, 92
 _FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 
 
-@kernel("bool_(u8[::1], i64, i64, u8[::1], i64, i64)", forceinline=True, allocates=False)
+@kernel("bool_(text, i64, i64, text, i64, i64)", forceinline=True, allocates=False)
 def _stands(data: Array, at: int, end: int, text: Array, first: int, size: int) -> bool:
     """Whether data[at:end] begins with text[first:first + size]."""
     if at + size > end:
@@ -31,7 +31,7 @@ def _stands(data: Array, at: int, end: int, text: Array, first: int, size: int) 
     return True
 
 
-@kernel("UniTuple(i64, 2)(u8[::1], i64, i64, u8[::1])", forceinline=True, allocates=False)
+@kernel("UniTuple(i64, 2)(text, i64, i64, text)", forceinline=True, allocates=False)
 def _tenant(data: Array, first: int, end: int, text: Array) -> tuple[int, int]:
     """Where the tenant begins and ends in data[first:end], as it is written; (end, end): none.
 
@@ -50,7 +50,7 @@ def _tenant(data: Array, first: int, end: int, text: Array) -> tuple[int, int]:
     return end, end
 
 
-@kernel("bool_(u8[::1], i64, i64, i64, i64)", forceinline=True, allocates=False)
+@kernel("bool_(text, i64, i64, i64, i64)", forceinline=True, allocates=False)
 def _same(data: Array, a: int, a_end: int, b: int, b_end: int) -> bool:
     if a_end - a != b_end - b:
         return False
@@ -60,7 +60,7 @@ def _same(data: Array, a: int, a_end: int, b: int, b_end: int) -> bool:
     return True
 
 
-@kernel("bool_(u8[::1], i64, i64, i64, i64, u8[::1], bool_)", forceinline=True, allocates=False)
+@kernel("bool_(text, i64, i64, i64, i64, text, bool_)", forceinline=True, allocates=False)
 def _is_overflow(
     data: Array, first: int, begin: int, stop: int, end: int, text: Array, sharded: bool
 ) -> bool:
@@ -74,7 +74,7 @@ def _is_overflow(
 
 
 @kernel(
-    "i64(u8[::1], i64[::1], u8[::1], bool_, i32[::1], u8[::1], i64[:, ::1], i32[::1])",
+    "i64(text, i64[::1], text, bool_, i32[::1], u8[::1], i64[:, ::1], i32[::1])",
     allocates=False,
 )
 def number_tenants(
@@ -131,7 +131,7 @@ def tenants_of(
     as they are written in JSON, without quotes.
     """
     n = len(labels)
-    data = np.frombuffer(labels.data, np.uint8).copy()  # kernels take no read-only array
+    data = np.frombuffer(labels.data, np.uint8)
     numbers, overflow = np.empty(n, np.int32), np.empty(n, np.uint8)
     offsets = np.array(labels.offsets, np.int64)
     most = 64

@@ -173,7 +173,7 @@ def _encoded(
 ) -> Iterator[tuple[int, memoryview, list[int]]]:
     """The points of each definition in turn."""
     rows = points.rows
-    labels = np.frombuffer(rows.labels.data, np.uint8).copy()
+    labels = np.frombuffer(rows.labels.data, np.uint8)
     offsets = np.array(rows.labels.offsets, np.int64)
     ends = np.full(len(rows), points.end)
     start = np.ascontiguousarray(points.start)

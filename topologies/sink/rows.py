@@ -249,7 +249,7 @@ class MessageReader:
             return self._split(BytesColumn.of(_compact(text) for text in column))
 
     def _split(self, column: BytesColumn) -> _Labels:
-        data = np.frombuffer(column.data + bytes(8), np.uint8).copy()
+        data = np.frombuffer(column.data + bytes(8), np.uint8)
         offsets = np.array(column.offsets, np.int64)
         sizes = np.zeros(len(column), np.int64)
         keys = np.empty(len(data) // _LEAST_PAIR + 1, np.uint16)
