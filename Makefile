@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real bench bench-parts bench-flames bench-peers simulate fuzz bounds conformance-otel conformance-datasketches planted crashes crashes-real
+.PHONY: up test install lint types contracts unit lock clean demo chaos real soak-memory bench bench-parts bench-flames bench-peers simulate fuzz bounds conformance-otel conformance-datasketches planted crashes crashes-real
 
 up: install
 	@$(BIN)/tidemill up
@@ -92,6 +92,10 @@ crashes-real: install
 	$(BIN)/python tests/crash/run.py --faults 60
 	$(BIN)/python tests/crash/upgrade.py
 
+# A day of event time through a task of each kind, while series come and go: memory stays flat.
+soak-memory: install
+	$(BIN)/python tests/soak/memory.py
+
 # Longer work, with the same rigour, run by hand.
 simulate: install crashes
 	TIDEMILL_ASSIGNMENTS=3000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_assignment.py
@@ -103,6 +107,7 @@ simulate: install crashes
 	TIDEMILL_EXPRESSIONS=20000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_expressions.py
 	TIDEMILL_TEMPORALITY_STORIES=20000 $(BIN)/python -m pytest -q --timeout 3600 tests/unit/temporality
 	TIDEMILL_EPOCHS=3000 $(BIN)/python -m pytest -q -n 2 --timeout 3600 tests/simulation/test_topic_epochs.py
+	TIDEMILL_FORGETTING=1000 $(BIN)/python -m pytest -q -n 2 --timeout 3600 tests/simulation/test_forgotten_streams.py
 	TIDEMILL_ORDERS=20 $(BIN)/python -m pytest -q --timeout 3600 tests/simulation/test_same_points_any_way.py
 	TIDEMILL_AGGREGATE_VALUES=10000000 TIDEMILL_AGGREGATE_SEEDS=100 $(BIN)/python -m pytest -q -s --timeout 3600 tests/unit/streams_aggregates
 

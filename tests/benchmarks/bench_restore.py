@@ -2,12 +2,16 @@
 
     .venv/bin/python tests/benchmarks/bench_restore.py [--series 1000000] [--keep FOLDER]
 
-State as the real processors make it: every series is a group of its own, sealed minutes of them,
-in four partitions of pre-aggregation and four of roll-up, which one worker's runners restore from a
-real broker process: from the changelog into an empty folder, from that folder again, and from
-copies that standbys kept. Then one commit in each task in turn, after a tenth of the series changed
-in a new window. Seconds until the last task has its state, and the longest that the event loop did
-not turn meanwhile (a tick each millisecond). `--keep` saves the state there, for another run.
+The product's state as its processors make it: every series is a group of its own, sealed minutes
+of them, in four partitions of pre-aggregation and four of roll-up. And two aggregations of the DSL,
+each a million groups in one task: totals of all time, and windows. One worker's runners restore it
+from a real broker process: from the changelog into an empty folder, from that folder again, and
+from copies that standbys kept (from when these are told to let go to the state, and to the first
+committed output of a task: what a take-over takes beyond the session's time-out and the group's own
+rounds). Then one commit in each task in turn, in which 100,000 groups changed. Seconds until the
+last task has its state, and the longest that the event loop did not turn meanwhile (a tick each
+millisecond). The kernels are loaded before, as they are where a worker has run, or kept copies.
+`--keep` saves the product's state there, for another run.
 """
 
 from __future__ import annotations
@@ -22,140 +26,33 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import uvloop
-from pipeline_stages import PARTITIONS, plan_of
-from pipeline_traffic import SCRAPES, Profile, Traffic
+from pipeline_stages import PARTITIONS
+from pipeline_traffic import SCRAPES
+from restore_dsl import OUT, SHAPES, topology
+from restore_dsl import make_state as make_dsl_state
+from restore_state import PARTIALS, RAW, Saved, make_state, topologies
 
-from streams.config import TaskSettings, Topology, WorkerConfig
+from streams.config import Topology, WorkerConfig
 from streams.kernels.compile import warm
 from streams.state.changelog import ChangelogKeys, ChangelogWriter
 from streams.state.position import Manifest, Position
 from streams.task import events as ev
 from streams.task.phase import Phase
-from streams.task.processor import InputRecord, OutputRecord, Processor
+from streams.task.processor import OutputRecord
 from streams.worker.kafka import OffsetLookup, TransactionalProducer, create_topic
 from streams.worker.standbys import Standbys
 from streams.worker.task_runner import TaskOwner, TaskRunner
 from streams.worker.threads import threads
-from topologies.preaggregate.intake import Deployment
-from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
-from topologies.rollup.processor import RollupProcessor
 
-RAW, PARTIALS = "telemetry.raw", "telemetry.partials"
-SETTINGS = TaskSettings(snapshot_interval_ms=0, commit_interval_ms=1)
 COMPACTED = {"cleanup.policy": "compact", "max.message.bytes": str(10 << 20)}
 ROUNDS = 5
-Blocks = dict[bytes, bytes | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """A task's state, as of `offset`, and the records that change a tenth of it."""
-
-    blocks: Blocks
-    offset: int
-    more: list[InputRecord]
-
-
-def topologies(profile: Profile) -> dict[str, Topology]:
-    """The product's two, over the profile's definitions."""
-    deployed = Deployment(plan_of(profile))
-    config = PreaggregateConfig(
-        deployed=deployed, sources=PARTITIONS, shard_partitions=PARTITIONS, key=bytes(16)
-    )
-
-    def before(topic: str, partition: int) -> Processor:
-        return PreaggregateProcessor(config, topic, partition)
-
-    def behind(topic: str, partition: int) -> Processor:
-        return RollupProcessor(partition)
-
-    return {
-        RAW: Topology("preaggregate", before, (RAW,), settings=SETTINGS),
-        PARTIALS: Topology("rollup", behind, (PARTIALS,), settings=SETTINGS),
-    }
-
-
-class Tasks:
-    """All processors of one partition count, in this process, to make the state with."""
-
-    def __init__(self, made: dict[str, Topology]) -> None:
-        self.processors = {
-            (topic, n): made[topic].factory(topic, n) for topic in made for n in range(PARTITIONS)
-        }
-        self.offsets: dict[tuple[str, int], int] = defaultdict(int)
-        for processor in self.processors.values():
-            processor.restore([])
-
-    def feed(self, topic: str, partition: int, content: list[tuple[Any, Any, Any]]) -> None:
-        """Records (key, value, headers) of one partition, and what follows from them."""
-        records = self.numbered(topic, partition, content)
-        self.offsets[topic, partition] += len(records)
-        processor = self.processors[topic, partition]
-        while records:
-            records = records[processor.process(records) :]
-        for out in processor.outputs():
-            if out.topic == PARTIALS:
-                self.feed(PARTIALS, out.partition or 0, [(out.key, out.value, out.headers)])
-
-    def numbered(
-        self, topic: str, partition: int, content: list[tuple[Any, Any, Any]]
-    ) -> list[InputRecord]:
-        """The same as records behind what was fed."""
-        first = self.offsets[topic, partition]
-        return [
-            InputRecord(first + n, 0, key, value, tuple(headers))
-            for n, (key, value, headers) in enumerate(content)
-        ]
-
-
-def make_state(profile: Profile) -> dict[tuple[str, int], Saved]:
-    """Run the traffic, then a tenth of another round, of which the outputs are what comes next."""
-    tasks = Tasks(topologies(profile))
-    traffic = Traffic(profile)
-    waiting: dict[int, list[Any]] = defaultdict(list)
-    for partition, key, value, headers in traffic.records(PARTITIONS):
-        waiting[partition].append((key, value, headers))
-        if len(waiting[partition]) == 256:
-            tasks.feed(RAW, partition, waiting.pop(partition))
-    for partition, content in waiting.items():
-        tasks.feed(RAW, partition, content)
-    saved = {
-        at: (processor.snapshot(tasks.offsets[at]), tasks.offsets[at])
-        for at, processor in tasks.processors.items()
-    }
-    more = more_of(profile, traffic)
-    found: dict[tuple[str, int], Saved] = {}
-    for partition in range(PARTITIONS):
-        records = tasks.numbered(RAW, partition, more[partition])
-        found[RAW, partition] = Saved(*saved[RAW, partition], records)
-    for partition in range(PARTITIONS):
-        found[PARTIALS, partition] = Saved(*saved[PARTIALS, partition], [])
-    return found
-
-
-def more_of(profile: Profile, traffic: Traffic) -> dict[int, list[Any]]:
-    """A tenth of the series in the next window, and a mark that seals it."""
-    second = 10**9
-    number = profile.rounds + 2 * profile.window // profile.interval
-    content: dict[int, list[Any]] = defaultdict(list)
-    for count, (key, value, received) in enumerate(traffic.round(number)):
-        if count % 10 == 0:
-            digest = number.to_bytes(4) + key[:12]
-            headers = [("encoding", b"otlp"), ("tenant", b"acme"), ("digest", digest)]
-            headers.append(("received", b"%d" % received))
-            content[int.from_bytes(key[:8], "big") % PARTITIONS].append((key, value, headers))
-    end = traffic.end() + (number * profile.interval + 2 * profile.window) * second
-    for partition in range(PARTITIONS):
-        mark = [("control", b"idle"), ("received", b"%d" % end)]
-        content[partition].append((bytes(16), b'{"time": %d, "end": false}' % end, mark))
-    return content
+States = dict[tuple[str, int], Saved]
 
 
 @contextlib.contextmanager
@@ -252,19 +149,20 @@ class Worker:
         self.closing.close()
 
 
-async def write_changelogs(worker: Worker, saved: dict[tuple[str, int], Saved]) -> float:
+async def write_changelogs(worker: Worker, saved: States) -> float:
     """What the tasks would have committed; the input is there as far as it was consumed.
 
     Returns the longest gap (ms).
     """
     longest = 0.0
     config = worker.config
-    for topic in (RAW, PARTIALS, "telemetry.rollups", "metrics", "telemetry.ledger", "rollups"):
+    asked = (RAW, PARTIALS, "telemetry.rollups", "metrics", "telemetry.ledger", "rollups", OUT)
+    for topic in {*asked, *(topic for topic, _ in saved)}:
         await create_topic(config, topic, PARTITIONS, {})
     for topic in ("telemetry.progress", "telemetry.dead-letter", "telemetry.tasks"):
         await create_topic(config, topic, 1, {})
-    for topology in worker.topologies.values():
-        await create_topic(config, f"bench-{topology.name}-changelog", PARTITIONS, COMPACTED)
+    for made in worker.topologies.values():
+        await create_topic(config, f"bench-{made.name}-changelog", PARTITIONS, COMPACTED)
     for at, state in saved.items():
         manifest = Manifest()
         for key, value in state.blocks.items():
@@ -284,7 +182,7 @@ async def write_changelogs(worker: Worker, saved: dict[tuple[str, int], Saved]) 
     return longest
 
 
-async def restore(worker: Worker, saved: dict[tuple[str, int], Saved]) -> tuple[float, float]:
+async def restore(worker: Worker, saved: States) -> tuple[float, float]:
     """Seconds until every task has its state, and the longest gap (ms)."""
     async with Pulse().beating() as pulse:
         begin = time.perf_counter()
@@ -294,10 +192,9 @@ async def restore(worker: Worker, saved: dict[tuple[str, int], Saved]) -> tuple[
         return time.perf_counter() - begin, pulse.longest
 
 
-async def take_over(
-    worker: Worker, saved: dict[tuple[str, int], Saved]
-) -> tuple[float, float, float]:
-    """Seconds until copies are warm, until the tasks run on them, and the longest gap (ms)."""
+async def take_over(worker: Worker, saved: States) -> tuple[float, float, float, float]:
+    """When it began, seconds until copies were warm, and until the tasks run on them; the longest
+    gap (ms)."""
 
     async def changelog_of(at: tuple[str, int]) -> tuple[str, int]:
         return worker.changelog(at)
@@ -308,7 +205,7 @@ async def take_over(
         )
         for topic, made in worker.topologies.items()
     }
-    begin = time.perf_counter()
+    started = time.perf_counter()
     loops = [asyncio.create_task(standbys.run()) for standbys in every.values()]
     for topic, standbys in every.items():
         standbys.want(frozenset(at for at in saved if at[0] == topic))
@@ -319,7 +216,7 @@ async def take_over(
         return len(whole) == len(saved)
 
     await worker.until(all_warm)
-    warm = time.perf_counter() - begin
+    warm_after = time.perf_counter() - started
     async with Pulse().beating() as pulse:
         begin = time.perf_counter()
         for at in saved:
@@ -330,11 +227,11 @@ async def take_over(
     for standbys in every.values():
         await standbys.stop()
     await asyncio.gather(*loops)
-    return warm, seconds, gap
+    return begin, warm_after, seconds, gap
 
 
 async def commit(worker: Worker, at: tuple[str, int], state: Saved) -> tuple[float, float, float]:
-    """One window of a tenth of the series, sealed and committed: seconds, gap (ms), megabytes."""
+    """What changes 100,000 groups, committed and stored: seconds, gap (ms), megabytes."""
     runner = worker.runners[at]
     end, before = state.offset + len(state.more), runner.held.offset
     async with Pulse().beating() as pulse:
@@ -350,11 +247,10 @@ async def commit(worker: Worker, at: tuple[str, int], state: Saved) -> tuple[flo
         return time.perf_counter() - begin, pulse.longest, runner.held.bytes / 1e6
 
 
-async def measure(folder: Path, profile: Profile, saved: dict[tuple[str, int], Saved]) -> None:
-    made = topologies(profile)
+async def measure(folder: Path, made: dict[str, Topology], saved: States) -> None:
     size = sum(len(b or b"") for state in saved.values() for b in state.blocks.values())
     count = sum(len(state.blocks) for state in saved.values())
-    print(f"{profile.series:,} series in {len(saved)} tasks: {size / 1e6:.0f} MB, {count:,} blocks")
+    print(f"{len(saved)} tasks: {size / 1e6:.0f} MB, {count:,} blocks")
     with broker(folder) as address:
 
         def worker(name: str) -> Worker:
@@ -370,34 +266,56 @@ async def measure(folder: Path, profile: Profile, saved: dict[tuple[str, int], S
         print("RocksDB             {:10.2f} {:10.1f}".format(*await restore(again, saved)))
         await again.stop()
         other = worker("two")
-        warm, seconds, gap = await take_over(other, saved)
-        print(f"a standby's copy    {seconds:10.2f} {gap:10.1f}   (was warm after {warm:.1f} s)")
-        print("commit of a tenth       seconds   longest gap (ms)   state (MB)")
+        begin, warm_after, seconds, gap = await take_over(other, saved)
+        print(
+            f"a standby's copy    {seconds:10.2f} {gap:10.1f}   (was warm after {warm_after:.1f} s)"
+        )
+        rows: list[str] = []
         for at, state in saved.items():
             if state.more:
                 found = await commit(other, at, state)
-                print("{:20}{:10.2f} {:10.1f} {:16.1f}".format(f"{at[0]}/{at[1]}", *found))
+                if not rows:
+                    took = time.perf_counter() - begin
+                    print(f"... its first output{took:10.2f}")
+                rows.append("{:20}{:10.2f} {:10.1f} {:16.1f}".format(f"{at[0]}/{at[1]}", *found))
+        print("\n".join(["commit of 100,000       seconds   longest gap (ms)   state (MB)", *rows]))
         await other.stop()
+
+
+def product_state(series: int, keep: Path | None) -> States:
+    """Made, or as it was kept."""
+    kept = None if keep is None else keep / f"state-{series}.pickle"
+    if kept is not None and kept.exists():
+        return pickle.loads(kept.read_bytes())
+    saved = make_state(replace(SCRAPES, series=series, rounds=ROUNDS))
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(pickle.dumps(saved))
+    return saved
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--series", type=int, default=SCRAPES.series)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--only", choices=("product", *SHAPES))
     chosen = parser.parse_args()
-    profile = replace(SCRAPES, series=chosen.series, rounds=ROUNDS)
-    kept = None if chosen.keep is None else chosen.keep / f"state-{chosen.series}.pickle"
-    if kept is not None and kept.exists():
-        saved = pickle.loads(kept.read_bytes())
-    else:
-        saved = make_state(profile)
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_bytes(pickle.dumps(saved))
-    warm()  # a worker has its kernels before it has tasks
+    warm()
     folder = Path(tempfile.mkdtemp(prefix="tidemill-restore-"))
     try:
-        uvloop.run(measure(folder, profile, saved))
+        if chosen.only in (None, "product"):
+            print(f"\nthe product, {chosen.series:,} series")
+            profile = replace(SCRAPES, series=chosen.series, rounds=ROUNDS)
+            saved = product_state(chosen.series, chosen.keep)
+            (folder / "product").mkdir()
+            uvloop.run(measure(folder / "product", topologies(profile), saved))
+        for shape in SHAPES:
+            if chosen.only in (None, shape):
+                made = topology(shape)
+                print(f"\n{shape} of the DSL, {chosen.series:,} groups")
+                saved = make_dsl_state(made, chosen.series)
+                (folder / shape).mkdir()
+                uvloop.run(measure(folder / shape, {made.topics[0]: made}, saved))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -212,6 +212,7 @@ class Pipeline:
             shard_partitions=SHARD_PARTITIONS,
             key=bytes(16),
             keep_from=self.keep_from,
+            forget_above=0,
         )
 
     def preaggregate(self, topic: str, partition: int) -> deque[tuple[int, bytes]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.batch import picked
 from streams.kernels.compile import kernel
 from streams.kernels.machine import byte_at, i64, u64
 
@@ -36,6 +37,13 @@ def find(table: Table, hashes: Hashes, a: np.uint64, b: np.uint64) -> int:
             return number
         place = (place + 1) & mask
     return -place - 1
+
+
+@kernel("void(i32[::1], u64[:, ::1], u64[:, ::1], i64[::1])", allocates=False)
+def find_all(table: Table, hashes: Hashes, wanted: Hashes, out: NDArray[np.int64]) -> None:
+    """The numbers of the strings with these hashes u64[n, 2], -1 where there is none."""
+    for row in range(wanted.shape[0]):
+        out[row] = max(-1, find(table, hashes, wanted[row, 0], wanted[row, 1]))
 
 
 @kernel(f"i64({ARRAYS}, i64, u64, u64, i64, u8[::1], i64, i64)", allocates=False)
@@ -127,6 +135,22 @@ class Interner:
         owners: NDArray[Any] = self.owners[first:last].astype("<i4")
         data = self.data[int(self.ends[first]) : int(self.ends[last])]
         return hashes.tobytes(), lengths.tobytes(), owners.tobytes(), data.tobytes()
+
+    def picked(self, stays: NDArray[np.bool_], owners: NDArray[np.int64]) -> Interner:
+        """Another one of the strings that stay, in their order.
+
+        ``owners``: by the number of an owner the one it has now.
+        """
+        rows = np.flatnonzero(stays)
+        content = picked(self.data, self.ends, rows)
+        made = Interner(max(16, len(rows)), max(16, len(content.data)))
+        made.load(
+            self.hashes[rows].astype("<u8").tobytes(),
+            np.diff(content.offsets).astype("<u4").tobytes(),
+            owners[self.owners[rows]].astype("<i4").tobytes(),
+            content.data,
+        )
+        return made
 
     def load_all(self, parts: Sequence[Sequence[bytes]]) -> None:
         """Append what :meth:`export` gave in several parts, with room for all at once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -138,6 +139,28 @@ class SeriesTable:
         end = int(begin) + len(part)
         self._scratch[begin:end] = np.frombuffer(part, np.uint8)
         admission.written(progress, level, what, end)
+
+    def keep(self, stays: NDArray[np.bool_]) -> None:
+        """Only these streams stay, bool[streams]; they get the slots 0, 1, ... in their order.
+
+        What they share with streams that are gone stays as well. Each fingerprint is looked up once
+        again.
+        """
+        masks = [stays]
+        for level, above in itertools.pairwise(reversed(self._levels)):
+            used = np.zeros(above.count, np.bool_)
+            used[level.owners[: level.count][masks[-1]]] = True
+            masks.append(used)
+        owners = np.zeros(1, np.int64)  # the first level's strings continue nothing
+        made: list[Interner] = []
+        for level, mask in zip(self._levels, reversed(masks), strict=True):
+            made.append(level.picked(mask, owners))
+            owners = np.cumsum(mask) - 1
+        self._levels = made[0], made[1], made[2], made[3]
+        self._streams = made[3]
+        self._known = FingerprintTable(max(1 << 12, self._streams.count))
+        self._scope = -1, self._scope[1]
+        self._context = -1, self._context[1]
 
     def canonical(self, slot: int) -> bytes:
         """The canonical bytes of a slot's stream."""

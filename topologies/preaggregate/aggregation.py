@@ -26,6 +26,7 @@ from topologies.partials import PartialRows
 from topologies.preaggregate.cells import Cells
 from topologies.preaggregate.columns import Late, Members, PaneKey, PointColumns
 from topologies.preaggregate.epochs import without_base_lines
+from topologies.preaggregate.forgetting import Kept
 from topologies.preaggregate.groups import Groups
 from topologies.preaggregate.guard import Bound, GroupRows, bounded, to_replace
 from topologies.preaggregate.guard import with_companions as companions
@@ -391,12 +392,37 @@ class Aggregation:
         if watermark == EARLIEST:
             return
         self.panes.forget(watermark)
-        lengths = max([self.key.pane, *map(longest, self.panes.lattice.anew)])
-        keep = self.key.corrections + lengths + 2 * self.gap + self.key.grace
-        gone = {end for end in self.index if end < watermark - keep}
+        gone = {end for end in self.index if end < watermark - self.reach}
         for end in gone:
             del self.index[end]
         self.changed_index |= gone
+
+    @property
+    def reach(self) -> int:
+        """How far behind the watermark a correction can ask for points, ns."""
+        lengths = max([self.key.pane, *map(longest, self.panes.lattice.anew)])
+        return self.key.corrections + lengths + 2 * self.gap + self.key.grace
+
+    def in_use(self, slots: npt.NDArray[np.bool_], first: int) -> None:
+        """Add the slots that something is kept of to those that are.
+
+        first: No record before this one can be asked for again.
+        """
+        self.panes.in_use(slots)
+        slots[[late.slot for late in self.pending]] = True
+        slots[: len(self.joined)] |= self.joined > first
+
+    def renumber(self, slots: Kept, members: Members, groups: Groups) -> None:
+        """The slots that stay have other numbers; members: of all of them, by `groups`."""
+        before, old, self._groups = self._groups, self.panes.states, groups
+        self.cells = self._no_cells(self.definitions)
+        self.cells.add_streams(int(slots.stays.sum()), members.of(self.definitions))
+        same = {index: index for index in self.definitions}
+        self.panes.renumber(slots)
+        fresh = self._point_states(self.definitions)
+        self.panes.states = old.renumbered(fresh, same, groups.numbers_of(before))
+        self.pending = [late._replace(slot=int(slots.now[late.slot])) for late in self.pending]
+        self.joined = self.joined[slots.stays[: len(self.joined)]]
 
     def revisable(self, watermark: int) -> int:
         """No window that ended before this can be revised any more, but by a queued revision."""

@@ -188,17 +188,20 @@ class Cells:
         """The cells that came as these, by the numbers they have now; i64[n]."""
         return self._numbers[came].astype(np.int64)
 
-    def came_in(self, other: Cells, same: Mapping[int, int]) -> I64:
+    def came_in(self, other: Cells, same: Mapping[int, int], groups: I64 | None = None) -> I64:
         """For each cell, as it came, how it came in `other`; -1: it is not there.
 
-        same: Definition here -> the same one there.
+        same: Definition here -> the same one there; groups: likewise, None: the same numbers.
         """
         keys = self._came.keys[: len(self)]
         there = np.full(1 << 16, -1, np.int64)
         there[list(same)] = list(same.values())
-        definition = there[keys >> 32]
-        found = other._came.find_all(definition << 32 | keys & 0xFFFFFFFF)
-        return np.where(definition < 0, -1, found)
+        definition, group = there[keys >> 32], keys & 0xFFFFFFFF
+        if groups is not None:
+            group = groups[group]
+        gone = (definition < 0) | (group < 0)
+        found = other._came.find_all(definition << 32 | np.maximum(group, 0))
+        return np.where(gone, -1, found)
 
     def wanted(self) -> npt.NDArray[np.bool_]:
         """For each slot, whether any definition here wants the stream; not to be changed."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.batch import BytesColumn, picked
-from topologies.identity.interning import Arrays, Interner, intern
+from topologies.identity.interning import Arrays, Interner, find_all, intern
 from topologies.identity.stream import GroupLabels
 
 I64 = npt.NDArray[np.int64]
@@ -58,6 +58,14 @@ class Groups:
     def reserve(self, groups: int, size: int) -> None:
         """Make room for this many more, of together at most `size` bytes."""
         self._labels.reserve(groups, size)
+
+    def numbers_of(self, other: Groups) -> I64:
+        """By the numbers of `other`, the same groups' numbers here; -1: it is not here."""
+        hashes = other._labels.hashes[: len(other)]
+        out = np.empty(len(other), np.int64)
+        table, held, *_ = self._labels.arrays()
+        find_all(table, held, np.ascontiguousarray(hashes), out)
+        return out
 
     def export(self, first: int, last: int) -> tuple[bytes, bytes, bytes, bytes]:
         """The groups numbered `first` to `last` - 1, for the state; see `load`."""

@@ -62,6 +62,7 @@ class Refusals:
         self._settle()
         self._sets, self._tally = {(): 0}, np.zeros(1, np.int64)
         self._streams = np.zeros(1, np.int64)
+        self._of_slot = np.zeros(0, np.int32)
 
     def add_streams(self, first: int, last: int, refused: Mapping[int, Sequence[Refusal]]) -> None:
         """The slots `first` to `last` - 1, with the definitions that refuse them."""

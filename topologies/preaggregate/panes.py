@@ -29,6 +29,7 @@ from streams.kernels.exact import spill_of
 from streams.kernels.fold import (
     BASE_TIME,
     BASE_WIDTH,
+    POINT_WHOSE,
     POINT_WIDTH,
     SPILL_WIDTH,
     fold_points,
@@ -56,6 +57,7 @@ from streams.kernels.rows import (
 )
 from streams.kernels.sequence import NOTICE_WIDTH
 from topologies.preaggregate.columns import PaneKey, PointColumns
+from topologies.preaggregate.forgetting import Kept
 from topologies.preaggregate.lattice import Lattice, Window
 
 if TYPE_CHECKING:
@@ -119,6 +121,11 @@ class StreamRows:
         chosen = wanted[self.slots]
         spills = {key: amount for key, amount in self.spills.items() if wanted[key[0]]}
         return StreamRows(self.slots[chosen], np.ascontiguousarray(self.rows[chosen]), spills)
+
+    def renumbered(self, now: I64) -> StreamRows:
+        """The same rows of slots that have other numbers, in the same order."""
+        spills = {(int(now[slot]), column): n for (slot, column), n in self.spills.items()}
+        return StreamRows(now[self.slots].astype(np.int32), self.rows, spills)
 
     def correct(self, new: StreamRows, old: StreamRows) -> None:
         """Take the increases of `old` out of these rows and put those of `new` in, exactly."""
@@ -311,6 +318,25 @@ class Panes:
             bases = empty_bases(size)
             bases[: len(self.bases)] = self.bases
             self.bases = bases
+
+    def in_use(self, slots: npt.NDArray[np.bool_]) -> None:
+        """Add the slots of which there are points or rows to those that are."""
+        for parts in self.open_panes.values():
+            for part in parts:
+                slots[part[:, POINT_WHOSE] >> 8] = True
+        for rows in self.rows.values():
+            slots[rows.slots] = True
+
+    def renumber(self, slots: Kept) -> None:
+        """The slots that stay have other numbers."""
+        count = min(len(self.bases), len(slots.stays))
+        self.bases = self.bases[:count][slots.stays[:count]]
+        for parts in self.open_panes.values():
+            for part in parts:
+                whose = part[:, POINT_WHOSE]
+                part[:, POINT_WHOSE] = slots.now[whose >> 8] << 8 | (whose & 0xFF)
+        self.rows = {window: rows.renumbered(slots.now) for window, rows in self.rows.items()}
+        self.changed_rows |= self.rows.keys()
 
     def sort_out(
         self,

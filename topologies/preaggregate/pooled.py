@@ -165,11 +165,16 @@ class PointStates:
             }
         return self._members
 
-    def renumbered(self, found: PointStates, same: Mapping[int, int]) -> PointStates:
-        """`found` with what is left of this: of definitions old index -> new index in `same`."""
+    def renumbered(
+        self, found: PointStates, same: Mapping[int, int], groups: I64 | None = None
+    ) -> PointStates:
+        """`found` with what is left of this: of definitions old index -> new index in `same`.
+
+        groups: By the number of a group the one it has there; None: all have the same.
+        """
         if not found:
             return found
-        numbers = self._cells.came_in(found._cells, same)
+        numbers = self._cells.came_in(found._cells, same, groups)
         for window, states in self.windows.items():
             kept = found.windows[window] = {}
             for spelling, held in states.items():

@@ -6,7 +6,6 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,15 @@ from topologies.epochs import Bounds, domain_of, first_bounds
 from topologies.partials import split, to_table
 from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Found, Publishes
-from topologies.preaggregate.columns import Members, PaneKey, PointColumns
+from topologies.preaggregate.columns import PaneKey, PointColumns
 from topologies.preaggregate.config import PreaggregateConfig
 from topologies.preaggregate.epochs import owned
-from topologies.preaggregate.groups import Groups
+from topologies.preaggregate.forgetting import Forgetting
 from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
+from topologies.preaggregate.known import KnownStreams
 from topologies.preaggregate.ledger import Ledger
-from topologies.preaggregate.matching import Matcher
 from topologies.preaggregate.members import carries, pane_keys
 from topologies.preaggregate.outward import Job
-from topologies.preaggregate.readings import Readings
 
 PARTIALS = "telemetry.partials"
 PROGRESS = "telemetry.progress"
@@ -50,21 +48,25 @@ class PreaggregateProcessor:
         self._intake = Intake(self._live, config.key, config.stream_gap, self.bounds)
         self.deployed = config.deployed
         self._keep_from = config.keep_from
-        self._groups = Groups()
-        self._matcher = self._new_matcher()
+        self.ledger = Ledger()
+        self._blocks = state.Blocks()
+        self._known = KnownStreams(
+            self.deployed.plan,
+            self._intake.series,
+            Forgetting(config.stream_gap, config.forget_above),
+            self.ledger.refusals,
+            self._blocks,
+        )
         self.aggregations = self._aggregations()
         self.watermark = EARLIEST
         self.received = 0
         self._receipt = 0  # of data, by edges' clocks
         self.newest = EARLIEST
-        self.ledger = Ledger()
-        self._readings = Readings()
         self._position = 0
         self._replay_from: int | None = None
         self._refill_until = 0
         self._jobs: deque[Job] = deque()
         self._outputs: list[OutputRecord] = []
-        self._blocks = state.Blocks()
         self._asked_for: Deployment | None = None
 
     # --- restoring ---------------------------------------------------------------------------
@@ -76,7 +78,9 @@ class PreaggregateProcessor:
         self, key: PaneKey, levels: tuple[int, ...], definitions: dict[int, Publishes]
     ) -> Aggregation:
         gap, shards = self._config.stream_gap, self._config.shard_partitions
-        made = Aggregation(key, levels, definitions, gap, shards, self._keep_from, self._groups)
+        made = Aggregation(
+            key, levels, definitions, gap, shards, self._keep_from, self._known.groups
+        )
         made.enter(self.bounds)
         return made
 
@@ -90,17 +94,11 @@ class PreaggregateProcessor:
         self.aggregations = self._aggregations()
         self._blocks.fill(restored, self._intake, self.aggregations)
         meta = restored.meta
-        self._blocks.fill_readings(restored, self._readings, len(self._intake.series))
         self.ledger.restore(meta["ledger"])
-        found = self._blocks.restore_members(restored, self._groups)
-        if found is None:
-            members = self._matched_anew()
-        else:
-            members, refused = found
-            self.ledger.refusals.add_streams(0, len(self._intake.series), refused)
+        members = self._known.restored(self.deployed.plan, restored)
         for aggregation in self.aggregations:
             chosen = members.of(aggregation.definitions)
-            aggregation.cells.add_streams(len(self._readings), chosen)
+            aggregation.cells.add_streams(len(self._known.readings), chosen)
             aggregation.panes.grow(aggregation.cells.streams)
         self._blocks.restore_bases(self.aggregations)
         self.watermark = meta["watermark"]
@@ -119,7 +117,8 @@ class PreaggregateProcessor:
         for cut in range(0, len(records), BATCH):
             part = records[cut : cut + BATCH]
             batch = self._intake.read(part, again=True)
-            points, whose = self._readings.read(batch.points, batch.record)
+            self._known.learn(self.aggregations)
+            points, whose = self._known.readings.read(batch.points, batch.record)
             for aggregation in self.aggregations:
                 wanted = aggregation.cells.wanted()[points.slots]
                 mask = wanted & ~aggregation.panes.late(points)
@@ -130,6 +129,9 @@ class PreaggregateProcessor:
 
     def process(self, records: Sequence[InputRecord]) -> int:
         consumed = 0
+        if not self._jobs:
+            times = self.watermark, self.newest
+            self._known.forget(self.aggregations, times, self._position)
         if self._refill_until and records and records[0].offset < self._refill_until:
             old = [r for r in records if r.offset < self._refill_until]
             self._refill(old)
@@ -143,7 +145,7 @@ class PreaggregateProcessor:
 
     def _process_part(self, records: Sequence[InputRecord]) -> int:
         batch = self._intake.read(records)
-        self._learn_streams()
+        self._known.learn(self.aggregations)
         before, after = self._watermarks(batch)
         start = 0
         for index in range(batch.records):
@@ -241,10 +243,11 @@ class PreaggregateProcessor:
             every.metas[low:high],
         )
         marks = np.array(watermarks, np.int64)
+        self._known.forgetting.heard(points.slots, len(self._intake.series), self.newest)
         mine = points.slots[owned(points.times, self.bounds)]
         counts.points += len(mine)
         self.ledger.refusals.count(mine)
-        points, whose = self._readings.read(points, whose)
+        points, whose = self._known.readings.read(points, whose)
         received = np.array(batch.received, np.int64)
         for aggregation in self.aggregations:
             late, beyond = aggregation.add(points, whose, offsets, marks, received)
@@ -317,9 +320,10 @@ class PreaggregateProcessor:
         for cut in range(0, len(records), BATCH):
             part = records[cut : cut + BATCH]
             batch = self._intake.read(part, again=True)
+            self._known.learn(self.aggregations)
             after = list(itertools.accumulate(batch.moves_to, max, initial=job.watermark))
             job.watermark = after[-1]
-            points, whose = self._readings.read(batch.points, batch.record)
+            points, whose = self._known.readings.read(batch.points, batch.record)
             marks = np.array(after[:-1], np.int64)[whose]
             mask = job.aggregation.within_horizon(points, marks)
             offsets = _offsets(part)[whose]
@@ -398,41 +402,7 @@ class PreaggregateProcessor:
         value, headers = idle_mark(now_ms * 1_000_000)
         return [OutputRecord(self._topic, self._partition, None, value, headers)]
 
-    # --- streams -----------------------------------------------------------------------------
-
-    def _learn_streams(self) -> None:
-        """Match streams that are new in the series table with the definitions, once each."""
-        first, last = self._readings.streams, len(self._intake.series)
-        if first == last:
-            return
-        since = len(self._readings)
-        members = self._members(first, last)
-        for aggregation in self.aggregations:
-            chosen = members.of(aggregation.definitions)
-            aggregation.cells.add_streams(
-                len(self._readings) - since, replace(chosen, slot=chosen.slot - since)
-            )
-
-    def _members(self, first: int, last: int) -> Members:
-        """What the streams `first` to `last` - 1 belong to, by their readings, in order of slot."""
-        found = self._matcher.match(first, last)
-        self.ledger.refusals.add_streams(first, last, found.refusals)
-        slots = self._readings.learn(
-            first, last, found.members.slot, found.conversion, found.conversions
-        )
-        members = found.members.in_slots(slots)
-        self._blocks.memberships.add(members, found.refusals)
-        return members
-
-    def _matched_anew(self) -> Members:
-        """What every stream belongs to under the definitions in force."""
-        self._matcher = self._new_matcher()
-        self._blocks.memberships.begin()
-        self.ledger.refusals.begin()
-        return self._members(0, len(self._intake.series))
-
-    def _new_matcher(self) -> Matcher:
-        return Matcher(self.deployed.plan, self._intake.series, self._groups)
+    # --- definitions that change --------------------------------------------------------------
 
     def _adopt(self, deployed: Deployment, offset: int) -> None:
         """From the record at `offset` on these definitions are in force."""
@@ -441,7 +411,7 @@ class PreaggregateProcessor:
         before = {definition.version for definition in self.deployed.plan.definitions}
         self.deployed = deployed
         known = {aggregation.key: aggregation for aggregation in self.aggregations}
-        members = self._matched_anew()
+        members = self._known.matched_anew(deployed.plan)
         adopted: list[Aggregation] = []
         for key, levels, definitions in pane_keys(deployed):
             aggregation = known.get(key)
@@ -450,7 +420,7 @@ class PreaggregateProcessor:
                 aggregation.panes.frontier = aggregation.panes.boundary(self.watermark)
                 aggregation.enter(self.bounds)
             aggregation.adopt(
-                levels, definitions, (len(self._readings), members.of(definitions)), offset,
+                levels, definitions, (len(self._known.readings), members.of(definitions)), offset,
                 self.newest,
             )  # fmt: skip
             adopted.append(aggregation)
@@ -474,12 +444,13 @@ class PreaggregateProcessor:
             "newest": self.newest,
             "bounds": [self.bounds.since, self.bounds.until, self.bounds.partitions],
             "ledger": self.ledger.to_meta(),
-            "conversions": self._readings.to_meta(),
+            "conversions": self._known.readings.to_meta(),
         }
-        blocks = self._blocks.changed_members(self._groups)
-        meta["members"] = self._blocks.memberships.to_meta(self._groups)
+        blocks = self._blocks.changed_members(self._known.groups)
+        meta["members"] = self._blocks.memberships.to_meta(self._known.groups)
         blocks |= self._blocks.changed(meta, self._intake, self.aggregations, self.deployed)
-        return blocks | state.readings_blocks(self._readings)
+        blocks |= state.seen_blocks(self._known.forgetting)
+        return blocks | state.readings_blocks(self._known.readings)
 
     def stats(self) -> dict[str, Any]:
         """Watermark, open windows, streams and what became of points; for people."""

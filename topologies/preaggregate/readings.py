@@ -23,6 +23,7 @@ import numpy.typing as npt
 from metric_registry.ucum import SAME, Conversion
 from streams.kernels.units import conversion_row, convert_points
 from topologies.preaggregate.columns import PointColumns
+from topologies.preaggregate.forgetting import Kept
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -54,6 +55,8 @@ class Readings:
         """By series its readings, where it has several."""
         self._shifted = False
         self._saved = 0
+        self._gone: list[int] = []
+        """First slots of blocks that are of no more use."""
         self._arrays: _Arrays | None = None
 
     def __len__(self) -> int:
@@ -157,6 +160,34 @@ class Readings:
         """The readings of a stream."""
         return self._more.get(series) or [self._first[series]]
 
+    def series_of(self, slots: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """The streams that have any of these readings, bool[streams]."""
+        found = np.zeros(self.streams, np.bool_)
+        found[np.array(self._series, np.int64)[slots]] = True
+        return found
+
+    def keep(self, series: Kept) -> Kept:
+        """Only these streams stay, with all readings that they have; what becomes of the slots."""
+        whose = np.array(self._series, np.int64)
+        slots = Kept.of(series.stays[whose])
+        first = np.array(self._first, np.int64)[series.stays]
+        which = np.array(self._which, np.uint16)[slots.stays]
+        whose = series.now[whose[slots.stays]]
+        self._gone += range(
+            -(-len(whose) // READINGS_A_BLOCK) * READINGS_A_BLOCK, self._saved, READINGS_A_BLOCK
+        )
+        self._series = array("i", whose.astype(np.int32).tobytes())
+        self._which = array("H", which.tobytes())
+        self._first = array("i", slots.now[first].astype(np.int32).tobytes())
+        self._more = {
+            int(series.now[each]): slots.now[several].tolist()
+            for each, several in self._more.items()
+            if series.stays[each]
+        }
+        self._shifted = bool((whose != np.arange(len(whose))).any())
+        self._saved, self._arrays = 0, None
+        return slots
+
     # --- points ------------------------------------------------------------------------------
 
     def read(self, points: PointColumns, records: I32) -> tuple[PointColumns, I32]:
@@ -203,8 +234,13 @@ class Readings:
         """The conversions in order of number."""
         return [[str(by.p), str(by.q), str(by.offset)] for by in self._conversions]
 
-    def changed_blocks(self) -> Iterable[tuple[int, bytes]]:
-        """(first slot, its readings) of the blocks that have grown; none while all is plain."""
+    def changed_blocks(self) -> Iterable[tuple[int, bytes | None]]:
+        """(first slot, its readings) of the blocks that have grown; none while all is plain.
+
+        None: the block is gone.
+        """
+        yield from ((start, None) for start in self._gone)
+        self._gone = []
         if self.plain:
             return
         if self._saved == len(self):

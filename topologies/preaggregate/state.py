@@ -20,6 +20,7 @@ from streams.kernels.fold import BASE_WIDTH
 from streams.kernels.rows import STREAM_WIDTH
 from topologies.preaggregate.aggregation import Aggregation
 from topologies.preaggregate.columns import Late, Members
+from topologies.preaggregate.forgetting import Forgetting
 from topologies.preaggregate.groups import Groups
 from topologies.preaggregate.intake import Deployment, Intake
 from topologies.preaggregate.ledger import Refusal
@@ -44,6 +45,7 @@ _META = b"meta"
 _PLAN = b"plan"
 _READINGS = b"readings/"
 _MEMBERS = b"members/"
+_SEEN = b"seen/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ class Blocks:
     def __init__(self) -> None:
         self.memberships = Memberships()
         self._saved_streams = 0
+        self._series: list[bytes] = []
+        self._gone_series: list[bytes] = []
+        """Keys of blocks of series, and of those that are of no more use."""
         self._saved_bases: dict[str, I64] = {}
         self._restored_bases: dict[str, dict[int, I64]] = {}
         self._saved_plan: bytes | None = None
@@ -85,8 +90,12 @@ class Blocks:
         deployed = deployment.to_json()
         if deployed != self._saved_plan:
             blocks[_PLAN] = self._saved_plan = deployed
+        blocks.update(dict.fromkeys(self._gone_series))
+        self._gone_series = []
         for number, block in enumerate(intake.series.export_new(self._saved_streams)):
-            blocks[f"series/{self._saved_streams:012}/{number:06}".encode()] = block
+            key = f"series/{self._saved_streams:012}/{number:06}".encode()
+            blocks[key] = block
+            self._series.append(key)
         self._saved_streams = len(intake.series)
         for minute, block in intake.digests.changed_blocks():
             blocks[f"digests/{minute}".encode()] = block
@@ -121,8 +130,17 @@ class Blocks:
             if saved is not None and np.array_equal(saved[start : start + len(part)], part):
                 continue
             blocks[f"bases/{name}/{start}".encode()] = _squeeze(part.tobytes())
+        shorter = -(-len(bases) // BASES_A_BLOCK) * BASES_A_BLOCK
+        for start in range(shorter, 0 if saved is None else len(saved), BASES_A_BLOCK):
+            blocks[f"bases/{name}/{start}".encode()] = None
         self._saved_bases[name] = bases.copy()
         return blocks
+
+    def renumbered(self) -> None:
+        """Slots have other numbers: all that is kept by slot is written once more."""
+        self._gone_series += self._series
+        self._series, self._saved_streams = [], 0
+        self._saved_joined = dict.fromkeys(self._saved_joined, -1)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -153,6 +171,7 @@ class Blocks:
             kind, _, rest = key.partition(b"/")
             if kind == b"series":
                 series.append((rest, value))
+                self._series.append(key)
             elif kind == b"digests":
                 intake.digests.restore(int(rest), value)
             elif kind == b"repeats":
@@ -201,6 +220,17 @@ class Blocks:
         }
         return self.memberships.restore(restored.meta.get("members", {}), stored, groups)
 
+    def fill_seen(
+        self, restored: Restored, forgetting: Forgetting, streams: int, newest: int
+    ) -> None:
+        """Put back when streams were heard of."""
+        blocks = [
+            (int(key.removeprefix(_SEEN)), value)
+            for key, value in restored.blocks.items()
+            if key.startswith(_SEEN)
+        ]
+        forgetting.restore(blocks, streams, newest)
+
     def fill_readings(self, restored: Restored, readings: Readings, streams: int) -> None:
         """Put the readings of `streams` series back."""
         blocks = [
@@ -222,6 +252,11 @@ class Blocks:
                 bases[start : start + len(part)] = part
             aggregation.panes.bases = bases
             self._saved_bases[name] = bases.copy()
+
+
+def seen_blocks(forgetting: Forgetting) -> dict[bytes, bytes | None]:
+    """The blocks of when streams were heard of that changed since the last call."""
+    return {_SEEN + b"%d" % start: block for start, block in forgetting.changed_blocks()}
 
 
 def readings_blocks(readings: Readings) -> dict[bytes, bytes | None]:
