@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 SUBJECTS = {
     "otlp-scanner": "otlp.Scanning",
     "otlp-cut": "otlp.Cutting",
+    "otlp-histograms": "histograms.HistogramPoints",
     "otlp-json": "json_bodies.OtlpBodies",
     "json-rows": "json_bodies.Rows",
     "csv-rows": "text_files.CsvRows",
