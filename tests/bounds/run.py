@@ -19,7 +19,7 @@ TESTS = (
     "streams", "streams_aggregates", "streams_assignment", "streams_kernels", "streams_standby",
     "streams_state", "streams_task", "streams_topology", "streams_worker", "encodings", "edge",
     "examples", "host", "identity", "load", "oracle", "otlp_check", "sink", "temporality",
-    "topologies", "tutorial",
+    "topologies",
 )  # fmt: skip
 """Of tests/unit. Conformance and end-to-end tests start processes, with the same environment."""
 OTHERS = ("tests/property", "tests/simulation")

@@ -52,7 +52,7 @@ MEMORY = 1 << 30
 """Bytes of address space that a subject may take beyond what it has after its first batch."""
 GROWTH_MIB = 256
 """And that it may have held at its peak."""
-HANG_SECONDS = 60
+HANG_SECONDS = 250
 
 
 def subject_of(name: str) -> Any:
