@@ -46,6 +46,7 @@ from streams.task import events as ev
 from streams.task.phase import Phase
 from streams.task.processor import OutputRecord
 from streams.worker.kafka import OffsetLookup, TransactionalProducer, create_topic
+from streams.worker.process import prepare
 from streams.worker.standbys import Standbys
 from streams.worker.task_runner import TaskOwner, TaskRunner
 from streams.worker.threads import threads
@@ -300,6 +301,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--only", choices=("product", *SHAPES))
     chosen = parser.parse_args()
+    prepare()  # as a worker
     warm()
     folder = Path(tempfile.mkdtemp(prefix="tidemill-restore-"))
     try:
