@@ -27,6 +27,7 @@ from topologies.encodings.otlp import Scanner
 from topologies.identity.series import SeriesTable
 from topologies.preaggregate import aggregation, cells, intake, panes
 from topologies.preaggregate.intake import Deployment
+from topologies.preaggregate.known import KnownStreams
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup import processor as rollup
 from topologies.rollup import windows
@@ -75,7 +76,7 @@ def watch_pipeline(stages: Stages) -> None:
         ("scan", Scanner, "scan"),
         ("resolve", SeriesTable, "resolve"),
         ("intake", intake.Intake, "read"),
-        ("learn", PreaggregateProcessor, "_learn_streams"),
+        ("learn", KnownStreams, "learn"),
         ("keep", aggregation.Aggregation, "add"),
         ("sort", panes, "in_order"),
         ("fold", panes, "fold"),
