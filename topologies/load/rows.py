@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from topologies.load.config import Columns, LoadError, TimeFormat
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NANOS = re.compile(r"(.*\.\d{6})(\d{1,3})(\D.*|)")
+_NANOS = re.compile(r"(.*[.,]\d{6})(\d{1,3})(\D.*|)")
 _LATEST_NS = 2**63 - 1
 Attributes = tuple[tuple[str, str], ...]
 
