@@ -22,7 +22,7 @@ _MAGIC = b"TMS2"
 _PLAIN = b"TMS1"
 """The parts are not squeezed: so releases before wrote it."""
 _LEVELS, _PARTS, _LENGTH = 4, 4, 4
-_LARGEST = 1 << 30
+_LARGEST = 256 << 20
 _HEADER = struct.Struct(f"<4s{_LEVELS}I{_LEVELS * _PARTS}II")
 
 

@@ -158,10 +158,10 @@ class FetchedBatches(Batches):
 
 
 def _in_a_word(records: Any) -> Any:
-    """Offsets past 2**63 as C has them."""
+    """Offsets and times past 2**63 as C has them."""
     if isinstance(records, str):
         return records
-    return [((each[0] + 2**63) % 2**64 - 2**63, *each[1:]) for each in records]
+    return [(*((word + 2**63) % 2**64 - 2**63 for word in each[:2]), *each[2:]) for each in records]
 
 
 def _fetched(data: bytes) -> list[Any]:
