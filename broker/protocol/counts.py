@@ -18,6 +18,7 @@ from typing import Any
 from kio.index import load_request_schema
 
 from broker.protocol.errors import MalformedRequestError
+from broker.protocol.headers import read_uvarint, skip_tags
 
 Skip = Callable[[bytes, int], int]
 """From the body and where a value begins to where it ends."""
@@ -61,7 +62,7 @@ def _entity(entity: type[Any]) -> Skip:
         else:
             steps.append(step)
     if flexible:
-        steps.append(_tags)
+        steps.append(skip_tags)
     skips = [_fixed(step) if isinstance(step, int) else step for step in steps]
 
     def skip(body: bytes, at: int) -> int:
@@ -109,7 +110,7 @@ def _sized(flexible: bool, is_text: bool) -> Skip:
     if flexible:
 
         def compact(body: bytes, at: int) -> int:
-            size, at = _uvarint(body, at)
+            size, at = read_uvarint(body, at)
             return at + max(size - 1, 0)
 
         return compact
@@ -124,7 +125,7 @@ def _sized(flexible: bool, is_text: bool) -> Skip:
 def _array(item: int | Skip, flexible: bool) -> Skip:
     def skip(body: bytes, at: int) -> int:
         if flexible:
-            count, at = _uvarint(body, at)
+            count, at = read_uvarint(body, at)
             count -= 1
         else:
             count, at = _I32.unpack_from(body, at)[0], at + 4
@@ -137,31 +138,3 @@ def _array(item: int | Skip, flexible: bool) -> Skip:
         return at
 
     return skip
-
-
-def _tags(body: bytes, at: int) -> int:
-    count, at = _uvarint(body, at)
-    if count > len(body) - at:
-        raise MalformedRequestError(f"{count} tagged fields in the last {len(body) - at} bytes")
-    last = -1
-    for _ in range(count):
-        tag, at = _uvarint(body, at)
-        if tag <= last:
-            raise MalformedRequestError(f"tagged field {tag} behind {last}")
-        last = tag
-        size, at = _uvarint(body, at)
-        at += size
-    return at
-
-
-def _uvarint(body: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = body[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 28:
-            raise MalformedRequestError("a varint of more than five bytes")

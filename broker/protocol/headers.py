@@ -35,27 +35,28 @@ def read_header(frame: memoryview) -> Header:
     return Header(api_key, version, correlation_id, str(frame[10:end], "utf-8", "replace"), end)
 
 
-def skip_tags(frame: memoryview, at: int) -> int:
-    """The place behind the tagged fields that start at `at`."""
-    count, at = _uvarint(frame, at)
+def skip_tags(frame: bytes | memoryview, at: int) -> int:
+    """The place behind the tagged fields that start at `at`. Raises MalformedRequestError."""
+    count, at = read_uvarint(frame, at)
     last = -1
     for _ in range(count):
-        tag, at = _uvarint(frame, at)
+        tag, at = read_uvarint(frame, at)
         if tag <= last:
             raise MalformedRequestError(f"tagged field {tag} behind {last}")
         last = tag
-        size, at = _uvarint(frame, at)
+        size, at = read_uvarint(frame, at)
         at += size
         if at > len(frame):
             raise MalformedRequestError("a tagged field reaches past the request")
     return at
 
 
-def _uvarint(frame: memoryview, at: int) -> tuple[int, int]:
+def read_uvarint(frame: bytes | memoryview, at: int) -> tuple[int, int]:
+    """A varint of at most five bytes, and where it ends. Raises MalformedRequestError."""
     value = shift = 0
     while True:
         if at >= len(frame) or shift > 28:
-            raise MalformedRequestError("a broken varint in the request header")
+            raise MalformedRequestError("a varint that is cut short, or of more than five bytes")
         byte = frame[at]
         at += 1
         value |= (byte & 0x7F) << shift

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import socket
 import statistics
 import subprocess
 import sys
@@ -61,6 +62,11 @@ def worker(shape: str, guarantee: Any, interval: int, port: int, web: int, folde
     run_plan(builder.build(settings), config, topics=topics, loglevel="WARNING")
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 def figures(web: int) -> tuple[int, bool]:
     """(input records processed, whether all tasks run and have read all)."""
     try:
@@ -105,7 +111,7 @@ def measured(shape: str, guarantee: str, interval: int, given: Any) -> tuple[flo
         ]
         broker = subprocess.Popen([*command, "--metrics-port", "-1"], cwd=ROOT)
         args = [shape, guarantee, str(interval), str(port), str(web), folder]
-        time.sleep(1)
+        wait_until("the broker listens", lambda: _listens(port))
         command = [sys.executable, __file__, "--worker", *args]
         runs = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
         try:

@@ -27,7 +27,7 @@ from topologies.identity import (
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "unit" / "encodings"))
 
-from otlp_reference import Subject, differences, example  # noqa: E402
+from otlp_reference import Subject, corpus, differences  # noqa: E402
 
 MUTATIONS = int(os.environ.get("TIDEMILL_MUTATIONS", "3000"))
 
@@ -163,20 +163,6 @@ def mutate(rng: random.Random, message: bytes) -> bytes:
             case 7:
                 data[at : at + 1] = bytes([((data[at] if data else 0) + rng.choice((1, -1))) & 255])
     return bytes(data)
-
-
-def corpus() -> list[bytes]:
-    request = ExportMetricsServiceRequest.FromString(example())
-    number = request.resource_metrics[0].scope_metrics[0].metrics[0].sum.data_points[0]
-    exemplar = number.exemplars.add(time_unix_nano=1, as_double=2.5, span_id=b"12345678")
-    exemplar.filtered_attributes.add(key="e").value.string_value = "é"
-    nested = number.attributes.add(key="nested").value.kvlist_value.values.add(key="k")
-    nested.value.array_value.values.add().int_value = -1
-    number.flags = 1
-    small = ExportMetricsServiceRequest()
-    metric = small.resource_metrics.add().scope_metrics.add().metrics.add(name="m")
-    metric.gauge.data_points.add(time_unix_nano=5, as_int=7).attributes.add(key="a")
-    return [example(), request.SerializeToString(), small.SerializeToString()]
 
 
 def test_damaged_requests_are_refused_or_read_as_by_the_reference_parser():

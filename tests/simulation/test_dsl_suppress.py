@@ -13,7 +13,6 @@ import pytest
 from streams.codecs import Json
 from streams.config import TaskSettings
 from streams.errors import Fatal
-from streams.operators.entry import idle_mark
 from streams.operators.frames import decode_frame
 from streams.operators.suppress import until_time_limit, until_window_closes
 from streams.operators.windows import TimeWindows
@@ -22,6 +21,7 @@ from streams.task.processor import InputRecord
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
 from streams.topology.testing import TopologyTestDriver
+from tests.simulation.dsl_delivery import deliver
 
 STORIES = int(os.environ.get("TIDEMILL_DSL_STORIES", "24"))
 SCHEMA = Schema(key=string, value=i64, at=time)
@@ -79,40 +79,10 @@ class Story:
         return builder.build(SETTINGS)
 
     def run(self):
-        chance = self.chance
         driver = TopologyTestDriver(self.plan(), seed=self.seed)
-        places = [0] * self.partitions
-        while left := [p for p in range(self.partitions) if places[p] < len(self.records[p])]:
-            p = chance.choice(left)
-            record = self.records[p][places[p]]
-            places[p] += 1
-            if isinstance(record, int):
-                mark = idle_mark("rows", p, record)
-                driver.log.append("rows", p, mark.value, headers=mark.headers)
-            else:
-                lines = b"\n".join(
-                    b'{"key":"%s","value":%d,"at":%d}' % (r["key"].encode(), r["value"], r["at"])
-                    for r in record
-                )
-                driver.pipe_record("rows", lines, partition=p)
-            self._disturb(driver)
-        driver.run()
+        deliver(driver, self.records, SCHEMA, self.chance, 0.04)
         assert not driver.dead_letters()
         return driver
-
-    def _disturb(self, driver):
-        chance = self.chance
-        for task in driver.tasks:
-            if chance.random() < 0.1:
-                for _ in range(chance.randrange(25)):
-                    task.turn()
-                if chance.random() < 0.3:
-                    task.advance(chance.choice([50, 150, 400]))
-            if chance.random() < 0.04:
-                task.crash(lose_disk=chance.random() < 0.5)
-                task.start()
-        if chance.random() < 0.02:
-            driver.run()
 
 
 class Model:

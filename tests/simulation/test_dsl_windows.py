@@ -18,7 +18,6 @@ from dsl_reference import Reference
 from streams.codecs import Json
 from streams.config import TaskSettings
 from streams.expressions import col
-from streams.operators.entry import idle_mark
 from streams.operators.frames import decode_frame
 from streams.operators.windows import TimeWindows
 from streams.schema import Schema, f64, string, time
@@ -26,6 +25,7 @@ from streams.task.processor import InputRecord
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
 from streams.topology.testing import TopologyTestDriver, same_any_way, within_grace
+from tests.simulation.dsl_delivery import deliver
 
 STORIES = int(os.environ.get("TIDEMILL_DSL_STORIES", "30"))
 SCHEMA = Schema(key=string.optional, value=f64, at=time)
@@ -97,44 +97,9 @@ class Story:
 
     def run(self):
         """Deliver the records, with crashes in between; what came out, and the driver."""
-        chance = self.chance
         driver = TopologyTestDriver(self.plan(), {"out": 2}, seed=self.seed)
-        places = [0] * self.partitions
-        while left := [p for p in range(self.partitions) if places[p] < len(self.records[p])]:
-            p = chance.choice(left)
-            record = self.records[p][places[p]]
-            places[p] += 1
-            if isinstance(record, int):
-                mark = idle_mark("rows", p, record)
-                driver.log.append("rows", p, mark.value, headers=mark.headers)
-            else:
-                lines = b"\n".join(
-                    value for _, value in Json(SCHEMA).encode(_columns(record), len(record))
-                )
-                driver.pipe_record("rows", lines, partition=p)
-            self._disturb(driver)
-        driver.run()
+        deliver(driver, self.records, SCHEMA, self.chance, 0.02)
         return driver
-
-    def _disturb(self, driver):
-        chance = self.chance
-        for task in driver.tasks:
-            if chance.random() < 0.1:
-                for _ in range(chance.randrange(25)):
-                    task.turn()
-                if chance.random() < 0.3:
-                    task.advance(chance.choice([50, 150, 400]))
-            if chance.random() < 0.02:
-                task.crash(lose_disk=chance.random() < 0.5)
-                task.start()
-        if chance.random() < 0.02:
-            driver.run()
-
-
-def _columns(rows):
-    from streams.values import values_of
-
-    return {name: values_of(kind, [row[name] for row in rows]) for name, kind in SCHEMA.items()}
 
 
 def expected(story):

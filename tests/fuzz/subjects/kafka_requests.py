@@ -38,7 +38,7 @@ def _requests() -> dict[tuple[int, int], Any]:
     found: dict[tuple[int, int], Any] = {}
     for request in _below(RequestStruct):
         key, version = getattr(request, "API_KEY", None), getattr(request, "API_VERSION", None)
-        api = answered.get(key)  # type: ignore[arg-type]
+        api = None if key is None else answered.get(key)
         if (key, version) in _WRONG:
             continue
         if api is not None and api.min_version <= version <= api.max_version:

@@ -47,6 +47,21 @@ def example() -> bytes:
     ).SerializeToString()
 
 
+def corpus() -> list[bytes]:
+    """The protocol's example, the same with all that OTLP has, and a small request."""
+    request = ExportMetricsServiceRequest.FromString(example())
+    number = request.resource_metrics[0].scope_metrics[0].metrics[0].sum.data_points[0]
+    exemplar = number.exemplars.add(time_unix_nano=1, as_double=2.5, span_id=b"12345678")
+    exemplar.filtered_attributes.add(key="e").value.string_value = "é"
+    nested = number.attributes.add(key="nested").value.kvlist_value.values.add(key="k")
+    nested.value.array_value.values.add().int_value = -1
+    number.flags = 1
+    small = ExportMetricsServiceRequest()
+    metric = small.resource_metrics.add().scope_metrics.add().metrics.add(name="m")
+    metric.gauge.data_points.add(time_unix_nano=5, as_int=7).attributes.add(key="a")
+    return [example(), request.SerializeToString(), small.SerializeToString()]
+
+
 def by_reference(message: bytes, tenant: str) -> Reading:
     """What upb says."""
     reading = Reading()
