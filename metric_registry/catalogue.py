@@ -333,6 +333,41 @@ _CODES = (
         "aggregate: {over_points: p99}",
     ),
     Code(
+        "TM215",
+        "error",
+        "histogram points are taken together",
+        "A point of a histogram holds many values, and says of none of them when it was. So what "
+        "all points of a group observed in a window is taken together, in one step.",
+        "source: {metric: http.server.request.duration, unit: s, instrument: histogram}\n"
+        "aggregate: {over_time: last, over_space: max}",
+        "source: {metric: http.server.request.duration, unit: s, instrument: histogram}\n"
+        "aggregate: {over_points: {explicit_histogram: [0.1, 0.5, 1, 5]}}",
+    ),
+    Code(
+        "TM216",
+        "error",
+        "not to be made of histograms",
+        "Buckets, count, sum, minimum and maximum tell how many values there were, what they add "
+        "up to, and how they lie; not which of them was the last, or how many different ones there "
+        "were. Histograms of one kind are none of the other: explicit buckets would have to be "
+        "spread over exponential ones by a guess.",
+        "source: {metric: http.server.request.duration, unit: s, instrument: histogram}\n"
+        "aggregate: {over_points: exponential_histogram}",
+        "source: {metric: http.server.request.duration, unit: s, "
+        "instrument: exponential_histogram}\n"
+        "aggregate: {over_points: exponential_histogram}",
+    ),
+    Code(
+        "TM217",
+        "error",
+        "histograms are not converted",
+        "A bound is a double, and in another unit most are none: values would change their bucket.",
+        "source: {metric: http.server.request.duration, unit: s, instrument: histogram}\n"
+        "aggregate: {over_points: count}\nunit: ms",
+        "source: {metric: http.server.request.duration, unit: s, instrument: histogram}\n"
+        "aggregate: {over_points: count}",
+    ),
+    Code(
         "TM301",
         "error",
         "windows do not nest",

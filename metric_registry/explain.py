@@ -181,7 +181,8 @@ def _zone(definition: ResolvedDefinition) -> str:
 
 def _aggregate(definition: ResolvedDefinition) -> str:
     if definition.over_points:
-        return f"{definition.over_points} over points"
+        what = definition.source_instrument.replace("_", " ")
+        return f"{definition.over_points} over {what and what + ' '}points"
     return f"{definition.over_time} over time, {definition.over_space} over space"
 
 

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from metric_registry import durations, over_points, zones
 from metric_registry.granularities import Granularity
-from metric_registry.plan import Late, OverSpace, OverTime, Temporality
+from metric_registry.plan import Late, OverSpace, OverTime, SourceInstrument, Temporality
 
 MAX_LIST = 64
 GAUGE = (
@@ -316,6 +316,11 @@ class Source(Section):
     unit: str = Field(
         description="Unit of the source's points in UCUM: By, s, 1, %, {request}. It holds for "
         "points that do not say theirs."
+    )
+    instrument: SourceInstrument | None = Field(
+        default=None,
+        description="What the source's points are, if they are not numbers: `histogram` (explicit "
+        "buckets) or `exponential_histogram`.",
     )
 
 

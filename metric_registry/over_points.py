@@ -180,9 +180,27 @@ def settled(written: Written) -> Written:
     return written
 
 
-def spelled(written: Written, added: Added = NONE_ADDED) -> str:
-    """As it stands in a plan: equal aggregates are spelled alike."""
+OF_HISTOGRAMS: Mapping[str, tuple[str, ...]] = {
+    "histogram": ("explicit_histogram", "count", "sum", "avg", "min", "max"),
+    "exponential_histogram": (
+        "exponential_histogram", "quantile", "count", "sum", "avg", "min", "max",
+    ),
+}  # fmt: skip
+"""By the source's instrument, what can be made of its points: of what they observed."""
+_OBSERVED = {"avg": "histogram_avg", "sum": "histogram_sum", "count": "histogram_count"}
+"""Of what histogram points observed, as plans spell it."""
+SUMS = ("sum", "count", "histogram_sum", "histogram_count")
+"""As plans spell them: what adds up over windows."""
+
+
+def spelled(written: Written, added: Added = NONE_ADDED, instrument: str = "") -> str:
+    """As it stands in a plan: equal aggregates are spelled alike.
+
+    instrument: That of the source; empty: numbers.
+    """
     found = settled(written)
+    if instrument and found.name in _OBSERVED:
+        return _OBSERVED[found.name]
     name = f"{found.name}@{added[found.name].version}" if found.name in added else found.name
     if found.parameter is None:
         return name
@@ -201,6 +219,14 @@ def name_in(spelling: str) -> str:
     return found.group(1) if found else spelling
 
 
+def bounds_of(spelling: str) -> tuple[float, ...] | None:
+    """Those of an explicit histogram that `spelled` wrote; None of any other aggregate."""
+    found = _SPELLED.fullmatch(spelling)
+    if not found or found.group(1) != "explicit_histogram":
+        return None
+    return tuple(json.loads(found.group(3)))
+
+
 def result_of(spelling: str) -> Result:
     """What the aggregate makes of a row's points; users' own make numbers."""
     known = KNOWN.get(name_in(spelling))
@@ -210,6 +236,8 @@ def result_of(spelling: str) -> Result:
 def unit_of(spelling: str, source_unit: str, added: Added = NONE_ADDED) -> str:
     """The unit of the published value."""
     name = name_in(spelling)
+    if name == "histogram_count":
+        return "{observation}"
     found = KNOWN.get(name) or added.get(name)
     return found.unit(source_unit) if found else source_unit
 
@@ -223,7 +251,10 @@ def refusal_of(written: Written, added: Added) -> str | None:
 
 def is_reserved(name: str) -> bool:
     """Whether the name means something already, so that no user's aggregate can have it."""
-    return name in (*KNOWN, *OF_ONE_STREAM) or _PERCENTILE.fullmatch(name) is not None
+    return (
+        name in (*KNOWN, *OF_ONE_STREAM, *_OBSERVED.values())
+        or _PERCENTILE.fullmatch(name) is not None
+    )
 
 
 def read(value: Any) -> Written | None:

@@ -15,12 +15,13 @@ from typing import Any, Literal
 import msgspec
 
 from metric_registry.granularities import Granularity, order, step_of
-from metric_registry.over_points import result_of
+from metric_registry.over_points import SUMS, result_of
 
 OverTime = Literal["sum", "count", "min", "max", "avg", "last", "increase", "rate"]
 OverSpace = Literal["sum", "count", "min", "max", "avg", "last"]
 Temporality = Literal["delta", "cumulative"]
 Late = Literal["drop", "carry"]
+SourceInstrument = Literal["histogram", "exponential_histogram"]
 AttributeLookup = Callable[[str], str | None]
 """Gives a data point's attribute as text (`tenant`, point, scope, then resource; `resource.NAME`
 asks the resource alone; what is not a string is rendered as JSON), or None where it is absent."""
@@ -33,6 +34,7 @@ SEMANTIC_FIELDS = (
     "sources",
     "where",
     "source_unit",
+    "source_instrument",
     "unit",
     "keep",
     "over_time",
@@ -85,6 +87,8 @@ class ResolvedDefinition:
     """The aggregate of all points of a group, as `over_points.spelled` writes it: `sum`, or with
     its parameter `quantile(0.95)`, one that users added with its version `apdex@1(0.5)`; empty
     where there are two steps."""
+    source_instrument: SourceInstrument | Literal[""] = ""
+    """What the points are that it reads; empty: numbers."""
     granularities: tuple[Granularity, ...]
     """Window sizes, finer ones first: seconds, or what `granularities` says of text."""
     grace_ns: int
@@ -141,7 +145,7 @@ def instrument_of(over_time: str, over_space: str, over_points: str = "") -> Ins
         result = result_of(over_points)
         if result != "number":
             return result
-        return "sum" if over_points in ("sum", "count") else "gauge"
+        return "sum" if over_points in SUMS else "gauge"
     sums = over_space == "sum" and over_time in ("increase", "sum", "count")
     return "sum" if sums else "gauge"
 
@@ -175,7 +179,7 @@ class Plan:
     )
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hash", digest([asdict(d) for d in self.definitions], 32))
+        object.__setattr__(self, "hash", digest([_stored(d) for d in self.definitions], 32))
         object.__setattr__(self, "panes", _panes(self.definitions))
         object.__setattr__(self, "_by_metric", _by_metric(self.definitions))
 
@@ -201,7 +205,7 @@ class Plan:
 
     def to_json(self) -> bytes:
         """Canonical JSON: equal plans give equal bytes."""
-        definitions = [asdict(definition) for definition in self.definitions]
+        definitions = [_stored(definition) for definition in self.definitions]
         return canonical({"format": PLAN_FORMAT, "hash": self.hash, "definitions": definitions})
 
     @classmethod
@@ -220,6 +224,15 @@ class Plan:
         if plan.hash != stored.hash:
             raise PlanError(f"plan is damaged: says hash {stored.hash}, has {plan.hash}")
         return plan
+
+
+def _stored(definition: ResolvedDefinition) -> dict[str, Any]:
+    """As it is written: a field that came later is there where it is used, so that plans of the
+    release before are read, and have the hash that they had."""
+    fields = asdict(definition)
+    if not definition.source_instrument:
+        del fields["source_instrument"]
+    return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +258,9 @@ def version_of(definition: Mapping[str, Any]) -> str:
     semantic = {name: definition[name] for name in SEMANTIC_FIELDS}
     if definition["zone_rules"]:
         semantic["zone_rules"] = definition["zone_rules"]
-    if not semantic["over_points"]:  # a field that came later changes no version without it
-        del semantic["over_points"]
+    for later in ("over_points", "source_instrument"):  # changes no version where it is not used
+        if not semantic[later]:
+            del semantic[later]
     return digest({"apiVersion": API_VERSION, **semantic}, 16)
 
 

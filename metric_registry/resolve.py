@@ -56,7 +56,11 @@ COUNTERS = ("increase", "rate")
 
 
 def published_unit(
-    read_unit: str, over_time: str, over_space: str, over_points: str, added: Added = NONE_ADDED
+    read_unit: str,
+    over_time: str,
+    over_space: str,
+    over_points: str,
+    added: Added = NONE_ADDED,
 ) -> str:
     """The unit of the published value: counting and dividing by time change it."""
     if over_points:
@@ -68,10 +72,15 @@ def published_unit(
     return "{point}" if over_time == "count" else read_unit
 
 
-def steps_of(aggregate: Aggregate, added: Added = NONE_ADDED) -> tuple[str, str, str] | None:
-    """(over time, over space, over points) with nothing left unsaid; None where too much is."""
+def steps_of(
+    aggregate: Aggregate, added: Added = NONE_ADDED, instrument: str = ""
+) -> tuple[str, str, str] | None:
+    """(over time, over space, over points) with nothing left unsaid; None where too much is.
+
+    instrument: That of the source; empty: numbers.
+    """
     if aggregate.over_points is not None:
-        return "", "", spelled(aggregate.over_points, added)
+        return "", "", spelled(aggregate.over_points, added, instrument)
     if aggregate.over_time is None:
         return None
     over_space = aggregate.over_space
@@ -88,7 +97,8 @@ def resolve(definition: MetricDefinition, added: Added = NONE_ADDED) -> Resolved
     added: Aggregates that users have added.
     """
     source, time = definition.source, definition.time
-    steps = steps_of(definition.aggregate, added)
+    instrument = source.instrument or ""
+    steps = steps_of(definition.aggregate, added, instrument)
     if steps is None:
         raise ResolveError(f"{definition.name} does not say how it aggregates")
     over_time, over_space, over_points = steps
@@ -108,6 +118,7 @@ def resolve(definition: MetricDefinition, added: Added = NONE_ADDED) -> Resolved
             for attribute, values in sorted(source.where.items())
         ),
         "source_unit": source.unit,
+        "source_instrument": instrument,
         "read_unit": read_unit,
         "unit": published_unit(read_unit, *steps, added),
         "keep": tuple(sorted(set(definition.space.keep) - {"tenant"})),

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from streams.buffers import bytes_to_fill
 from streams.errors import UNREADABLE_JSON
 from streams.kernels.gather import gather
 
@@ -26,6 +27,9 @@ _NUMERIC = {
     code: np.dtype(f"<{code}")
     for code in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8")
 }
+
+_SMALL = 1 << 14
+"""Bytes that are copied sooner than they are made to be filled."""
 
 Array = npt.NDArray[Any]
 _Size = Annotated[int, msgspec.Meta(ge=0)]
@@ -112,9 +116,14 @@ def picked(
     """The strings data[offsets[r] : offsets[r + 1]] of these rows, in their order."""
     ends = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(offsets[rows + 1] - offsets[rows], out=ends[1:])
-    out = np.empty(int(ends[-1]), np.uint8)
+    size = int(ends[-1])
+    if size < _SMALL:
+        out = np.empty(size, np.uint8)
+        gather(data, offsets, rows, ends, out)
+        return BytesColumn(ends, out.tobytes())
+    joined, out = bytes_to_fill(size)
     gather(data, offsets, rows, ends, out)
-    return BytesColumn(ends, out.tobytes())
+    return BytesColumn(ends, joined)
 
 
 Column = Array | BytesColumn

@@ -99,6 +99,7 @@ class WorkerConfig:
     last commit.
     `standby_replicas`: how many other processes keep a copy of each task's state, as far as there
     are so many; needs a `state_dir`.
+    `heartbeat_interval_ms`: so long a member may go on before it hears of a rebalance.
     `guarantee`: of what is written. With `at_least_once` outputs are written outside transactions,
     seen at once, and after a crash again: those since the last snapshot. See `streams/task`.
     """
@@ -110,7 +111,7 @@ class WorkerConfig:
     web_host: str = "127.0.0.1"
     web_port: int = 6066
     session_timeout_ms: int = 6_000
-    heartbeat_interval_ms: int = 1_000
+    heartbeat_interval_ms: int = 300
     rebalance_timeout_ms: int = 60_000
     metadata_max_age_ms: int = 2_000
     request_timeout_ms: int = 15_000

@@ -201,13 +201,25 @@ def from_table(table: Table, schema: Schema) -> dict[str, Values]:
     return found
 
 
-def _is_utf8(column: BytesColumn) -> bool:
-    """Whether each row is: all together are, and none begins within a character."""
+def check_utf8(column: BytesColumn) -> None:
+    """Each row is UTF-8: all together are, and none begins within a character.
+
+    Raises:
+        UnicodeDecodeError: One is not.
+    """
     if column.data.isascii():
-        return True
+        return
+    column.data.decode()
+    starts = column.offsets[column.offsets < len(column.data)]
+    inside = np.frombuffer(column.data, np.uint8)[starts] & 0xC0 == 0x80
+    if bool(inside.any()):
+        at = int(starts[inside][0])
+        raise UnicodeDecodeError("utf-8", column.data, at, at + 1, "a row begins within one")
+
+
+def _is_utf8(column: BytesColumn) -> bool:
     try:
-        column.data.decode()
+        check_utf8(column)
     except UnicodeDecodeError:
         return False
-    starts = column.offsets[column.offsets < len(column.data)]
-    return not bool((np.frombuffer(column.data, np.uint8)[starts] & 0xC0 == 0x80).any())
+    return True

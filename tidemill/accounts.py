@@ -13,7 +13,10 @@ from tidemill.holding import Tasks, clock, newest_tasks
 
 _REASONS = {
     "instrument": "{} is not what `increase` counts: it counts monotonic sums",
-    "histogram": "{} points are no numbers, and no definition reads them yet",
+    "histogram": "{} points are no numbers; a definition reads them by `source.instrument`",
+    "kind": "{} is not what `source.instrument` reads",
+    "temporality": "{} points have no extremes of a window, or nobody knows what they count",
+    "bounds": "they have the {}",
     "unit": "their unit `{}` does not convert to the definition's",
 }
 """What is wrong, by the code of the refusal; filled with what the stream is."""

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -162,13 +163,18 @@ async def run(settings: Settings, console: Console) -> int:
     _announce(settings, console)
     running = asyncio.create_task(launcher.run(stop))
     view = asyncio.create_task(View(settings, launcher, console, started).run(stop))
+    view.add_done_callback(partial(_tell_failure, console))
     await running
-    if view.done() and not view.cancelled() and view.exception() is not None:
-        console.print(f"the view of what flows failed: {view.exception()!r}")
     view.cancel()
     await asyncio.gather(view, return_exceptions=True)
     console.print(f"everything has ended; the data stays in {settings.data}")
     return 0
+
+
+def _tell_failure(console: Console, view: asyncio.Task[None]) -> None:
+    """At once: everything else goes on, and a person would wait for the next line."""
+    if not view.cancelled() and (error := view.exception()) is not None:
+        console.print(f"the view of what flows failed, all else goes on: {error!r}", markup=False)
 
 
 def _announce(settings: Settings, console: Console) -> None:

@@ -16,7 +16,8 @@ from tidemill.settings import Settings
 from tidemill.supervisor import Phase
 
 _LATEST = """
-SELECT rollup, resolution, toString(window_end) AS ended, labels, value
+SELECT rollup, resolution, toString(window_end) AS ended, labels, toString(value) AS value,
+    histogram, count
 FROM tidemill.rollups WHERE window_end > fromUnixTimestamp64Milli({since}, 'UTC')
 ORDER BY window_end DESC, rollup LIMIT 1 FORMAT JSONEachRow
 """
@@ -69,13 +70,10 @@ class View:
         while not stop.is_set():
             found = await self._ask(_LATEST.replace("{since}", str(self._since_ms)))
             if found:
-                row = found[0]
-                labels = ", ".join(f"{k}={v}" for k, v in sorted(row["labels"].items()))
-                self._say(
-                    f"{self._elapsed()}  first sealed rollup: {row['rollup']} [{labels}] "
-                    f"{row['resolution']}s to {row['ended']} = {row['value']:.6g}"
-                )
-                self._say("         ask for more: .venv/bin/tidemill query host.cpu.utilization")
+                own = self._settings.host_interval > 0
+                name = "host.cpu.utilization" if own else found[0]["rollup"]
+                self._say(f"{self._elapsed()}  first sealed rollup: {told(found[0])}")
+                self._say(f"         ask for more: .venv/bin/tidemill query {name}")
                 return
             await asyncio.sleep(0.25)
 
@@ -115,6 +113,15 @@ class View:
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def told(row: dict[str, Any]) -> str:
+    """A row of `tidemill.rollups` in one line."""
+    labels = ", ".join(f"{k}={v}" for k, v in sorted(row["labels"].items()))
+    value = f"{float(row['value']):.6g}"
+    if row["histogram"]:
+        value = f"a histogram of {int(row['count']):,}"
+    return f"{row['rollup']} [{labels}] {row['resolution']}s to {row['ended']} = {value}"
 
 
 def tasks_of(answer: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -43,6 +43,9 @@ GROUP_COLUMNS = (
 IN_THE_ROW = ("sum", "count", "avg", "min", "max", "last")
 """Aggregates over points for which a group's row is enough; others have a state beside it."""
 
+_IN_THE_CACHE = 512
+"""Rows."""
+
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
@@ -89,7 +92,7 @@ class PartialRows:
             self.high[chosen],
             self.low[chosen],
             self.labels.take(chosen),
-            np.ascontiguousarray(self.rows[chosen]),
+            self.rows.take(chosen, axis=0),  # a fifth of what `rows[chosen]` takes
             spills,
             taken(self.states, chosen, len(self)) if self.states else NO_STATES,
         )
@@ -160,6 +163,14 @@ def split(
         yield partition, [rows.slice(cut, min(cut + MAX_ROWS, end)) for cut in cuts]
 
 
+def _transposed(rows: I64) -> I64:
+    """i64[w, n] of rows i64[n, w], part by part: each part is read once, and stays in the cache."""
+    fields = np.empty(rows.shape[::-1], np.int64)
+    for first in range(0, len(rows), _IN_THE_CACHE):
+        fields[:, first : first + _IN_THE_CACHE] = rows[first : first + _IN_THE_CACHE].T
+    return fields
+
+
 def columns_of(rows: PartialRows) -> dict[str, Column]:
     """The rows as the columns of a table."""
     columns: dict[str, Column] = {
@@ -170,7 +181,7 @@ def columns_of(rows: PartialRows) -> dict[str, Column]:
         "low": rows.low,
         "labels": rows.labels,
     }
-    fields = np.ascontiguousarray(rows.rows.T)
+    fields = _transposed(rows.rows)
     for column, name in enumerate(GROUP_COLUMNS):
         columns[name] = fields[column]
     if rows.spills:

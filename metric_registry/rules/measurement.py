@@ -154,6 +154,8 @@ def sum_of_shares(subject: Subject) -> Iterator[Problem]:
     definition = subject.definition
     aggregate = definition.aggregate
     pooled = aggregate.over_points == Written("sum")
+    if definition.source.instrument is not None:  # each is observed once
+        return
     if (pooled or aggregate.over_time == "sum") and units.is_ratio(definition.source.unit):
         yield Problem(
             code="TM205",

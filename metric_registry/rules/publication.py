@@ -18,7 +18,7 @@ from metric_registry.granularities import (
 from metric_registry.models import granularity
 from metric_registry.over_points import name_in
 from metric_registry.plan import instrument_of
-from metric_registry.resolve import expires_after, retention, steps_of
+from metric_registry.resolve import expires_after, retention
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Mapping, Path, get
 
@@ -122,14 +122,13 @@ def expiry(subject: Subject) -> Iterator[Problem]:
 
 def only_sums_add_up(subject: Subject) -> Iterator[Problem]:
     """TM407: a gauge has no temporality, and nothing to add a late amount to."""
-    aggregate, publish = subject.definition.aggregate, subject.definition.publish
-    steps = steps_of(aggregate, subject.settings.own_aggregates)
+    publish, steps = subject.definition.publish, subject.steps
     if steps is None or instrument_of(*steps) != "gauge":
         return
     over_time, over_space, over_points = steps
     made = f"{over_time} over time and {over_space} over space make"
     if over_points:
-        made = f"{name_in(over_points)} over points makes"
+        made = f"{name_in(over_points).removeprefix('histogram_')} over points makes"
     for field, given in (("temporality", publish.temporality), ("late", publish.late)):
         if given in ("cumulative", "carry"):
             yield Problem(
@@ -142,11 +141,18 @@ def only_sums_add_up(subject: Subject) -> Iterator[Problem]:
 
 def histograms_carry_nothing(subject: Subject) -> Iterator[Problem]:
     """TM409: what late points change of a histogram is no histogram."""
-    aggregate, publish = subject.definition.aggregate, subject.definition.publish
-    steps = steps_of(aggregate, subject.settings.own_aggregates)
+    publish, steps = subject.definition.publish, subject.steps
     if steps is None or publish.late != "carry":
         return
-    if instrument_of(*steps) in ("histogram", "exponential_histogram"):
+    if steps[2] in ("histogram_sum", "histogram_count"):
+        yield Problem(
+            code="TM409",
+            message="`publish.late` cannot be `carry` for what histogram points observed: what "
+            "late ones change of it is not kept as an amount",
+            path=("publish", "late"),
+            help="leave `late` out; corrections are in the tables and on the upsert topic",
+        )
+    elif instrument_of(*steps) in ("histogram", "exponential_histogram"):
         yield Problem(
             code="TM409",
             message="`publish.late` cannot be `carry` for a histogram: what late points change of "

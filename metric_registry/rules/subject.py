@@ -9,6 +9,7 @@ from metric_registry.durations import UNITS_NS
 from metric_registry.fields import Problem
 from metric_registry.models import MetricDefinition
 from metric_registry.over_points import Own
+from metric_registry.resolve import steps_of
 from metric_registry.syntax.nodes import Node
 
 
@@ -35,6 +36,12 @@ class Subject:
     definition: MetricDefinition
     root: Node
     settings: Settings
+
+    @property
+    def steps(self) -> tuple[str, str, str] | None:
+        """See `resolve.steps_of`."""
+        instrument = self.definition.source.instrument or ""
+        return steps_of(self.definition.aggregate, self.settings.own_aggregates, instrument)
 
 
 Rule = Callable[[Subject], Iterator[Problem]]

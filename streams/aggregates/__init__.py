@@ -9,6 +9,9 @@ from streams.aggregates.explicit import ExplicitHistogram
 from streams.aggregates.exponential import ExponentialHistogram
 from streams.aggregates.first import First
 from streams.aggregates.heaviest import TopK
+from streams.aggregates.histogram_count import HistogramCount
+from streams.aggregates.histogram_mean import HistogramMean
+from streams.aggregates.histogram_sum import HistogramSum
 from streams.aggregates.increase import Increase
 from streams.aggregates.last import Last
 from streams.aggregates.max import Max
@@ -68,6 +71,9 @@ for _each in (
     All(),
     ExplicitHistogram(),
     ExponentialHistogram(),
+    HistogramCount(),
+    HistogramMean(),
+    HistogramSum(),
     Quantile("p50", 0.5),
     Quantile("p90", 0.9),
     Quantile("p99", 0.99),

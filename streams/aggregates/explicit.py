@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ from streams.errors import Rejected
 from streams.kernels.explicit import (
     add_explicit,
     clear_explicit,
+    coarsen_buckets,
     explicit_quantiles,
     merge_explicit,
 )
@@ -77,6 +79,37 @@ class ExplicitPoints:
 
     def __len__(self) -> int:
         return len(self.counts)
+
+
+def contradictory(points: ExplicitPoints) -> npt.NDArray[np.bool_]:
+    """Which points contradict themselves, bool[k]: bounds that do not rise, buckets that are not
+    one more than bounds, or do not add up to the count.
+
+    Raises:
+        Rejected: The columns do not fit together.
+    """
+    for offsets, column in (
+        (points.bound_offsets, points.bounds),
+        (points.bucket_offsets, points.bucket_counts),
+    ):
+        whole = len(offsets) == len(points) + 1 and offsets[0] == 0 and offsets[-1] == len(column)
+        if not whole or bool((np.diff(offsets) < 0).any()):
+            raise Rejected("bucket-count", "the offsets of bounds and counts do not fit them")
+    sizes, buckets = np.diff(points.bound_offsets), np.diff(points.bucket_offsets)
+    wrong = buckets != sizes + 1
+    steps = np.diff(points.bounds, prepend=-np.inf)
+    steps[points.bound_offsets[:-1][sizes > 0]] = 1.0
+    fault = ~np.isfinite(points.bounds) | ~(steps > 0)
+    wrong |= _within(fault, points.bound_offsets) > 0
+    wrong |= _within(points.bucket_counts < 0, points.bucket_offsets) > 0
+    return wrong | (_within(points.bucket_counts, points.bucket_offsets) != points.counts)
+
+
+def _within(column: npt.NDArray[Any], offsets: I64) -> I64:
+    """The sums of each point's part of a column, i64[k]."""
+    sums = np.zeros(len(column) + 1, np.int64)
+    np.cumsum(column, out=sums[1:])
+    return sums[offsets[1:]] - sums[offsets[:-1]]
 
 
 @dataclass(slots=True)
@@ -177,8 +210,10 @@ class ExplicitHistogram:
     def add_points(self, state: ExplicitState, rows: I64, points: ExplicitPoints) -> None:
         """Point j, which came bucketed, joins row rows[j].
 
+        Buckets between two of these bounds become one, which loses nothing but where they met.
+
         Raises:
-            DifferentBounds: A point has other bounds than these; nothing has joined.
+            DifferentBounds: A point lacks one of these bounds; nothing has joined.
             Rejected: A point contradicts itself; nothing has joined.
         """
         checked(rows, len(state), len(points))
@@ -246,25 +281,21 @@ class ExplicitHistogram:
             )
 
     def _buckets(self, points: ExplicitPoints) -> npt.NDArray[np.int64]:
-        """i64[k, buckets] of points that have these bounds."""
-        size = len(self.bounds)
-        sizes = np.diff(points.bound_offsets)
-        same = sizes == size
-        if bool(same.all()) and size:
-            same = (points.bounds.reshape(-1, size) == self.bounds).all(axis=1)
-        if not bool(same.all()):
-            first = int(np.flatnonzero(~same)[0])
-            begin, end = points.bound_offsets[first : first + 2].tolist()
+        """i64[k, buckets] of points that have these bounds, among others."""
+        if not len(points.bounds) and not len(points.bucket_counts) and not len(self.bounds):
+            return points.counts.reshape(-1, 1)  # OTLP: one bucket may go without saying
+        at = np.flatnonzero(contradictory(points))
+        if len(at):
+            raise Rejected("bucket-count", f"histogram point {int(at[0])} contradicts itself")
+        buckets = np.zeros((len(points), len(self.bounds) + 1), np.int64)
+        other = coarsen_buckets(
+            points.bound_offsets, points.bounds, points.bucket_offsets, points.bucket_counts,
+            self.bounds, buckets,
+        )  # fmt: skip
+        if other >= 0:
+            begin, end = points.bound_offsets[other : other + 2].tolist()
             raise DifferentBounds(
-                f"histogram point {first} has the bounds {points.bounds[begin:end].tolist()}, "
-                f"not {self.bounds.tolist()}"
+                f"histogram point {other} has the bounds {points.bounds[begin:end].tolist()}, "
+                f"which lack some of {self.bounds.tolist()}"
             )
-        counts = points.bucket_counts
-        if not size and not len(counts):  # OTLP: one bucket may go without saying
-            return points.counts.reshape(-1, 1)
-        if bool((np.diff(points.bucket_offsets) != size + 1).any()):
-            raise Rejected("bucket-count", f"a histogram point has not {size + 1} bucket counts")
-        buckets = counts.reshape(-1, size + 1)
-        if bool((buckets < 0).any()) or bool((buckets.sum(axis=1) != points.counts).any()):
-            raise Rejected("bucket-count", "the buckets of a histogram point do not add up")
         return buckets

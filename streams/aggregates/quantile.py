@@ -25,27 +25,31 @@ class Quantile:
             raise ValueError(f"a quantile lies within 0 and 1, and {q} does not")
         self.name = name
         self.q = q
-        self._histogram = ExponentialHistogram(name, max_size=max_size, max_scale=max_scale)
+        self.histogram = ExponentialHistogram(name, max_size=max_size, max_scale=max_scale)
 
     def empty(self, n: int) -> Pooled:
-        return self._histogram.empty(n)
+        return self.histogram.empty(n)
 
     def add(self, state: Pooled, rows: I64, points: Points) -> None:
-        self._histogram.add(state, rows, points)
+        self.histogram.add(state, rows, points)
 
     def add_points(self, state: Pooled, rows: I64, points: ExponentialPoints) -> None:
         """Point j, which came bucketed, joins row rows[j]; Rejected as the histogram does."""
-        self._histogram.add_points(state, rows, points)
+        self.histogram.add_points(state, rows, points)
+
+    def load(self, points: ExponentialPoints) -> Pooled:
+        """A state whose row j is point j, which came bucketed; Rejected as the histogram does."""
+        return self.histogram.load(points)
 
     def merge(self, state: Pooled, rows: I64, other: Pooled, theirs: I64) -> None:
-        self._histogram.merge(state, rows, other, theirs)
+        self.histogram.merge(state, rows, other, theirs)
 
     def finish(self, state: Pooled) -> F64:
         """f64[n], by the rule of `ExponentialHistograms.quantile`; NaN for a row without values."""
-        return self._histogram.finish(state).quantile(self.q)
+        return self.histogram.finish(state).quantile(self.q)
 
     def encode(self, state: Pooled) -> bytes:
-        return self._histogram.encode(state)
+        return self.histogram.encode(state)
 
     def decode(self, data: bytes) -> Pooled:
-        return self._histogram.decode(data)
+        return self.histogram.decode(data)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from streams.batch import MalformedTable, decode_table, encode_table
+from streams.batch import BytesColumn, MalformedTable, decode_table, encode_table
 from streams.codecs.port import Decoded
 from streams.errors import Rejected
 from streams.schema import Schema
+from streams.task.outputs import Written, unkeyed
 from streams.task.processor import InputRecord
 from streams.values import Values, concatenated, from_table, to_table
 
@@ -42,10 +43,8 @@ class Columnar:
     def decode_keys(self, records: Sequence[InputRecord]) -> dict[str, Values]:
         return {}
 
-    def encode(
-        self, columns: Mapping[str, Values], n: int
-    ) -> list[tuple[bytes | None, bytes | None]]:
-        return [(None, encode_table(to_table(columns)))] if n else []
+    def encode(self, columns: Mapping[str, Values], n: int) -> Written:
+        return unkeyed(BytesColumn.of([encode_table(to_table(columns))] if n else []))
 
     def describe(self) -> str:
         return "Columnar"

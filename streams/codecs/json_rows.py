@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from streams.codecs.json_texts import cells_of, framed
 from streams.codecs.port import I64, UNITS, Decoded, Unit
 from streams.errors import UNREADABLE_JSON, Rejected
 from streams.schema import Schema, TopologyError
+from streams.task.outputs import Written, unkeyed
 from streams.task.processor import InputRecord
 from streams.values import Values, values_of
 
@@ -137,26 +139,24 @@ class Json:
                 raise ValueError(f"{part!r} is no text")
         return found
 
-    def encode(
-        self, columns: Mapping[str, Values], n: int
-    ) -> list[tuple[bytes | None, bytes | None]]:
-        written: dict[str, list[Any]] = {}
-        for name, values in columns.items():
-            if values.type.kind == "time" and self._scale != 1:
-                values = Values(values.type, values.numbers // self._scale, values.valid)
-            written[name] = values.to_list()
-        names = list(written)
-        encoder = msgspec.json.Encoder()
-        rows = zip(*written.values(), strict=True) if names else [()] * n
-        out = [encoder.encode(dict(zip(names, row, strict=True))) for row in rows]
-        keys: list[bytes | None] = [None] * n
-        if len(self.key) == 1:
-            keys = [None if k is None else str(k).encode() for k in written[self.key[0]]]
-        elif self.key:
-            keys = [
-                encoder.encode(row) for row in zip(*(written[k] for k in self.key), strict=True)
-            ]
-        return list(zip(keys, out, strict=True))
+    def encode(self, columns: Mapping[str, Values], n: int) -> Written:
+        scaled = {name: self._unscaled(values) for name, values in columns.items()}
+        cells = {name: cells_of(values) for name, values in scaled.items()}
+        objects = framed(cells, n)
+        keys = [cells[name] for name in self.key]
+        if not keys:
+            return unkeyed(objects)
+        if len(keys) > 1:
+            return Written(framed(keys, n), np.ones(n, np.bool_), objects)
+        (key,) = (scaled[name] for name in self.key)
+        texts = key.texts if key.type.is_text else keys[0].to_column()
+        return Written(texts, key.is_valid(), objects)
+
+    def _unscaled(self, values: Values) -> Values:
+        """Times in the unit in which they are written."""
+        if values.type.kind != "time" or self._scale == 1:
+            return values
+        return Values(values.type, values.numbers // self._scale, values.valid)
 
     def describe(self) -> str:
         return f"Json(key={', '.join(self.key)})" if self.key else "Json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -21,11 +21,29 @@ UNITS: dict[Unit, int] = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that does not fit, of a record whose other rows do: it alone is a dead letter.
+
+    Attributes:
+        record: The index of the record.
+        line: In its value, from 1.
+        row: Its bytes.
+    """
+
+    record: int
+    line: int
+    row: bytes
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """Rows. records i64[n], ascending: the index of the record that each row came in."""
 
     columns: dict[str, Values]
     records: I64
+    refused: tuple[Refused, ...] = ()
 
 
 class Codec(Protocol):
@@ -55,8 +73,8 @@ class Codec(Protocol):
 
     def encode(
         self, columns: Mapping[str, Values], n: int
-    ) -> list[tuple[bytes | None, bytes | None]]:
-        """(key, value) of the records for n rows."""
+    ) -> Iterable[tuple[bytes | None, bytes | None]]:
+        """(key, value) of the records for n rows; `Written` where these are columns, too."""
         ...
 
     def describe(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from streams.codecs.port import Decoded
 from streams.errors import Rejected
 from streams.schema import Schema, TopologyError, binary
+from streams.task.outputs import Written
 from streams.task.processor import InputRecord
 from streams.values import Values, values_of
 
@@ -37,12 +38,9 @@ class Raw:
     def decode_keys(self, records: Sequence[InputRecord]) -> dict[str, Values]:
         return {"key": values_of(binary.optional, [record.key for record in records])}
 
-    def encode(
-        self, columns: Mapping[str, Values], n: int
-    ) -> list[tuple[bytes | None, bytes | None]]:
-        keys = columns["key"].is_valid().tolist()
-        rows = zip(columns["key"].texts, keys, columns["value"].texts, strict=True)
-        return [(key if there else None, value) for key, there, value in rows]
+    def encode(self, columns: Mapping[str, Values], n: int) -> Written:
+        keys = columns["key"]
+        return Written(keys.texts, keys.is_valid(), columns["value"].texts)
 
     def describe(self) -> str:
         return "Raw"

@@ -9,6 +9,7 @@ import numpy as np
 from streams.codecs.port import Decoded
 from streams.errors import Rejected
 from streams.schema import Schema, TopologyError, string
+from streams.task.outputs import Written, unkeyed
 from streams.task.processor import InputRecord
 from streams.values import Values, values_of
 
@@ -36,10 +37,8 @@ class Text:
     def decode_keys(self, records: Sequence[InputRecord]) -> dict[str, Values]:
         return {}
 
-    def encode(
-        self, columns: Mapping[str, Values], n: int
-    ) -> list[tuple[bytes | None, bytes | None]]:
-        return [(None, row) for row in columns[self._column].texts]
+    def encode(self, columns: Mapping[str, Values], n: int) -> Written:
+        return unkeyed(columns[self._column].texts)
 
     def describe(self) -> str:
         return "Text"

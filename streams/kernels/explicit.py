@@ -98,6 +98,44 @@ def merge_explicit(
     return which.shape[0]
 
 
+@kernel(
+    "i64(i64[::1], f64[::1], i64[::1], i64[::1], f64[::1], i64[:, ::1])",
+    allocates=False,
+)
+def coarsen_buckets(
+    bound_offsets: Column,
+    bounds: Column,
+    bucket_offsets: Column,
+    counts: Column,
+    wanted: Column,
+    out: Column,
+) -> Word:
+    """Add the buckets of histogram points to those between the wanted bounds f64[b], ascending.
+
+    The bounds of point j, ascending, are bounds[bound_offsets[j] : bound_offsets[j + 1]]; its
+    counts, one more, likewise; out i64[k, b + 1]. Returns the first point that lacks a wanted
+    bound, before which all are done; -1: none does.
+    """
+    size = i64(wanted.shape[0])
+    for j in range(bound_offsets.shape[0] - 1):
+        first = bound_offsets[j]
+        inside = bound_offsets[j + 1] - first
+        at = bucket_offsets[j]
+        if first < 0 or first + inside > bounds.shape[0] or at + inside >= counts.shape[0]:
+            return j
+        low = i64(0)
+        for b in range(inside):
+            out[j, low] += counts[at + b]
+            if low < size and wanted[low] <= bounds[first + b]:
+                if wanted[low] != bounds[first + b]:
+                    return j
+                low += 1
+        if low < size:
+            return j
+        out[j, size] += counts[at + inside]
+    return -1
+
+
 @kernel("void(i64[:, ::1], f64[::1], f64, i64[::1], f64[::1], f64[::1], f64[::1])", allocates=False)
 def explicit_quantiles(
     rows: Column,

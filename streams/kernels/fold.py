@@ -19,6 +19,7 @@ from streams.kernels.rows import (
     FLAGS,
     INCREASE,
     IS_CUMULATIVE,
+    IS_HISTOGRAM,
     IS_INTEGER,
     SPILLED_INCREASE,
     STEP_SPECIALS,
@@ -119,6 +120,7 @@ def place_points(points: Column, place: Column, out: Column) -> None:
     """Copy each point to row place[slot] of out, and move that place on.
 
     points i64[n, POINT_WIDTH]; place i64[streams + 1], for each stream where its next point goes.
+    The value of a histogram is no number: it becomes 0.
     """
     for i in range(points.shape[0]):
         slot = points[i, POINT_WHOSE] >> 8
@@ -126,6 +128,8 @@ def place_points(points: Column, place: Column, out: Column) -> None:
         place[slot] = at + 1
         for c in range(POINT_WIDTH):
             out[at, c] = points[i, c]
+        if (points[i, POINT_WHOSE] & IS_HISTOGRAM) != 0:
+            out[at, POINT_RAW] = 0
 
 
 @kernel("void(i64[:, ::1])", allocates=False)

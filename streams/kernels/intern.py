@@ -7,11 +7,12 @@ length of a byte string), and the byte string. So equal keys have equal bytes, w
 from __future__ import annotations
 
 from streams.kernels.compile import kernel
-from streams.kernels.machine import byte_at, copy_bytes, i64, load_u64, store_u64, u64
+from streams.kernels.machine import byte_at, copy_bytes, i64, load_u64, prefetch, store_u64, u64
 from streams.kernels.murmur import hash_bytes
 from streams.kernels.types import Column, Word
 
 HEAD = 9  # bytes of a packed column before those of its string
+AHEAD = 32  # keys
 
 
 @kernel("void(u8[::1], i64[::1], u8[::1], i64[::1])", allocates=False)
@@ -106,6 +107,21 @@ def _place(
     return at
 
 
+@kernel("i64(u8[::1], i64[::1], i64[::1], i64, i64[::1])", forceinline=True, allocates=False)
+def _hash_ahead(data: Column, offsets: Column, table: Column, first: Word, slots: Column) -> Word:
+    """The hashes of some keys from the first on, in place of their slots; where it ended.
+
+    What is asked for of a large table comes while the next ones are hashed.
+    """
+    mask = table.shape[0] - 1
+    end = min(slots.shape[0], first + AHEAD)
+    for i in range(first, end):
+        found = hash_bytes(data, offsets[i], offsets[i + 1])[0]
+        prefetch(table, i64(found & u64(mask)))
+        slots[i] = i64(found)
+    return end
+
+
 @kernel(
     "i64(i64, u8[::1], i64[::1], i64[::1], u64[::1], u8[::1], i64[::1], i64[::1], i64[::1])",
     allocates=False,
@@ -129,10 +145,13 @@ def intern(
     """
     mask = table.shape[0] - 1
     n = slots.shape[0]
+    hashed = first
     for i in range(first, n):
+        if i == hashed:
+            hashed = _hash_ahead(data, offsets, table, i, slots)
         begin = offsets[i]
         size = offsets[i + 1] - begin
-        found = hash_bytes(data, begin, begin + size)[0]
+        found = u64(slots[i])
         at = _place(data, begin, size, found, table, hashes, arena, ends)
         slot = table[at] - 1
         if slot < 0:
@@ -160,10 +179,11 @@ def find_keys(
     slots: Column,
 ) -> None:
     """slots i64[n] = the slot of each key as `intern` knows it, -1 where there is none."""
+    hashed = 0
     for i in range(slots.shape[0]):
+        if i == hashed:
+            hashed = _hash_ahead(data, offsets, table, i, slots)
         begin = offsets[i]
         size = offsets[i + 1] - begin
-        found = hash_bytes(data, begin, begin + size)[0]
-        at = _place(data, begin, size, found, table, hashes, arena, ends)
-        slot = table[at] - 1
-        slots[i] = slot
+        at = _place(data, begin, size, u64(slots[i]), table, hashes, arena, ends)
+        slots[i] = table[at] - 1

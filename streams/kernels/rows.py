@@ -61,6 +61,7 @@ PER_SECOND = 16  # added to an increase: a stream's number is a rate
 # Point meta bits
 IS_INTEGER = 1
 IS_CUMULATIVE = 2
+IS_HISTOGRAM = 4
 
 EARLIEST = np.iinfo(np.int64).min
 _INFINITY_BITS = 0x7FF0000000000000

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streams.codecs.port import Codec, placeholder
+from streams.codecs.port import Codec, Decoded, Refused, placeholder
 from streams.errors import UNREADABLE_JSON, Rejected
 from streams.event_time.windows import EARLIEST
 from streams.operators.batch import I64, Batch, Clock
@@ -18,6 +18,9 @@ from streams.operators.running import RunningMerge
 from streams.operators.stage import Blocks, Stage
 from streams.operators.travel import Arrival, Enrich, SendTable
 from streams.operators.windowed import WindowMerge
+from streams.task.dead_letter import dead_row
+from streams.task.events import TaskId
+from streams.task.outputs import Outputs
 from streams.task.processor import InputRecord, OutputRecord
 from streams.values import Values, concatenated
 
@@ -67,6 +70,7 @@ class RowsEntry(Entry):
     """Rows of a topic. Its watermark is the latest event time it has seen.
 
     `closes`: (advance, grace) of the windows that an idle mark may close; none: no marks.
+    `dead_letters`: where rows go that do not fit, of records whose other rows do.
     """
 
     def __init__(
@@ -74,15 +78,17 @@ class RowsEntry(Entry):
         name: str,
         codec: Codec,
         time: str | None,
-        topic: str,
-        partition: int,
+        task: TaskId,
         closes: Sequence[tuple[int, int]],
+        dead_letters: str,
     ) -> None:
         super().__init__(name)
         self._codec = codec
         self._time = time
-        self._topic = topic
-        self._partition = partition
+        self._task = task
+        self._dead_letters = dead_letters
+        self._refused: list[OutputRecord] = []
+        self._refusals = 0
         self._closes = tuple(closes)
         self._watermark = EARLIEST
 
@@ -101,7 +107,18 @@ class RowsEntry(Entry):
         np.maximum.at(moves, origin, times)
         reached = np.maximum.accumulate(np.append(self._watermark, moves))
         self._watermark = int(reached[-1])
+        for each in decoded.refused:
+            self._refuse(each, records[data[each.record]])
         self.hand_on(Batch(decoded.columns, times, origin), Clock(reached[:-1], reached[1:]))
+
+    def _refuse(self, row: Refused, record: InputRecord) -> None:
+        self._refusals += 1
+        said = row.line, row.row, row.code, row.reason
+        self._refused.append(dead_row(self._dead_letters, self._task, record, *said))
+
+    def flush(self, out: Outputs) -> None:
+        out += self._refused
+        self._refused = []
 
     def _times(
         self, records: Sequence[InputRecord], columns: Mapping[str, Values], origin: I64
@@ -123,20 +140,21 @@ class RowsEntry(Entry):
         now = now_ms * _MILLISECOND
         for advance, grace in self._closes:
             if (now - grace) // advance > (self._watermark - grace) // advance:
-                return [idle_mark(self._topic, self._partition, now)]
+                return [idle_mark(self._task.topic, self._task.partition, now)]
         return []
 
     def facts(self) -> dict[str, Any]:
-        return {"watermark": self._watermark}
+        return {"watermark": self._watermark, "refused": self._refusals}
 
     def restore(self, facts: dict[str, Any]) -> None:
         self._watermark = facts["watermark"]
+        self._refusals = facts.get("refused", 0)
 
     def stats(self) -> dict[str, Any]:
-        return {"watermark": self._watermark}
+        return {"watermark": self._watermark, "refused_rows": self._refusals}
 
 
-def _at_their_index(codec: Codec, records: Sequence[InputRecord], at: Sequence[int]) -> Any:
+def _at_their_index(codec: Codec, records: Sequence[InputRecord], at: Sequence[int]) -> Decoded:
     """The codec's rows; a record it rejects is named by its place in the call."""
     try:
         return codec.decode(records)
@@ -161,6 +179,9 @@ class TableEntry(Entry):
         data = [index for index, record in enumerate(records) if record.value is not None]
         gone = [index for index, record in enumerate(records) if record.value is None]
         decoded = _at_their_index(self._codec, [records[index] for index in data], data)
+        for row in decoded.refused:  # of a table's record all rows count, or none
+            message = f"line {row.line}: {row.reason}"
+            raise Rejected(row.code, message, index=data[row.record])
         columns, origin = decoded.columns, np.array(data, np.int64)[decoded.records]
         deleted = np.zeros(len(origin), np.bool_)
         if gone:

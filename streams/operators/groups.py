@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,9 +99,7 @@ class Groups:
 
     def slots(self, keys: PackedKeys) -> I64:
         """i64[n]: the rows of these keys, with room for the new ones; they count as changed."""
-        found = self.index.slots(keys)
-        if len(self.index) > self._room:
-            self._grow(len(self.index))
+        found = self._slots(keys)
         if len(self.index) <= CHUNK:
             self.changed.add(0)
         else:
@@ -151,12 +149,25 @@ class Groups:
         Raises:
             UnreadableState: The bytes are none of these aggregates, or of another version.
         """
+        return self._join(data, self.slots)
+
+    def load(self, data: bytes) -> None:
+        """A chunk of `chunks`, as it was saved. Raises as `absorb`."""
+        self._join(data, self._slots)
+
+    def _slots(self, keys: PackedKeys) -> I64:
+        found = self.index.slots(keys)
+        if len(self.index) > self._room:
+            self._grow(len(self.index))
+        return found
+
+    def _join(self, data: bytes, slots_of: Callable[[PackedKeys], I64]) -> I64:
         count = len(self._aggregations)
         _, (keys, offsets, *states) = unpack(_NAME, _VERSION, data, 2 + count)
         packed = PackedKeys(
             np.frombuffer(keys, np.uint8).copy(), np.frombuffer(offsets, "<i8").astype(np.int64)
         )
-        slots = self.slots(packed)
+        slots = slots_of(packed)
         here = np.arange(len(slots))
         for each, mine, theirs in zip(self._aggregations, self._states, states, strict=True):
             each.aggregate.merge(mine, slots, each.aggregate.decode(theirs), here)

@@ -279,9 +279,8 @@ class Panes:
         """A block of `blocks`."""
         tag, pane, chunk = _KEY.unpack(key)
         groups = self._piece((tag, pane))
-        groups.absorb(data)
+        groups.load(data)
         groups.saved = max(groups.saved, chunk + 1)
-        groups.changed.clear()
 
     def facts(self) -> dict[str, Any]:
         """What else belongs to the state, for JSON."""

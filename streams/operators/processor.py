@@ -12,6 +12,7 @@ from streams.operators.entry import Entry
 from streams.operators.kept import Continuation, Kept, taken_over
 from streams.operators.stage import Stage
 from streams.queries.questions import Part, QueryError, Question
+from streams.task.outputs import Outputs
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 
 FORMAT = 1
@@ -88,8 +89,8 @@ class FusedProcessor:
     def supply(self, records: Sequence[InputRecord], done: bool) -> None:
         raise AssertionError("nothing was asked for")
 
-    def outputs(self) -> list[OutputRecord]:
-        out: list[OutputRecord] = []
+    def outputs(self) -> Outputs:
+        out = Outputs()
         for stage in self._stages:
             stage.flush(out)
         return out

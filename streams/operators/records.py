@@ -71,7 +71,7 @@ class DeclaredProcessor:
         self._own.supply(records, done)
 
     def outputs(self) -> list[OutputRecord]:
-        return self._declared(self._own.outputs())
+        return self._declared(list(self._own.outputs()))
 
     def urgent(self) -> bool:
         return self._own.urgent()

@@ -19,6 +19,7 @@ from streams.operators.windowed import group_records
 from streams.queries.questions import Part, Question
 from streams.queries.reading import read_totals
 from streams.schema import Schema, Type
+from streams.task.outputs import Outputs
 from streams.task.processor import OutputRecord
 from streams.values import Values
 
@@ -56,7 +57,7 @@ class _Totals(Stage):
         self._waiting = Waiting(limit or UntilTimeLimit(1), len(running.schema()))
         self._ticks = None if limit is None else Ticks(limit.every)
 
-    def flush(self, out: list[OutputRecord]) -> None:
+    def flush(self, out: Outputs) -> None:
         if self._ticks is None and self._touched:
             self._publish(distinct(np.concatenate(self._touched), len(self._groups)))
             self._touched = []
@@ -84,8 +85,7 @@ class _Totals(Stage):
         if self._waiting.owns(key):
             self._waiting.load(key, data)
             return
-        self._groups.absorb(data)
-        self._groups.changed.clear()
+        self._groups.load(data)
 
     def facts(self) -> dict[str, Any]:
         assert not self._touched, "outputs are handed over before a snapshot"
@@ -190,7 +190,7 @@ class RunningParts(Stage):
         if len(batch):
             self._of.add(self._groups, batch)
 
-    def flush(self, out: list[OutputRecord]) -> None:
+    def flush(self, out: Outputs) -> None:
         self._send()
         out += self._out
         self._out = []

@@ -13,7 +13,7 @@ from streams.expressions import Expr, holds
 from streams.operators.batch import I64, Batch, Clock
 from streams.queries.questions import Part, Question
 from streams.schema import Schema, Type
-from streams.task.processor import OutputRecord
+from streams.task.outputs import Outputs
 from streams.values import Values, values_of
 
 Blocks: TypeAlias = Iterator[tuple[bytes, bytes | None]]
@@ -43,7 +43,7 @@ class Stage:
         for stage in self.next:
             stage.take(batch, clock)
 
-    def flush(self, out: list[OutputRecord]) -> None:
+    def flush(self, out: Outputs) -> None:
         """Hand over what waits for a commit; called behind every piece of input, muted or not."""
 
     def blocks(self) -> Blocks:

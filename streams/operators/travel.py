@@ -22,6 +22,7 @@ from streams.operators.tables import TableStore
 from streams.queries.questions import Part, Question
 from streams.queries.reading import read_bytes, read_table
 from streams.schema import Schema, Type, time
+from streams.task.outputs import Outputs
 from streams.task.processor import OutputRecord
 from streams.values import I64, Bools, Values
 
@@ -55,7 +56,7 @@ class SendRows(Stage):
         if len(clock.after):
             self._now = int(clock.after[-1])
 
-    def flush(self, out: list[OutputRecord]) -> None:
+    def flush(self, out: Outputs) -> None:
         if self._waiting:
             batch = Batch.join(self._waiting, self._schema)
             columns = {**batch.columns, TIMES: Values(time, batch.times)}
@@ -67,7 +68,7 @@ class SendRows(Stage):
                     chosen = rows[first : first + _ROWS]
                     body = encode_columns({n: v.take(chosen) for n, v in columns.items()})
                     frame = Frame("rows", self.name, self._source, self._told, body=body)
-                    out.append(to_partition(self._topic, partition, frame))
+                    out += [to_partition(self._topic, partition, frame)]
             self._waiting, self._before = [], []
         if self._now > self._told:
             self._told = self._now
@@ -151,7 +152,7 @@ class SendTable(Stage):
         said = Frame("ready", self.name, self._source)
         return [to_partition(self._topic, p, said) for p in range(self._partitions)]
 
-    def flush(self, out: list[OutputRecord]) -> None:
+    def flush(self, out: Outputs) -> None:
         out += self._out
         self._out = []
 

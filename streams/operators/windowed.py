@@ -21,6 +21,7 @@ from streams.operators.windows import TimeWindows
 from streams.queries.questions import Part, Question
 from streams.queries.reading import read_windows
 from streams.schema import Schema, Type, boolean, i64, time
+from streams.task.outputs import Outputs
 from streams.task.processor import OutputRecord
 from streams.values import Values, constant
 
@@ -209,7 +210,7 @@ class WindowRows(_WithPanes):
             if record in ticking:
                 self._publish_waiting()
 
-    def flush(self, out: list[OutputRecord]) -> None:
+    def flush(self, out: Outputs) -> None:
         self._publish_open()
 
 
@@ -243,7 +244,7 @@ class WindowParts(_WithPanes):
     def _tell(self, said: Frame) -> None:
         self._out += [to_partition(self._topic, p, said) for p in range(self._partitions)]
 
-    def flush(self, out: list[OutputRecord]) -> None:
+    def flush(self, out: Outputs) -> None:
         if self._of.updates is not None:
             # all of it, at every commit: a replay ends where one was, and sends nothing twice
             self._send(None)
@@ -302,7 +303,7 @@ class WindowMerge(_WithPanes):
         clock = Clock(np.array([before], np.int64), np.array([closed], np.int64))
         self.hand_on(Batch.join(parts, self._of.schema()), clock)
 
-    def flush(self, out: list[OutputRecord]) -> None:
+    def flush(self, out: Outputs) -> None:
         self._publish_open()
 
     def facts(self) -> dict[str, Any]:

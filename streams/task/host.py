@@ -42,6 +42,7 @@ from streams.task.events import (
     TaskId,
     lane_of,
 )
+from streams.task.outputs import Outputs
 from streams.task.processor import OutputRecord, Processor, ProcessorFactory, Queryable
 
 
@@ -242,9 +243,11 @@ class TaskHost:
 
     def _prepare(self, effect: PrepareCommit) -> CommitPrepared:
         position, processor = effect.position, self._live
-        outputs = [*processor.outputs(), *self._idle_outputs, *effect.extra]
+        outputs = Outputs()
+        outputs += processor.outputs()
+        outputs += [*self._idle_outputs, *effect.extra]
         self._idle_outputs = []
-        outputs.extend(processor.before_commit(position.offset))
+        outputs += processor.before_commit(position.offset)
         changes: dict[bytes, bytes | None] | None = None
         if effect.snapshot:
             changes = processor.snapshot(position.offset)

@@ -75,8 +75,8 @@ class Processor(Protocol):
         """The records of the range that `needs` named, in order; `done` with the last of them."""
         ...
 
-    def outputs(self) -> list[OutputRecord]:
-        """Drain what `process` and `supply` produced."""
+    def outputs(self) -> Sequence[OutputRecord]:
+        """Drain what `process` and `supply` produced: a list, or `streams.task.outputs.Outputs`."""
         ...
 
     def urgent(self) -> bool:

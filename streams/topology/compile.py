@@ -12,6 +12,7 @@ from streams.operators.stage import Stage
 from streams.operators.travel import Arrival, Enrich, Process, SendRows, SendTable
 from streams.operators.windowed import Windowed, WindowMerge, WindowParts, WindowRows
 from streams.schema import Schema
+from streams.task.events import TaskId
 from streams.task.processor import Processor
 from streams.topology import nodes
 from streams.topology.kept import arrival_name, entry_name, kept
@@ -75,9 +76,9 @@ class _Assembly:
                 return TableEntry(root.name, root.codec, self._table_senders(root))
             case "rows", nodes.Source():
                 closes = _closed_by_marks(self._plan) if root.idle_marks else []
-                entry = RowsEntry(
-                    root.name, root.codec, root.time, self._topic, self._partition, closes
-                )
+                task = TaskId(self._sub.name, self._topic, self._partition)
+                letters = self._plan.settings.dead_letter_topic
+                entry = RowsEntry(root.name, root.codec, root.time, task, closes, letters)
                 self._follow(root, entry)
                 return entry
             case _:

@@ -21,11 +21,9 @@ The member of a consumer group is in `group_consumer.py`.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import defaultdict
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from concurrent.futures import Executor
-from functools import lru_cache
+from contextlib import aclosing
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -36,13 +34,15 @@ from aiokafka.errors import (
     TopicAlreadyExistsError,
     for_code,
 )
-from aiokafka.partitioner import murmur2
 
 from streams.config import WorkerConfig
 from streams.errors import Fatal, Fenced, MustRestore, Retriable
 from streams.state.changelog import ChangelogRecord
+from streams.task.outputs import parts_of
 from streams.task.processor import OutputRecord
-from streams.worker.batches import Entry, ReadyBatch, encode
+from streams.worker.batches import ReadyBatch
+from streams.worker.encoding import Encoding
+from streams.worker.row_batches import goes_by_key
 
 Partition = tuple[str, int]
 """(topic, partition)"""
@@ -151,6 +151,7 @@ async def started(consumer: AIOKafkaConsumer) -> AIOKafkaConsumer:
 
 async def _bounds(consumer: AIOKafkaConsumer, partition: Partition) -> tuple[int, int]:
     at = TopicPartition(*partition)
+    consumer._client.add_topic(partition[0])  # asked about an unknown one it sleeps first
     try:
         first = await consumer.beginning_offsets([at])
         last = await consumer.end_offsets([at])
@@ -267,70 +268,43 @@ class TransactionalProducer:
         to: Partition,
     ) -> int:
         """The offset of the changelog's last record; 0 without one."""
-        counts = {out.topic: 0 for out in outputs if out.partition is None}
+        counts = {out.topic: 0 for out in parts_of(outputs) if goes_by_key(out)}
         for topic in counts:
             counts[topic] = len(await producer.partitions_for(topic))
-        loop = asyncio.get_running_loop()
-        transactional = producer is self._producer
-        batches = await loop.run_in_executor(
-            self._codec, self._encode, outputs, counts, changelog, to, transactional
-        )
+        plain = self._plain is producer
+        encoding = Encoding(self._config, self._codec, transactional=not plain)
+        pieces = encoding.pieces(changelog)
         try:
             async with asyncio.TaskGroup() as sending:  # a batch waits for its partition's last one
-                sends = {
-                    at: sending.create_task(_send_in_order(producer, at, ready))
-                    for at, ready in batches.items()
-                }
+                last = sending.create_task(_send_in_order(producer, to, pieces))
+                for at, ready in (await encoding.batches(outputs, counts)).items():
+                    sending.create_task(_send_in_order(producer, at, _alone(ready)))
         except ExceptionGroup as several:
             errors = several.exceptions
             fenced = (error for error in errors if isinstance(error, ProducerFenced))
             raise next(fenced, errors[0]) from None
-        return sends[to].result() if changelog else 0
+        return last.result()
 
-    def _encode(
-        self,
-        outputs: Sequence[OutputRecord],
-        counts: Mapping[str, int],
-        changelog: Sequence[ChangelogRecord],
-        to: Partition,
-        transactional: bool,
-    ) -> dict[Partition, list[ReadyBatch]]:
-        """By partition. `counts`: partitions of the topics whose records go by their key."""
-        entries: defaultdict[Partition, list[Entry]] = defaultdict(list)
-        limit = self._config.max_request_bytes
-        for out in outputs:
-            if len(out.value or b"") > limit:
-                what = f"a record for {out.topic} has {len(out.value or b'')} bytes"
-                raise ValueError(f"{what}, and max_request_bytes is {limit}")
-            number = out.partition
-            if number is None:
-                number = chosen_partition(out.key, counts[out.topic])
-            entries[out.topic, number].append(Entry(out.key, out.value, out.headers))
-        if changelog:
-            entries[to] += [Entry(record.key, record.value) for record in changelog]
-        size = self._config.batch_bytes
-        return {at: encode(e, size, transactional=transactional) for at, e in entries.items()}
+
+async def _alone(batches: Sequence[ReadyBatch]) -> AsyncGenerator[Sequence[ReadyBatch]]:
+    yield batches
 
 
 async def _send_in_order(
-    producer: AIOKafkaProducer, at: Partition, batches: Sequence[ReadyBatch]
+    producer: AIOKafkaProducer, at: Partition, pieces: AsyncGenerator[Sequence[ReadyBatch]]
 ) -> int:
-    """The offset of the last record."""
+    """The offset of the last record; 0 without one."""
     sent: list[asyncio.Future[Any]] = []
-    for batch in batches:
-        future = await producer.send_batch(batch, at[0], partition=at[1])
-        future.add_done_callback(_retrieve)  # a failure elsewhere leaves it unawaited
-        sent.append(future)
+    count = 0
+    async with aclosing(pieces):
+        async for batches in pieces:
+            for batch in batches:
+                future = await producer.send_batch(batch, at[0], partition=at[1])
+                future.add_done_callback(_retrieve)  # a failure elsewhere leaves it unawaited
+                sent.append(future)
+                count = batch.record_count()
     written = await asyncio.gather(*sent)
-    return written[-1].offset + batches[-1].record_count() - 1
-
-
-def chosen_partition(key: bytes | None, count: int) -> int:
-    """Where Kafka's clients put a record by default: murmur2 of the key, or anywhere."""
-    return random.randrange(count) if key is None else (_hash(key) & 0x7FFFFFFF) % count
-
-
-_hash = lru_cache(1 << 16)(murmur2)  # it takes 100 ns a byte
+    return written[-1].offset + count - 1 if written else 0
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

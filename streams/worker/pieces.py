@@ -25,6 +25,7 @@ from streams.config import WorkerConfig
 from streams.errors import Retriable
 from streams.task.processor import InputRecord
 from streams.worker.kafka import Partition, bounded, reader, started
+from streams.worker.unpacking import FetchedBatches, read_with
 
 
 class Piece(NamedTuple):
@@ -49,23 +50,6 @@ class _Taken(NamedTuple):
     end: int
 
 
-class _Batches:
-    """What `PartitionRecords` asks of aiokafka's `MemoryRecords`: batches with headers read."""
-
-    def __init__(self, records: Any) -> None:
-        self._batches: list[Any] = []
-        while records.has_next():
-            self._batches.append(records.next_batch())
-        self.next_offset: int | None = self._batches[-1].next_offset if self._batches else None
-        self._batches.reverse()
-
-    def has_next(self) -> bool:
-        return bool(self._batches)
-
-    def next_batch(self) -> Any:
-        return self._batches.pop()
-
-
 class PieceConsumer:
     """A consumer that knows what it handed out."""
 
@@ -73,6 +57,8 @@ class PieceConsumer:
         """codec: Where records are unpacked, beside the event loop."""
         self._consumer: Any = consumer
         self._codec = codec
+        self._reading: Any = None
+        """The fetcher whose batches are ours."""
         self._handed_out: dict[TopicPartition, int] = {}
         """By partition the offset that the next piece begins with."""
         self._fetches: dict[TopicPartition, int] = {}
@@ -125,6 +111,9 @@ class PieceConsumer:
     async def _wait(self, partitions: Iterable[TopicPartition], seconds: float) -> None:
         """Until something was fetched for one of these, or for so long."""
         fetcher = self._consumer._fetcher
+        if fetcher is not self._reading:
+            read_with(fetcher)
+            self._reading = fetcher
         if self._consumer._subscription.reassignment_in_progress:
             await asyncio.sleep(seconds)
         elif not any(at in fetcher._records for at in partitions):
@@ -152,11 +141,13 @@ class PieceConsumer:
                 result.check_raise()
             elif result.check_assignment(at):
                 packed: Any = result._partition_records
-                batches = _Batches(packed._records)
-                packed._records = batches
+                if not isinstance(packed._records, FetchedBatches):
+                    return None  # from before `read_with`: fetched again
+                packed._check_crcs = False  # it has
                 packed._consumer_record = _input_record
-                if batches.next_offset is not None:
-                    state.consumed_to(batches.next_offset)
+                behind = packed._records.next_offset()
+                if behind is not None:
+                    state.consumed_to(behind)
         end: Any = state.highwater if state.lso in (None, -1) else state.lso
         if end is None:
             return None

@@ -7,6 +7,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Any
 
 from streams.config import Topology, WorkerConfig
@@ -72,6 +73,8 @@ class TaskRunner:
         self._changelog = changelog
         self._lookup = lookup
         self._executor = threads.compute
+        self._restoring = threads.restore
+        self._loading: Future[Event] | None = None
         self._owner = owner
         self._host = TaskHost(
             self.id, topology.factory, lambda: open_store(config, self.id), _wall_clock_ms
@@ -187,8 +190,8 @@ class TaskRunner:
             case ev.SeekInput() | ev.TaskClosed() | ev.TaskFenced() | ev.Refuse() | ev.StopWorker():
                 raise AssertionError(effect)
             case ev.LoadProcessor():
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._executor, self._load, effect)
+                self._loading = self._restoring.submit(self._load, effect)
+                return await asyncio.wrap_future(self._loading)
             case _:
                 loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(self._executor, self._host.perform, effect)
@@ -214,7 +217,13 @@ class TaskRunner:
         await self._changelog_reader.close()
         await self._input_reader.close()
         await self._producer.stop()
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._host.close)
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._close)
+
+    def _close(self) -> None:
+        """On the thread of what else the host does, which so has ended; and behind a load."""
+        if self._loading is not None and not self._loading.cancel():
+            wait((self._loading,))
+        self._host.close()
 
     async def _let_go_and_end(self) -> None:
         await self._let_go()

@@ -13,11 +13,13 @@ class Threads(NamedTuple):
 
     Attributes:
         compute: Processors and their stores.
+        restore: The same, while state is loaded: most of it is unpacked without the interpreter.
         codec: Unpacks what was fetched, and compresses what is to be written.
         standby: Copies of tasks that run elsewhere.
     """
 
     compute: Executor
+    restore: Executor
     codec: Executor
     standby: Executor
 
@@ -27,6 +29,7 @@ def threads(compute: int) -> Generator[Threads]:
     """Threads that are let go of at the end, whatever they still do; none before it is needed."""
     made = (
         ThreadPoolExecutor(compute, "tidemill-compute"),
+        ThreadPoolExecutor(2, "tidemill-restore"),
         ThreadPoolExecutor(2, "tidemill-codec"),
         ThreadPoolExecutor(1, "tidemill-standby"),
     )

@@ -180,6 +180,17 @@ def explicit(points: Sequence[Sample], bounds: Sequence[float] = DEFAULT_BOUNDS)
     return ExplicitValue(*_moments(points), tuple(map(float, bounds)), tuple(counts))
 
 
+def observed_sum(points: Sequence[Sample]) -> float:
+    """Of what histograms would count."""
+    return nearest(exact([value for value, _ in _numbers(points)]))
+
+
+def observed_mean(points: Sequence[Sample]) -> float:
+    """Of what histograms would count."""
+    numbers = [value for value, _ in _numbers(points)]
+    return nearest(exact(numbers) / len(numbers)) if numbers else math.nan
+
+
 def _rotate(word: int, by: int) -> int:
     return (word << by | word >> 64 - by) & WORD
 
@@ -299,6 +310,9 @@ SKETCH_REFERENCES: dict[str, Callable[[Sequence[Sample]], Any]] = {
     "distinct_count": distinct,
     "explicit_histogram": explicit,
     "exponential_histogram": exponential,
+    "histogram_avg": observed_mean,
+    "histogram_count": lambda points: float(len(_numbers(points))),
+    "histogram_sum": observed_sum,
     "p50": lambda points: quantile(points, 0.5),
     "p90": lambda points: quantile(points, 0.9),
     "p99": lambda points: quantile(points, 0.99),

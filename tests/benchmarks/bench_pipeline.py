@@ -27,6 +27,7 @@ from pipeline_stages import watch_pipeline as watch
 from pipeline_traffic import FLEET, SCRAPES, SECOND, Profile, Traffic
 
 from streams.kernels.compile import warm
+from streams.worker import process
 
 QUICK_SHARE = 10
 
@@ -127,6 +128,7 @@ def main() -> None:
         if shutil.which("py-spy") is None:
             parser.error("py-spy is not installed; `make bench-flames` installs it")
         given.flames.mkdir(parents=True, exist_ok=True)
+    process.prepare()  # as workers do
     warm()
     for profile in (FLEET, SCRAPES):
         if given.profile not in (profile.name, "both"):

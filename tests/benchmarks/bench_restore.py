@@ -10,7 +10,9 @@ from copies that standbys kept (from when these are told to let go to the state,
 committed output of a task: what a take-over takes beyond the session's time-out and the group's own
 rounds). Then one commit in each task in turn, in which 100,000 groups changed. Seconds until the
 last task has its state, and the longest that the event loop did not turn meanwhile (a tick each
-millisecond). The kernels are loaded before, as they are where a worker has run, or kept copies.
+millisecond); of a commit also the longest between two heartbeats of a group's member on that loop,
+which are 50 ms apart. The kernels are loaded before, as they are where a worker has run, or kept
+copies. And two worker processes, of which one is killed (`restore_takeover.py`).
 `--keep` saves the product's state there, for another run.
 """
 
@@ -32,11 +34,14 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from aiokafka import AIOKafkaConsumer
 from pipeline_stages import PARTITIONS
 from pipeline_traffic import SCRAPES
 from restore_dsl import OUT, SHAPES, topology
 from restore_dsl import make_state as make_dsl_state
 from restore_state import PARTIALS, RAW, Saved, make_state, topologies
+from restore_takeover import measure as measure_take_over
+from restore_takeover import report
 
 from streams.config import Topology, WorkerConfig
 from streams.kernels.compile import warm
@@ -51,6 +56,7 @@ from streams.worker.standbys import Standbys
 from streams.worker.task_runner import TaskOwner, TaskRunner
 from streams.worker.threads import threads
 
+HEARTBEAT_MS = 50
 COMPACTED = {"cleanup.policy": "compact", "max.message.bytes": str(10 << 20)}
 ROUNDS = 5
 States = dict[tuple[str, int], Saved]
@@ -96,6 +102,38 @@ class Pulse:
             now = time.perf_counter()
             self.longest = max(self.longest, (now - last) * 1000)
             last = now
+
+
+class Heart:
+    """A member of a group on the same event loop: the longest between two answered heartbeats."""
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self._member: Any = AIOKafkaConsumer(
+            "telemetry.tasks",
+            bootstrap_servers=config.bootstrap_servers,
+            group_id="bench-heart",
+            heartbeat_interval_ms=HEARTBEAT_MS,
+        )
+        self._last: float | None = None
+        self.longest = 0.0
+
+    async def start(self) -> None:
+        await self._member.start()
+        coordinator = self._member._coordinator
+        beat = coordinator._do_heartbeat
+
+        async def noted() -> bool:
+            answered = await beat()
+            now = time.perf_counter()
+            if self._last is not None:
+                self.longest = max(self.longest, (now - self._last) * 1000)
+            self._last = now
+            return answered
+
+        coordinator._do_heartbeat = noted
+
+    async def stop(self) -> None:
+        await self._member.stop()
 
 
 class Worker:
@@ -267,19 +305,23 @@ async def measure(folder: Path, made: dict[str, Topology], saved: States) -> Non
         print("RocksDB             {:10.2f} {:10.1f}".format(*await restore(again, saved)))
         await again.stop()
         other = worker("two")
+        heart = Heart(other.config)
+        await heart.start()
         begin, warm_after, seconds, gap = await take_over(other, saved)
         print(
             f"a standby's copy    {seconds:10.2f} {gap:10.1f}   (was warm after {warm_after:.1f} s)"
         )
-        rows: list[str] = []
+        rows = ["commit of 100,000       seconds   gap (ms)   heartbeats (ms)   state (MB)"]
         for at, state in saved.items():
             if state.more:
-                found = await commit(other, at, state)
-                if not rows:
-                    took = time.perf_counter() - begin
-                    print(f"... its first output{took:10.2f}")
-                rows.append("{:20}{:10.2f} {:10.1f} {:16.1f}".format(f"{at[0]}/{at[1]}", *found))
-        print("\n".join(["commit of 100,000       seconds   longest gap (ms)   state (MB)", *rows]))
+                heart.longest = 0.0
+                took, gap, size = await commit(other, at, state)
+                if len(rows) == 1:
+                    print(f"... its first output{time.perf_counter() - begin:10.2f}")
+                name = f"{at[0]}/{at[1]}"
+                rows.append(f"{name:20}{took:10.2f} {gap:10.1f} {heart.longest:17.1f} {size:12.1f}")
+        print("\n".join(rows))
+        await heart.stop()
         await other.stop()
 
 
@@ -299,7 +341,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--series", type=int, default=SCRAPES.series)
     parser.add_argument("--keep", type=Path)
-    parser.add_argument("--only", choices=("product", *SHAPES))
+    parser.add_argument("--only", choices=("product", *SHAPES, "takeover"))
     chosen = parser.parse_args()
     prepare()  # as a worker
     warm()
@@ -318,6 +360,10 @@ def main() -> None:
                 saved = make_dsl_state(made, chosen.series)
                 (folder / shape).mkdir()
                 uvloop.run(measure(folder / shape, {made.topics[0]: made}, saved))
+        if chosen.only in (None, "takeover"):
+            print(f"\na worker is killed, {chosen.series:,} groups a task")
+            with broker(folder) as address:
+                print(report(asyncio.run(measure_take_over(address, folder, chosen.series))))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

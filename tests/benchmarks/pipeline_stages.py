@@ -7,7 +7,7 @@ run is what happens once a stream: `learn`.
 
 from __future__ import annotations
 
-import itertools
+import struct
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cramjam
 import numpy as np
 from pipeline_traffic import Profile, Record, Traffic
 
 from streams.task.processor import InputRecord, OutputRecord
+from streams.worker.batches import Entry, encode
+from streams.worker.unpacking import FetchedBatches
 from tidemill.settings import Settings
 from tidemill.wiring import load_plan
 from topologies.encodings.otlp import Scanner
@@ -107,21 +108,17 @@ def watch_pipeline(stages: Stages) -> None:
 
 @dataclass(slots=True)
 class Fetched:
-    """What a fetch brings: records, their values compressed together."""
+    """What a fetch brings of a partition: a batch, compressed, of values of these sizes."""
 
     partition: int
-    first: int
-    compressed: bytes
     sizes: list[int]
-    rest: list[tuple[bytes, tuple[tuple[str, bytes], ...]]]
+    batch: bytes
 
     def unpack(self) -> list[InputRecord]:
-        """The records."""
-        data = memoryview(cramjam.zstd.decompress(self.compressed))
-        ends = list(itertools.accumulate(self.sizes, initial=0))
+        """The records, as a worker reads them."""
         return [
-            InputRecord(self.first + i, 0, key, bytes(data[ends[i] : ends[i + 1]]), headers)
-            for i, (key, headers) in enumerate(self.rest)
+            InputRecord(each.offset, each.timestamp, each.key, each.value, tuple(each.headers))
+            for each in FetchedBatches(self.batch).next_batch()
         ]
 
 
@@ -133,15 +130,11 @@ def fetches(traffic: Traffic) -> list[Fetched]:
 
     def flush(partition: int) -> None:
         records = waiting.pop(partition)
-        values = [record[2] for record in records]
-        made.append(
-            Fetched(
-                partition, offsets[partition],
-                bytes(cramjam.zstd.compress(b"".join(values), 1)),
-                list(map(len, values)),
-                [(record[1], tuple(record[3])) for record in records],
-            )
-        )  # fmt: skip
+        entries = [Entry(record[1], record[2], tuple(record[3])) for record in records]
+        (ready,) = encode(entries, 1 << 30, transactional=False)
+        ready._set_producer_state(-1, -1, -1)
+        batch = struct.pack(">q", offsets[partition]) + bytes(ready._build())[8:]
+        made.append(Fetched(partition, [len(record[2]) for record in records], batch))
         offsets[partition] += len(records)
 
     for record in traffic.records(PARTITIONS):

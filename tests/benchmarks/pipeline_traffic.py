@@ -96,7 +96,7 @@ class Profile:
 
 
 FLEET = Profile(
-    name="A", series=100_000, interval=10, window=60, rounds=400, definitions=_FLEET
+    name="A", series=100_000, interval=10, window=60, rounds=800, definitions=_FLEET
 )  # fmt: skip
 SCRAPES = Profile(name="B", series=1_000_000, interval=15, window=60, rounds=25, definitions=_EVERY)
 

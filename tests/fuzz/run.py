@@ -29,6 +29,7 @@ SUBJECTS = {
     "otlp-histograms": "histograms.HistogramPoints",
     "otlp-json": "json_bodies.OtlpBodies",
     "json-rows": "json_bodies.Rows",
+    "csv-lines": "codecs.CsvLines",
     "csv-rows": "text_files.CsvRows",
     "definitions": "text_files.Definitions",
     "edge-bodies": "compression.EdgeBodies",

@@ -32,7 +32,8 @@ class Definition:
     final: whether it is published on the final topic, and how: cumulative or not, carrying what
     late points change or not, and `expire`, for how many windows (or ns, if the second is True) a
     series goes on without data. groups: the most it may have in a window. source_unit: of points
-    that say none; unit: that values are read in. over_points: (name, parameter) where there are
+    that say none; unit: that values are read in; instrument: what histogram points it reads, empty:
+    numbers. over_points: (name, parameter) where there are
     not two steps, which are empty then.
     """
 
@@ -52,6 +53,7 @@ class Definition:
     groups: int
     source_unit: str
     unit: str
+    instrument: str = ""
     upsert: bool = False
 
     @property
@@ -100,6 +102,7 @@ def parse(doc: dict[str, Any]) -> Definition:
     expire = publish.get("expire_after", 5)
     over_time, over_space, over_points = _aggregate(name, aggregate)
     adds_up = pooled.adds_up(over_points[0]) if over_points else _adds_up(over_time, over_space)
+    instrument = doc["source"].get("instrument") or ""
     shaped = over_points is not None and pooled.is_histogram(over_points[0])
     return Definition(
         name=name,
@@ -113,10 +116,11 @@ def parse(doc: dict[str, Any]) -> Definition:
         over_points=over_points,
         final=publish.get("final", True),
         cumulative=adds_up and publish.get("temporality", "delta") == "cumulative",
-        carry=adds_up and not shaped and publish.get("late", "drop") == "carry",
+        carry=adds_up and not shaped and not instrument and publish.get("late", "drop") == "carry",
         expire=(duration(expire), True) if isinstance(expire, str) else (expire, False),
         groups=doc.get("limits", {}).get("series", 100_000),
         source_unit=doc["source"].get("unit", "1"),
+        instrument=instrument,
         unit=doc.get("unit") or doc["source"].get("unit", "1"),
         upsert=publish.get("upsert", False),
     )
@@ -142,7 +146,7 @@ def _adds_up(over_time: str, over_space: str) -> bool:
 
 
 def _sources(name: str, block: dict[str, Any]) -> list[Source]:
-    if set(block) - {"metric", "any_of", "where", "unit"}:
+    if set(block) - {"metric", "any_of", "where", "unit", "instrument"}:
         raise ValueError(f"{name}: the oracle does not know every field of source {sorted(block)}")
     shared = block.get("where") or {}
     choices = block["any_of"] if "any_of" in block else [{"metric": block["metric"]}]

@@ -56,6 +56,9 @@ def is_base(partition: Partition, definition: Definition, point: Point) -> bool:
     """Whether a point from before the epoch matters as a base line: its stream is not forgotten."""
     sample = point.kind == "cumulative" and point.monotonic and point.fate == "accepted"
     near = partition.since - STREAM_GAP < point.time <= partition.since
+    if point.content is not None:
+        sample = point.content.cumulative and not point.content.wrong and point.fate == "accepted"
+        return definition.instrument == point.kind and sample and near
     return definition.over_time in ("increase", "rate") and sample and near
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from aggregates import sketch_references as sketches
 from aggregates.references import Sample
+from oracle import contents
 from oracle.arithmetic import Number, bits, of_bits, to_double, total
 
 EXPLICIT, EXPONENTIAL = "histogram", "exponential_histogram"
@@ -37,18 +38,25 @@ class Histogram(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Values of one row, and the histogram that is asked for: its aggregate and parameter."""
+    """Values of one row, and the histogram that is asked for: its aggregate and parameter.
+
+    parts: in the place of values, what came as histograms.
+    """
 
     aggregate: str
     parameter: Any
     values: tuple[int | float, ...]
+    parts: tuple[contents.Content, ...] = ()
 
     def plus(self, other: Population) -> Population:
         """Both together."""
-        return Population(self.aggregate, self.parameter, self.values + other.values)
+        values, parts = self.values + other.values, self.parts + other.parts
+        return Population(self.aggregate, self.parameter, values, parts)
 
     def seen(self) -> Histogram:
         """What is published of it."""
+        if self.parts:
+            return self._merged()
         samples = [Sample(0, 0, value, cumulative=False) for value in self.values]
         if self.aggregate == "explicit_histogram":
             given = self.parameter or sketches.DEFAULT_BOUNDS
@@ -64,6 +72,26 @@ class Population:
         least, most = (None if one != one else bits(one) for one in (found.min, found.max))
         summed = None if below else bits(found.sum)
         return Histogram(KINDS[self.aggregate], found.count, summed, least, most, buckets)
+
+    def _merged(self) -> Histogram:
+        count, summed, least, most = contents.moments(self.parts)
+        if self.aggregate == "explicit_histogram":
+            wanted = [float(one) for one in self.parameter or sketches.DEFAULT_BOUNDS]
+            counts = contents.explicit(self.parts, wanted)
+            buckets: tuple[Any, ...] = (tuple(map(bits, wanted)), tuple(counts))
+            below = any(n and bound < 0 for bound, n in zip(wanted, counts, strict=False))
+        else:
+            found = contents.exponential(self.parts, self.parameter or 160)
+            scale, zeros, threshold, *sides = found
+            shown = (tuple(sorted(side.items())) for side in sides)
+            buckets = (scale, zeros, bits(threshold), *shown)
+            below = bool(sides[1])
+        said = [None if one != one else bits(one) for one in (to_double(summed), least, most)]
+        if below or least < 0:  # then OTLP asks for no sum
+            said[0] = None
+        if not count:
+            said[0] = bits(0.0)
+        return Histogram(KINDS[self.aggregate], count, *said, buckets)
 
 
 Exact = Number | Population

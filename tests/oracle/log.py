@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, DataPointFlags
-from oracle import epochs
+from oracle import contents, epochs
 
 MINUTE = 60_000_000_000
 AHEAD = 2 * MINUTE  # a live point further ahead of `received` than this is rejected
@@ -62,6 +62,7 @@ class Point:
     time: int
     start: int
     value: int | float | None
+    content: contents.Content | None = None  # of a histogram point, whose value is 0
 
 
 @dataclass(slots=True)
@@ -228,6 +229,7 @@ def decode(
                         time=point.time_unix_nano or received,
                         start=point.start_time_unix_nano,
                         value=_value(shape, point),
+                        content=_content(kind, point, temporality),
                     )
 
 
@@ -239,6 +241,14 @@ def _kind(shape: str, body: Any) -> str:
             body.aggregation_temporality, "unspecified"
         )
     return shape
+
+
+def _content(kind: str, point: Any, temporality: int) -> contents.Content | None:
+    return (
+        contents.read(kind, point, temporality == DELTA, temporality == CUMULATIVE)
+        if kind in SHAPES
+        else None
+    )
 
 
 def _bounds(point: Any, kind: str) -> list[float]:

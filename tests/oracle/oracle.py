@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
-from oracle import epochs, guard, histograms, pooled, units
+from oracle import epochs, guard, histograms, increments, pooled, units
 from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_double, total
 from oracle.definitions import COUNTERS, SECOND, Definition
 from oracle.log import Partition, Point, render
@@ -81,6 +81,7 @@ class Tally:
     no_value: int = 0
     negative: int = 0
     unsuitable: int = 0
+    contradictory: int = 0
     other_unit: int = 0
     beyond_corrections: int = 0
 
@@ -169,12 +170,16 @@ def _compute_one(
                 groups.setdefault(labels, len(groups)),
                 point.time,
                 point.start,
-                definition.over_time in COUNTERS and point.kind == "cumulative",
+                increments.is_sample(point)
+                or (definition.over_time in COUNTERS and point.kind == "cumulative"),
             )
         )
-        points.append((partition, units.as_read(definition, point)))
+        points.append((partition, pooled.as_read(definition, units.as_read(definition, point))))
     if not rows:
         return
+    samples = [n for n, (_, point) in enumerate(points) if increments.is_sample(point)]
+    for n, point in zip(samples, increments.ranked([points[n][1] for n in samples]), strict=True):
+        points[n] = points[n][0], point
     of_group = list(groups)
     with _database().cursor() as db:
         seals = _seals(partitions, domains, definition, rows, carries)
@@ -257,6 +262,10 @@ def _counts(definition: Definition, partition: Partition, point: Point, tally: T
         tally.unsuitable += 1
     elif units.convert(definition, point) is None:
         tally.other_unit += 1
+    elif point.content and point.content.wrong:
+        tally.contradictory += 1
+    elif pooled.as_read(definition, point) is None:  # no observations: no minimum
+        tally.no_value += 1
     elif _beyond_corrections(definition, partition, point):
         tally.beyond_corrections += 1
     else:
@@ -266,8 +275,8 @@ def _counts(definition: Definition, partition: Partition, point: Point, tally: T
 
 
 def _suits(definition: Definition, point: Point) -> bool:
-    if point.kind in SHAPES:  # no definition reads them
-        return False
+    if point.content or definition.instrument:  # read by those that ask for them alone
+        return pooled.reads(definition, point)
     if definition.over_points:
         return point.kind in pooled.KINDS
     grows = point.kind in ("delta", "cumulative") and point.monotonic
@@ -483,15 +492,19 @@ def _cell(
         taken: list[Number] = []
         newest = 0
         for identity, before, was_late in zip(ids, previous, lates, strict=True):
-            point = points[identity][1]
+            partition, point = points[identity]
             number = point.value
             if before is not None:
                 predecessor = None if before < 0 else points[before][1]
-                number = contribution(point, predecessor, definition.finest)
+                if increments.is_sample(point):
+                    found = increments.added(point, predecessor, definition.finest)
+                    number, point = (None, point) if found is None else (0, found)
+                else:
+                    number = contribution(point, predecessor, definition.finest)
             if number is None:
                 continue
             taken.append(number)
-            behind.append(points[identity])
+            behind.append((partition, point))
             late += was_late
             newest = point.time
         if taken:
@@ -500,8 +513,8 @@ def _cell(
     if not numbers:
         return None
     if definition.over_points:
-        values = [(p.time, p.value) for _, p in behind if p.value is not None]
-        exact: histograms.Exact = pooled.result(*definition.over_points, values)
+        members = [p for _, p in behind if p.value is not None]
+        exact: histograms.Exact = pooled.result_of(definition, members)
     elif definition.over_time == "rate":
         exact = rates_over_space(definition.over_space, numbers, size)
     else:

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from oracle import epochs, pooled, units
+from oracle import epochs, increments, pooled, units
 from oracle.definitions import Definition
 from oracle.guard import Labels, published
 from oracle.histograms import Population
 from oracle.log import Partition, Point
 from oracle.oracle import STREAM_GAP, Key, Tally, _counts, group_of
 from oracle.windows import Size, ends_of, start_of
+from temporality import reference
 
 Answer = dict[Any, tuple[Any, int, int]]  # (bits of the value, or a histogram; points, late)
 
@@ -31,7 +32,7 @@ def compute(
     latest: Answer = {}
     for d in definitions:
         counted = [
-            (partition, units.as_read(d, point), group_of(d, point))
+            (partition, pooled.as_read(d, units.as_read(d, point)), group_of(d, point))
             for partition in partitions
             for point in partition.points
             if _counts(d, partition, point, Tally())
@@ -124,14 +125,17 @@ def row(
     for partition, point in candidates:
         by_stream.setdefault((partition.topic, point.stream), []).append((partition, point))
     numbers: list[tuple[int, Any]] = []
-    every: list[tuple[int, Any]] = []
+    every: list[Point] = []
     points = late = 0
     for members in by_stream.values():
         taken: list[tuple[Point, Any]] = []
         for partition, point in members:
             number: Any = point.value
+            others = [other for _, other in members]
             if d.over_time in ("increase", "rate") and point.kind == "cumulative":
-                number = _increase(d, point, [other for _, other in members])
+                number = _increase(d, point, others)
+            elif increments.is_sample(point):
+                number, point = _of_histogram(d, point, others)
             if start_of(end, size) < point.time <= end and number is not None:
                 taken.append((point, number))
                 late += point.record > _seal(partition, d, end)
@@ -141,10 +145,10 @@ def row(
             in_last = _double(newest[1])
             found = in_last if d.over_time == "last" else _fold(d.over_time, taken)
             numbers.append((newest[0].time, found))
-            every += [(point.time, number) for point, number in taken]
+            every += [point for point, _ in taken]
     if not numbers:
         return None
-    value = pooled.result(*d.over_points, every) if d.over_points else _in_space(d, size, numbers)
+    value = pooled.result_of(d, every) if d.over_points else _in_space(d, size, numbers)
     return value, points, late
 
 
@@ -188,6 +192,21 @@ def _increase(d: Definition, sample: Point, stream: list[Point]) -> Any:
     if math.isfinite(sample.value) and math.isfinite(q.value):
         return Fraction(sample.value) - Fraction(q.value)
     return float(sample.value) - float(q.value)
+
+
+def _of_histogram(d: Definition, sample: Point, stream: list[Point]) -> tuple[Any, Point]:
+    """(0, the sample with what it adds), or (None, the sample) if it adds nothing."""
+
+    def strength(s: Point) -> Any:
+        return reference.strength(increments.as_sample(s)), -s.record, -stream.index(s)
+
+    if max((s for s in stream if s.time == sample.time), key=strength) is not sample:
+        return None, sample
+    earlier = [s for s in stream if s.time < sample.time]
+    newest = max((s.time for s in earlier), default=0)
+    before = max((s for s in earlier if s.time == newest), key=strength, default=None)
+    found = increments.added(sample, before, d.finest)
+    return (None, sample) if found is None else (0, found)
 
 
 def _fold(how: str, pairs: list[tuple[Any, Any]]) -> Any:

@@ -7,13 +7,18 @@ plain references of `tests/aggregates`, which share no code with the product eit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aggregates import sketch_references as sketches
 from aggregates.references import Sample, nearest_root
-from oracle import histograms
+from oracle import contents, histograms
 from oracle.arithmetic import NAN, Number, fold, is_finite, rank, to_double, total
+
+if TYPE_CHECKING:
+    from oracle.definitions import Definition
+    from oracle.log import Point as Point_
 
 Point = tuple[int, int | float]
 """(time, value)"""
@@ -42,6 +47,46 @@ def result(aggregate: str, parameter: Any, points: Sequence[Point]) -> histogram
         return histograms.Population(aggregate, parameter, tuple(value for _, value in points))
     name, given = _settled(aggregate, parameter)
     return AGGREGATES[name](points, given)
+
+
+PARTS = ("min", "max")
+"""Numbers that histogram points say themselves."""
+
+
+def reads(definition: Definition, point: Point_) -> bool:
+    """Whether a definition reads the histogram points of the stream."""
+    if point.content is None or not definition.over_points:
+        return False
+    aggregate, parameter = definition.over_points
+    counts = point.content.delta or (point.content.cumulative and aggregate not in ("min", "max"))
+    if point.kind != definition.instrument or not counts:
+        return False
+    wanted = (parameter or sketches.DEFAULT_BOUNDS) if aggregate == "explicit_histogram" else ()
+    return set(wanted) <= set(point.content.bounds)
+
+
+def as_read(definition: Definition, point: Point_) -> Point_ | None:
+    """A point with what the definition reads of it as value; None: it has no such number."""
+    if point.content is None or definition.over_points is None:
+        return point
+    aggregate = definition.over_points[0]
+    if aggregate not in PARTS:
+        return point
+    number = point.content.number(aggregate)
+    return None if number is None else replace(point, value=number)
+
+
+def result_of(definition: Definition, points: Sequence[Point_]) -> histograms.Exact:
+    """The aggregate of a group's points, numbers or histograms."""
+    assert definition.over_points is not None
+    aggregate, parameter = definition.over_points
+    parts = tuple(point.content for point in points if point.content)
+    if not parts:
+        return result(aggregate, parameter, [(p.time, p.value) for p in points])
+    assert len(parts) == len(points)
+    if is_histogram(aggregate):
+        return histograms.Population(aggregate, parameter, (), parts)
+    return contents.observed(*_settled(aggregate, parameter), parts)
 
 
 def _settled(aggregate: str, parameter: Any) -> tuple[str, Any]:

@@ -16,16 +16,18 @@
 
 Instead of both steps `define` takes over_points=p99 (quantile:0.95, distinct_count:12, ...). What
 a histogram is written as says `histograms.text`.
-It also takes zone=Europe/Berlin, unit=s, source_unit=ms (else `1`), temporality=cumulative,
-late=carry, limit=3 and expire=2 (or expire=1m). A final point is written `= none` if it has no
-value, `since 0` if it does not start with its window, and `of history.x` if it follows the time of
-a history.
+It also takes instrument=histogram (or exponential_histogram), zone=Europe/Berlin, unit=s,
+source_unit=ms (else `1`), temporality=cumulative, late=carry, limit=3 and expire=2 (or expire=1m).
+A final point is written `= none` if it has no value, `since 0` if it does not start with its
+window, and `of history.x` if it follows the time of a history.
 
 Times are seconds after 2023-11-15 00:00 UTC. A point is `name{attributes}@time=value`: a gauge;
 `+=` makes it a delta sum, `=value^start` a cumulative monotonic sum (`^-`: no start time); `~=` in
 the place of `=` says that the sum is not monotonic.
 `name{attributes}:ms@...` says the unit of the stream.
-A histogram point is `+=h,bounds=1;5,counts=1;2;0`, an exponential one `=e,scale=0,counts=1;2^5`.
+A histogram point is `+=h,bounds=1;5,counts=1;2;0`, an exponential one `=e,scale=0,counts=1;2^5`;
+they take `sum=`, `min=`, `max=`, `count=` (else that of the buckets) and `none=` (no recorded
+value), exponential ones `offset=`, `negative=1;2`, `negative_offset=`, `zeros=`, `threshold=`.
 Values: `1.5` double, `3i` integer, `nan`, `inf`, `none` (no recorded value, or
 `none/7`: the same beside a value). `@-`: no timestamp.
 `at 4 tenant=x` names a tenant (else `t`), and `tenant` is left out of rows of tenant `t`.
@@ -161,6 +163,8 @@ def _definition(text: str) -> Definition:
     name, *settings = text.split()
     given = dict(setting.split("=", 1) for setting in settings)
     source: dict[str, object] = {"metric": given["metric"], "unit": given.get("source_unit", "1")}
+    if "instrument" in given:
+        source["instrument"] = given["instrument"]
     if "where" in given:
         source["where"] = dict(pair.split(":") for pair in given["where"].split(","))
     return parse(
@@ -272,16 +276,30 @@ def request(text: str) -> bytes:
 def _add_shape(metric: Metric, found: re.Match[str]) -> None:
     kind, *fields = found["value"].split(",")
     given = {name: text.split(";") for name, text in (each.split("=") for each in fields)}
-    counts = [int(one) for one in given["counts"]]
+    counts = [int(one) for one in given["counts"] if one]
     data = metric.histogram if kind == "h" else metric.exponential_histogram
     data.aggregation_temporality = DELTA if found["delta"] else CUMULATIVE
-    point = data.data_points.add(attributes=_attributes(found["own"] or ""), count=sum(counts))
+    point = data.data_points.add(attributes=_attributes(found["own"] or ""))
+    total = sum(counts)
     if kind == "h":
-        point.explicit_bounds.extend(float(one) for one in given["bounds"])
+        point.explicit_bounds.extend(float(one) for one in given["bounds"] if one)
         point.bucket_counts.extend(counts)
     else:
         point.scale = int(given["scale"][0])
         point.positive.bucket_counts.extend(counts)
+        point.positive.offset = int(given.get("offset", "0")[0])
+        negative = [int(one) for one in given.get("negative", [])]
+        point.negative.bucket_counts.extend(negative)
+        point.negative.offset = int(given.get("negative_offset", ["0"])[0])
+        point.zero_count = int(given.get("zeros", "0")[0])
+        point.zero_threshold = float(given.get("threshold", "0")[0])
+        total += sum(negative) + point.zero_count
+    point.count = int(given["count"][0]) if "count" in given else total
+    for name in ("sum", "min", "max"):
+        if name in given:
+            setattr(point, name, float(given[name][0]))
+    if "none" in given:
+        point.flags = NO_VALUE
     if found["time"] != "-":
         point.time_unix_nano = nanoseconds(found["time"])
     if found["start"] not in (None, "-"):

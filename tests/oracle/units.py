@@ -38,6 +38,11 @@ def convert(definition: Definition, point: Point) -> int | float | None:
     """The value of a point as the definition reads it; None: its unit measures something else."""
     assert point.value is not None
     said, wanted = point.unit or definition.source_unit, definition.unit
+    if point.content and definition.over_points == ("count", None):
+        return point.value
+    if point.content and said != wanted:
+        here, there = (_read(WORDS.get(one, one)) for one in (said, wanted))
+        return point.value if here == there and here is not None else None
     if said == wanted:
         return point.value
     if said in SCALES and wanted in SCALES:

@@ -23,7 +23,7 @@ from oracle.guard import OVERFLOW
 from oracle.histograms import mark, of_point
 from oracle.lateness import lateness
 from oracle.log import Partition
-from oracle.oracle import FinalPoint, Result, compute
+from oracle.oracle import FinalPoint, Result, Tally, _counts, compute
 
 from tests.simulation.topology_world import Pipeline, Rows, certify
 from topologies.otlp_check import Checker
@@ -50,7 +50,7 @@ def check(text: str, rng: random.Random, *, settles: bool, restless: bool = Fals
     for certificate in got.certificates:
         certify(certificate, partitions)
     conforms(got.finals)
-    compare_ledgers(partitions, want, got)
+    compare_ledgers(partitions, told.definitions, want, got)
     compare_lateness(partitions, told.definitions, got)
     if not got.refused and all(partition.until == math.inf for partition in partitions):
         compare_resets(partitions, told.definitions, got)
@@ -92,12 +92,27 @@ def compare(want: Result, got: Rows, definitions: Sequence[Definition], everythi
         assert not set(want.latest) - set(got.latest)
 
 
-def compare_ledgers(partitions: Sequence[Partition], want: Result, got: Rows) -> None:
+def contradictory(partition: Partition, definitions: Sequence[Definition]) -> int:
+    """Histogram points that contradict themselves, and that some definition would count."""
+    wrong = [point for point in partition.points if point.content and point.content.wrong]
+    found = 0
+    for point in wrong:
+        tally = Tally()
+        for definition in definitions:
+            _counts(definition, partition, point, tally)
+        found += tally.contradictory > 0
+    return found
+
+
+def compare_ledgers(
+    partitions: Sequence[Partition], definitions: Sequence[Definition], want: Result, got: Rows
+) -> None:
     """Every point that matches a definition and does not count is in its source's account."""
     for partition in partitions:
         account = got.ledger[f"{partition.topic}/{partition.number}"]
         negative = sum(point.fate == "negative" for point in partition.points)
         assert account["negative"] == negative
+        assert account["contradictory"] == contradictory(partition, definitions)
     refused: dict[str, int] = {}
     for row in (row for account in got.ledger.values() for row in account["refused"]):
         assert row["streams"] > 0

@@ -30,11 +30,25 @@ HOMES = {
 }
 
 
-class _Points:
-    """Points of some streams, each of one kind; drawn in the order of the attributes."""
+OF_EXPLICIT = ["explicit_histogram:[1,5]", "explicit_histogram:[5]", "explicit_histogram:[0,1,5]"]
+OF_EXPONENTIAL = ["exponential_histogram:4", "exponential_histogram", "p50", "quantile:0.99"]
+OF_HISTOGRAMS = ["count", "sum", "avg", "min", "max"]
+BOUNDS = ["1;5", "1;5", "0;1;5", "-1;0;1;2;5", "1", ""]
+MOMENTS = ["0", "0.5", "2.5", "7", "0.1", "-2.5", "1e300", "5e-324", "nan", "inf"]
 
-    def __init__(self, rng: random.Random) -> None:
+
+class _Points:
+    """Points of some streams, each of one kind; drawn in the order of the attributes.
+
+    histograms: most of them are histogram points.
+    """
+
+    def __init__(self, rng: random.Random, histograms: bool = False) -> None:
         self._rng = rng
+        self._histograms = histograms
+        self._cumulative: dict[tuple[str, str], tuple[str, int]] = {}
+        self._unsummed: set[tuple[str, str, str, int]] = set()
+        self._samples = 0
         leap = rng.choice([0, 0, 1000])  # then nothing for longer than streams are remembered
         self.times = [f"{t / 2 + leap * (t > 60):g}" for t in range(1, 120)]
         self._values = VALUES if rng.random() < 0.4 else TAME
@@ -58,6 +72,10 @@ class _Points:
         labels = rng.choice(LABELS)
         name, value = rng.choice("mmmn"), rng.choice(self._values)
         time = rng.choice([*self.times, "-"] if rng.random() < 0.1 else self.times)
+        if self._histograms and rng.random() < 0.4:
+            return self._sample(name, labels, time)
+        if self._histograms and rng.random() < 0.7:
+            return f"{name}{labels}@{time}{self._histogram()}"
         kind, falls = self._kinds[name, labels]  # a stream keeps it; another kind: another stream
         if rng.random() < 0.03:
             bounds = rng.choice(["1", "1;5", "1;5"])
@@ -70,6 +88,68 @@ class _Points:
             since = rng.choice(["-", "0", "1", "12", "21"])
             return f"{name}{labels}@{time}{falls}={value}^{since}"
         return f"{name}{labels}@{time}{f'+{falls}' if kind == 'delta' else ''}={value}"
+
+    def _histogram(self) -> str:
+        """A histogram: rarely one that contradicts itself, is cumulative, or has no values."""
+        rng = self._rng
+        if rng.random() < 0.5:
+            bounds = rng.choice(BOUNDS)
+            counts = [rng.choice([0, 0, 1, 3, 9]) for _ in range(1 + len(bounds.split(";")))]
+            shape = f"h,bounds={bounds},counts={_list(counts[bounds == '' :])}"
+        else:
+            counts = [rng.choice([0, 0, 1, 2]) for _ in range(rng.choice([0, 1, 3, 9]))]
+            shape = f"e,scale={rng.choice([0, 0, 1, 3, 20, 22, -2])},counts={_list(counts)}"
+            shape += f",offset={rng.randrange(-9, 9)}"
+            if rng.random() < 0.3:
+                negative = [rng.choice([0, 1, 2]) for _ in range(rng.choice([1, 3]))]
+                shape += f",negative={_list(negative)},negative_offset={rng.randrange(-9, 9)}"
+            if rng.random() < 0.3:
+                shape += f",zeros={rng.choice([1, 4])}"
+            if rng.random() < 0.2:
+                shape += f",threshold={rng.choice(['1e-9', '0.5', '1.5'])}"
+        shape += self._moments()
+        if rng.random() < 0.05:
+            shape += rng.choice([",count=7", ",none=1"])
+        start = rng.choice(["", "", "^0", "^12"])
+        return f"{'' if rng.random() < 0.05 else '+'}={shape}{start}"
+
+    def _sample(self, name: str, labels: str, time: str) -> str:
+        """A sample of a cumulative histogram, most of them of counts that rise with time.
+
+        Of twins that count and add up the same, which one wins is a matter of all else: none here.
+        """
+        rng = self._rng
+        kind, scale = self._cumulative.setdefault(
+            (name, labels), (rng.choice("he"), rng.choice([0, 1, 3, 20]))
+        )
+        now = 0.0 if time == "-" else float(time) % 1000
+        size = rng.choice([1, 2, 3])
+        steps = [int(now / 7 * (k + 1)) + rng.choice([0, 0, 0, 1]) for k in range(size)]
+        if rng.random() < 0.1:
+            steps = [rng.randrange(3) for _ in steps]  # as after a reset
+        if kind == "h":
+            shape = f"h,bounds={_list(list(range(1, size)))},counts={_list(steps)}"
+        else:
+            shape = f"e,scale={scale - rng.choice([0, 0, 0, 1])},counts={_list(steps)}"
+            shape += f",offset={rng.choice([-1, 0, 0, 0])}"
+            shape += rng.choice(["", "", f",zeros={int(now / 20)}", ",threshold=0.5"])
+        self._samples += 1
+        shape += rng.choice([f",sum={sum(steps) + self._samples / 1024:g}"] * 7 + [""])
+        if "sum" not in shape:
+            key = (name, labels, time, sum(steps))
+            if key in self._unsummed:
+                shape += f",sum={sum(steps) + self._samples / 1024:g}"
+            self._unsummed.add(key)
+        start = rng.choice(["", "-", "0", "0", "0", "0", "12", "21", "40"])
+        return f"{name}{labels}@{time}={shape}{start and '^' + start}"
+
+    def _moments(self) -> str:
+        rng, found = self._rng, ""
+        for name in ("sum", "min", "max"):
+            if rng.random() < 0.8:
+                tame = rng.random() < 0.9
+                found += f",{name}={rng.choice(MOMENTS[:5] if tame else MOMENTS)}"
+        return found
 
     def units(self, over_time: str, over_space: str) -> str:
         """In which units a definition reads and publishes them."""
@@ -109,14 +189,25 @@ class _Log:
         return f"{place} at {received} {host}{' '.join(points)}"
 
 
-def story(rng: random.Random) -> str:
-    """A random log, and definitions."""
-    points = _Points(rng)
+def _list(counts: list[int]) -> str:
+    return ";".join(map(str, counts))
+
+
+def of_histograms(rng: random.Random) -> str:
+    """How a definition aggregates histogram points."""
+    which = rng.choice(["", "exponential_"])
+    how = rng.choice([*(OF_EXPONENTIAL if which else OF_EXPLICIT), *OF_HISTOGRAMS])
+    return f"instrument={which}histogram over_points={how}"
+
+
+def story(rng: random.Random, histograms: bool = False) -> str:
+    """A random log, and definitions; histograms: of histogram points, most of them."""
+    points = _Points(rng, histograms)
     log = _Log(rng, points)
     lines = ["topic raw 2", "topic history.x 2", "topic history.y 1"]
     how = [(rng.choice(OVER_TIME), rng.choice(OVER_SPACE)) for _ in range(rng.choice([1, 2, 3]))]
     lines += [
-        f"define d{i} {aggregate(rng, over_time, over_space)} metric=m "
+        f"define d{i} {_how(rng, histograms, over_time, over_space)} metric=m "
         f"keep={rng.choice(['', 'g', 'g,host', 's'])} "
         f"sizes={rng.choice(SIZES)} "
         f"grace={rng.choice(['0s', '2s', '15s'])} "
@@ -135,6 +226,12 @@ def story(rng: random.Random) -> str:
     if rng.random() < 0.8:  # let late points settle
         lines += SETTLED
     return "\n".join(lines)
+
+
+def _how(rng: random.Random, histograms: bool, over_time: str, over_space: str) -> str:
+    if histograms and rng.random() < 0.8:
+        return of_histograms(rng)
+    return aggregate(rng, over_time, over_space)
 
 
 def aggregate(rng: random.Random, over_time: str, over_space: str) -> str:

@@ -35,12 +35,15 @@ time: {{granularities: [{sizes}], grace: 2s, corrections: {late}}}
 aggregate: {{{how}}}
 """
 TWO_STEPS = "over_time: {}, over_space: {}"
+SHAPED = "s, instrument: histogram"
 FILES = [
     ("calls", '"1"', "room", "10s", "20s", TWO_STEPS.format("increase", "sum")),
     ("calls", '"1"', "floor", "10s, 30s", "60s", TWO_STEPS.format("increase", "sum")),
     ("heat", "Cel", "floor", "10s, 30s", "60s", TWO_STEPS.format("avg", "max")),
     ("heat", "K", "room", "30s", "60s", TWO_STEPS.format("last", "sum")),
     ("heat", "Cel", "floor", "10s, 30s", "60s", "over_points: p90"),
+    ("wait", SHAPED, "floor", "10s, 30s", "60s", "over_points: {explicit_histogram: [1, 5]}"),
+    ("wait", SHAPED, "room", "30s", "60s", "over_points: avg"),
 ]
 
 
@@ -75,6 +78,8 @@ def request(rooms: list[Room], now: int, chance: random.Random) -> bytes:
     calls = scope.metrics.add(name="calls", unit="1").sum
     calls.aggregation_temporality, calls.is_monotonic = 2, True
     heat = scope.metrics.add(name="heat", unit="Cel").gauge
+    wait = scope.metrics.add(name="wait", unit="s").histogram
+    wait.aggregation_temporality = 2
     for room in rooms:
         at = now - (chance.choice((1, 5, 15, 40, 70, 200)) if chance.random() < 0.08 else 0)
         room.count += chance.randrange(5)
@@ -83,6 +88,12 @@ def request(rooms: list[Room], now: int, chance: random.Random) -> bytes:
             point.attributes.add(key="room").value.string_value = f"r{room.number}"
             if points is calls:
                 point.start_time_unix_nano = room.born * SECOND
+        counts = (room.count, room.count // 2, room.count // 3)
+        point = wait.data_points.add(
+            time_unix_nano=at * SECOND, start_time_unix_nano=room.born * SECOND,
+            count=sum(counts), sum=room.count / 4, explicit_bounds=(1, 5), bucket_counts=counts,
+        )  # fmt: skip
+        point.attributes.add(key="room").value.string_value = f"r{room.number}"
     return message.SerializeToString()
 
 

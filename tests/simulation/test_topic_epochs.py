@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -203,6 +204,39 @@ def test_random_changes_of_partitions_give_what_the_oracle_says(seed: int):
             text = text.replace("sizes=10s ", "sizes=10s,20s/10s ")
         settles = rng.random() < 0.8
         check(ended(text) if settles else text, rng, settles=settles)
+
+
+def of_histograms(text: str, rng: random.Random) -> str:
+    """The story with histograms in the place of sums, that rise with time as a rule."""
+    told: dict[str, str] = {}
+
+    def shaped(found: re.Match[str]) -> str:
+        if found[0] not in told:
+            rises = int(float(found["time"]) / 5) if found["start"] and rng.random() < 0.9 else 0
+            counts = [rises + rng.choice([0, 0, 0, 2]) for _ in range(3)]
+            shape = f"h,bounds=1;5,counts={';'.join(map(str, counts))}"
+            summed = sum(counts) + len(told) / 1024 if any(counts) else 0.0
+            shape += f",sum={summed}"  # of twins one has the most
+            told[found[0]] = f"{found['name']}{shape}{found['start'] or ''}"
+        return told[found[0]]
+
+    point = r"(?P<name>\b[mn](\{[^}]*\})?@(?P<time>[\d.]+)(\+=|=(?=\S*\^)))[^\s^]+(?P<start>\^\S+)?"
+    how = ["explicit_histogram:[1,5]", "explicit_histogram:[5]", "count", "sum", "avg"]
+    text = re.sub(point, shaped, text)
+    return re.sub(
+        r"over_time=\S+ over_space=\S+",
+        lambda _: f"instrument=histogram over_points={rng.choice(how)}",
+        text,
+    )
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STORIES // 6)))
+def test_changes_of_partitions_with_histograms_give_what_the_oracle_says(seed: int):
+    name = f"changes_of_partitions_with_histograms_give_what_the_oracle_says[{seed}]"
+    with again(__file__, name, SEED=seed, EPOCHS=3):
+        rng = random.Random(f"histograms/{seed}")
+        text = of_histograms(story(rng, corrections=["15s", "30s", "1m", "1d"]).text(), rng)
+        check(ended(text), rng, settles=True)
 
 
 def values_of(result: Result) -> dict:

@@ -28,6 +28,7 @@ from oracle.oracle import compute
 
 from metric_registry.compile import compile_plan
 from tests.simulation.comparison import check, compare, conforms, ended, leave_out_histories
+from tests.simulation.histogram_runs import run_of_histograms
 from tests.simulation.stories import HISTORIES_END, settled, story
 from tests.simulation.topology_world import Pipeline, again, resolved
 from topologies.preaggregate.intake import Deployment
@@ -43,6 +44,22 @@ def test_random_logs_give_what_the_oracle_says(seed: int):
     with again(__file__, f"random_logs_give_what_the_oracle_says[{seed}]", SEED=seed, STORIES=1):
         text = story(random.Random(seed))
         check(text, random.Random(seed), settles=settled(text))
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STORIES // 6)))
+def test_random_logs_of_histogram_points_give_what_the_oracle_says(seed: int):
+    name = f"random_logs_of_histogram_points_give_what_the_oracle_says[{seed}]"
+    with again(__file__, name, SEED=seed, STORIES=1):
+        text = story(random.Random(seed), histograms=True)
+        check(text, random.Random(seed), settles=settled(text))
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STORIES // 10)))
+def test_runs_of_cumulative_histograms_give_what_the_oracle_says(seed: int):
+    name = f"runs_of_cumulative_histograms_give_what_the_oracle_says[{seed}]"
+    with again(__file__, name, SEED=seed, STORIES=1):
+        text = run_of_histograms(random.Random(seed))
+        check(text, random.Random(seed), settles=True)
 
 
 BERLIN = ["10s,1d", "1h,1d,1mo", "5s,1d,1w", "1d", "5s,20s/10s,1d", "10s/5s,1d,1mo"]

@@ -213,6 +213,7 @@ class Pipeline:
             key=bytes(16),
             keep_from=self.keep_from,
             forget_above=0,
+            compact_above=0,
         )
 
     def preaggregate(self, topic: str, partition: int) -> deque[tuple[int, bytes]]:
@@ -330,6 +331,7 @@ def resolved(definition) -> ResolvedDefinition:
         over_time=definition.over_time,
         over_space=definition.over_space,
         over_points=over_points_of(definition),
+        source_instrument=definition.instrument,
         granularities=tuple(sizes),
         grace_ns=definition.grace,
         corrections_ns=definition.corrections,
@@ -353,7 +355,9 @@ def granularity(size: windows.Size) -> granularities.Granularity:
 
 def over_points_of(definition: Definition) -> str:
     """The aggregate over points as a plan spells it."""
-    return spelled(Written(*definition.over_points), ADDED) if definition.over_points else ""
+    if not definition.over_points:
+        return ""
+    return spelled(Written(*definition.over_points), ADDED, definition.instrument)
 
 
 def certify(certificate: dict, partitions: Sequence[Partition]) -> None:

@@ -204,14 +204,15 @@ def deltas(
                 s = choose([t for t in twins if strength(t) == strength(s)])
             if time > after:
                 noticed += [(s.stream, "tie", time)] * (len(twins) - 1)
-                delta, kind = _one(s, before, pane, gap)
+                delta, kind = one(s, before, pane, gap)
                 found += [] if delta is None else [delta]
                 noticed += [] if kind is None else [(s.stream, kind, time)]
             before = s
     return found, sorted(noticed)
 
 
-def _one(s: Sample, q: Sample | None, pane: int, gap: int) -> tuple[Delta | None, str | None]:
+def one(s: Sample, q: Sample | None, pane: int, gap: int) -> tuple[Delta | None, str | None]:
+    """What a sample adds behind the one before it, and what is noticed."""
     start = s.start if 0 < s.start < s.time else None
     if q is None or s.time - q.time > gap:
         inside = start is not None and math.ceil(Fraction(start, pane)) == math.ceil(

@@ -8,9 +8,15 @@ import numpy as np
 
 from streams.kernels.compile import kernel
 from streams.kernels.machine import i64
-from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
+from streams.kernels.rows import IS_CUMULATIVE, IS_HISTOGRAM, IS_INTEGER
 from topologies.encodings import points
-from topologies.encodings.points import EXPONENTIAL_HISTOGRAM, IS_INT, KIND_MASK, MONOTONIC
+from topologies.encodings.points import (
+    EXPONENTIAL_HISTOGRAM,
+    HISTOGRAM,
+    IS_INT,
+    KIND_MASK,
+    MONOTONIC,
+)
 
 Array = Any
 
@@ -58,7 +64,8 @@ def accept(
     flags u8[n]; message i32[n]; received i64[messages], unix ns, and record i32[messages] by
     message. A point without time gets that of its receipt; one more than `ahead` ns past it, or
     before 1970, is rejected, and so is a value below zero of a monotonic sum. Out are slots, (time,
-    start, value), records, and metas of `streams.kernels.rows`, at least n long. told
+    start, value), records, and metas of `streams.kernels.rows`, at least n long; the value of a
+    histogram point is its i. told
     i64[messages, TOLD]: the newest time of each message (the caller puts in what stands for none),
     how many of its points are rejected, added to, the oldest time of those that count, and how many
     were below zero.
@@ -94,6 +101,11 @@ def accept(
         out_times[count] = time
         out_starts[count] = starts[i]
         out_values[count] = values[i]
+        if kinds[i] & KIND_MASK >= HISTOGRAM:
+            out_values[count] = i
+            meta = i64(IS_HISTOGRAM)
+            if kinds[i] & points.CUMULATIVE != 0:
+                meta |= IS_CUMULATIVE
         out_metas[count] = np.uint8(meta)
         count += 1
     return count

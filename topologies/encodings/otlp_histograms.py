@@ -5,7 +5,8 @@ count, sum, buckets, minimum and maximum, written as protobuf's own serializer d
 message by itself, equal histograms have equal bodies, and any reader of OTLP can parse one.
 
 A histogram that holds values below zero says no sum, as the protocol asks for; one without values
-says neither minimum nor maximum.
+says a sum of zero (that of the same values added in another order may differ from theirs), and
+neither minimum nor maximum.
 """
 
 from __future__ import annotations
@@ -191,12 +192,13 @@ def _put_moments(
 ) -> None:
     """Sum, minimum and maximum, as far as they are said."""
     sums = np.where(below, np.nan, found.sums)
+    sums[found.counts == 0] = 0.0
     for column, numbers in ((1, sums), (2, found.lowest), (3, found.highest)):
         fields[:, column] = np.ascontiguousarray(numbers, np.float64).view(np.int64)
 
 
 @kernel(
-    "i64(text, i64[::1], i64[::1], i64[::1], i64[::1], u8[::1], i64[::1], bool_, i64, "
+    "i64(text, i64[::1], i64[::1], i64[::1], i64[::1], text, i64[::1], bool_, i64, "
     "u8[::1], i64[::1])",
     allocates=False,
 )
@@ -257,12 +259,12 @@ def histogram_points(
     Raises:
         MalformedLabels: The labels of a row are no compact JSON object of strings.
     """
-    begins, data = np.zeros(len(starts) + 1, np.int64), np.zeros(1, np.uint8)
+    begins, data = np.zeros(1, np.int64), np.zeros(1, np.uint8)
     if recorded and histograms is not None:
-        begins = np.array(histograms.offsets, np.int64)
-        data = np.frombuffer(histograms.data + b"\0", np.uint8).copy()
+        begins = np.require(histograms.offsets, np.int64, ["C", "W"])
+        data = np.frombuffer(histograms.data or b"\0", np.uint8)
     text = int((offsets[rows + 1] - offsets[rows]).sum()) if len(rows) else 0
-    bodies_size = int((begins[rows + 1] - begins[rows]).sum()) if len(rows) else 0
+    bodies_size = int((begins[rows + 1] - begins[rows]).sum()) if recorded and len(rows) else 0
     out = np.empty(len(rows) * 2 * _HEAD + bodies_size + 4 * text + 16, np.uint8)
     places = np.zeros(len(rows) + 1, np.int64)
     tag = ATTRIBUTES[instrument]

@@ -173,10 +173,14 @@ def number_points(
 
 def field(number: int, content: bytes) -> bytes:
     """A length-delimited protobuf field."""
-    head = bytearray()
-    rest = len(content)
-    while rest > 127:
-        head.append(rest & 127 | 128)
-        rest >>= 7
-    head.append(rest)
-    return bytes((number << 3 | 2,)) + bytes(head) + content
+    return field_head(number, len(content)) + content
+
+
+def field_head(number: int, size: int) -> bytes:
+    """What stands before the `size` bytes of a length-delimited protobuf field."""
+    head = bytearray((number << 3 | 2,))
+    while size > 127:
+        head.append(size & 127 | 128)
+        size >>= 7
+    head.append(size)
+    return bytes(head)

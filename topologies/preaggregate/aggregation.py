@@ -20,11 +20,13 @@ from streams.event_time.levels import longest, window_end, window_start
 from streams.event_time.windows import EARLIEST, SECOND
 from streams.kernels.fold import BASE_META, BASE_RAW, BASE_START, BASE_TIME
 from streams.kernels.keep import LATE
-from streams.kernels.rows import IS_CUMULATIVE, IS_INTEGER
+from streams.kernels.rows import IS_CUMULATIVE, IS_HISTOGRAM, IS_INTEGER
 from topologies.epochs import Bounds
 from topologies.partials import PartialRows
 from topologies.preaggregate.cells import Cells
+from topologies.preaggregate.chains import Chains, with_steps
 from topologies.preaggregate.columns import Late, Members, PaneKey, PointColumns
+from topologies.preaggregate.contents import Contents
 from topologies.preaggregate.epochs import without_base_lines
 from topologies.preaggregate.forgetting import Kept
 from topologies.preaggregate.groups import Groups
@@ -69,6 +71,7 @@ class Aggregation:
         partitions: Of the topic that the groups go to.
         keep_from: See `Panes`.
         groups: Those of the task.
+        contents: Where the task's histogram points are.
     """
 
     def __init__(
@@ -80,8 +83,10 @@ class Aggregation:
         partitions: int,
         keep_from: int,
         groups: Groups,
+        contents: Contents,
     ) -> None:
         self.key = key
+        self._contents = contents
         self.gap = gap
         self._partitions = partitions
         self._groups = groups
@@ -105,7 +110,7 @@ class Aggregation:
 
     def _point_states(self, definitions: Mapping[int, Publishes]) -> PointStates:
         spellings = {index: one.states for index, one in definitions.items() if one.states}
-        return PointStates(spellings, self.cells)
+        return PointStates(spellings, self.cells, self._contents)
 
     def enter(self, bounds: Bounds) -> None:
         """From now on count the points of this epoch alone."""
@@ -173,7 +178,10 @@ class Aggregation:
         self.pending.extend(map(Late, slots, times, offsets.tolist(), cumulative.tolist()))
         for row in np.flatnonzero(cumulative).tolist():
             start, raw, meta = points.starts[row], points.raws[row], points.metas[row]
+            raw = 0 if meta & IS_HISTOGRAM else raw
             self._move_base(slots[row], times[row], int(start), int(raw), int(meta))
+        if self.panes.states:
+            self.panes.chains.raise_lines(packed(points))
 
     def _move_base(self, slot: int, time: int, start: int, raw: int, meta: int) -> None:
         """A late sample may still be the last one before the open panes."""
@@ -276,8 +284,8 @@ class Aggregation:
             else:
                 streams = np.flatnonzero(needed).astype(np.int32)
                 begins = window_start(window[1], window[0])
-                rows = self._fold(points, begins, window[1], streams)
-                states = self._states(points, begins, window[1], needed)
+                rows, states = self._fold(points, begins, window[1], streams)
+                states |= self._states(points, begins, window[1], needed)
             groups = replace(self.cells.fold(rows, _seconds(window)), states=states)
             found.append((window, self._replacing(window, slots, groups)))
         return found
@@ -313,10 +321,16 @@ class Aggregation:
                     self._fold(part, window_start(end, level), min(end, merged), streams)
                     for part in (points, before)
                 )
-                self.panes.correct((level, end), new, old)
+                self.panes.correct((level, end), new[0], old[0])
+                if self.panes.states:
+                    self.panes.states.correct((level, end), new[1], old[1])
 
-    def _fold(self, points: PointColumns, after: int, until: int, streams: I32) -> StreamRows:
-        """The rows of these streams (ascending) in (after, until], from points alone."""
+    def _fold(
+        self, points: PointColumns, after: int, until: int, streams: I32
+    ) -> tuple[StreamRows, WindowStates]:
+        """The rows of these streams (ascending) in (after, until], from points alone, and what
+        their samples of histograms add.
+        """
         mask = (points.times > after - self.gap - 1) & (points.times <= until)
         mask &= np.isin(points.slots, streams)
         part = points.where(mask)
@@ -330,7 +344,12 @@ class Aggregation:
         bases = empty_bases(len(streams))
         rows, _ = fold([packed(dense)], after, until, self.key.pane, self.gap, bases)
         spills = {(int(streams[slot]), column): n for (slot, column), n in rows.spills.items()}
-        return StreamRows(streams[rows.slots], rows.rows, spills)
+        rows = StreamRows(streams[rows.slots], rows.rows, spills)
+        if not self.panes.states:
+            return rows, {}
+        chains = Chains(self.key.pane, self.gap, self._contents)
+        added = chains.advance([packed(part)], after, until)
+        return with_steps(rows, added), self.panes.states.of_added(added)
 
     def _states(
         self, points: PointColumns, after: int, until: int, wanted: npt.NDArray[np.bool_]

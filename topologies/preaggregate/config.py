@@ -22,6 +22,7 @@ class PreaggregateConfig:
         stream_gap: Silence after which a stream is unknown.
         settle: How long late points wait for their neighbours before a revision.
         keep_from: Shorter sealed windows are not kept (see `Panes`); fixed by the first state.
+        compact_above: Bytes of histogram points that may be held of panes that have sealed.
         forget_above: So many streams may stay when they are gone (see `forgetting`).
     """
 
@@ -34,3 +35,4 @@ class PreaggregateConfig:
     settle: int = 2 * SECOND
     keep_from: int = 300 * SECOND
     forget_above: int = 1 << 12
+    compact_above: int = 1 << 20

@@ -118,6 +118,8 @@ def without_base_lines(
 
 def move_bases(panes: Panes, points: PointColumns) -> None:
     """Base lines become the newest samples: of these (cumulative, i32[n] slots), or as they are."""
+    if panes.states:
+        panes.chains.raise_lines(packed(points))
     slots = np.unique(points.slots)
     known = panes.bases[slots].copy()
     known[:, POINT_WHOSE] |= slots.astype(np.int64) << 8

@@ -68,6 +68,7 @@ class Batch:
         negative: For each record, how many points of monotonic sums were below zero.
         plans: For the records that change the definitions, the plan they name.
         bounds: For the records that bound the topic's epoch, its bounds from there on.
+        scanned: What the values of histogram points are rows of; None: there are no points.
         newest, oldest: For each record the time of its newest point, and of its oldest one among
             `points`.
     """
@@ -78,6 +79,7 @@ class Batch:
     idle: list[bool]
     points: PointColumns
     record: npt.NDArray[np.int32]
+    scanned: Points | None = None
     refused: list[Refused] = field(default_factory=list[Refused])
     repeats: list[int] = field(default_factory=list[int])
     rejected: dict[int, int] = field(default_factory=dict[int, int])
@@ -259,6 +261,7 @@ class Intake:
         for bad in (*scanned.malformed, *malformed):
             batch.refused.append(Refused(messages[bad.message].index, bad.code, bad.reason))
         received = np.array([message.received for message in messages], np.int64)
+        batch.scanned = scanned
         told = self._accept(batch, messages, scanned, slots, received)
         bounds = [message.bounds for message in messages]
         if any(not each.all_of_time for each in bounds):

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from metric_registry.plan import Plan
+from topologies.encodings.points import Points
 from topologies.identity.series import SeriesTable
 from topologies.preaggregate.aggregation import Aggregation
-from topologies.preaggregate.columns import Members
+from topologies.preaggregate.columns import Members, PointColumns
+from topologies.preaggregate.contents import Contents
 from topologies.preaggregate.forgetting import Forgetting, staying
 from topologies.preaggregate.groups import Groups
+from topologies.preaggregate.histograms import Contradiction
 from topologies.preaggregate.ledger import Refusals
 from topologies.preaggregate.matching import Matcher
 from topologies.preaggregate.readings import Readings
@@ -25,6 +30,7 @@ class KnownStreams:
         forgetting: Which of them are gone.
         refusals: Where it is told which definitions refuse them.
         blocks: What is saved of them.
+        contents: Where their histograms are.
     """
 
     def __init__(
@@ -34,8 +40,10 @@ class KnownStreams:
         forgetting: Forgetting,
         refusals: Refusals,
         blocks: Blocks,
+        contents: Contents,
     ) -> None:
         self.readings = Readings()
+        self.contents = contents
         self.groups = Groups()
         self.forgetting = forgetting
         self._series = series
@@ -90,14 +98,35 @@ class KnownStreams:
         self._refusals.add_streams(0, streams, refused)
         return members
 
+    def take(self, points: PointColumns, scanned: Points | None) -> None:
+        """Keep what whole histograms among these points, which `readings` has read, say."""
+        if not self.readings.plain:
+            self.contents.put(scanned, points)
+
+    def told(self, found: Sequence[Contradiction]) -> str:
+        """Why points of one record are not counted, for people."""
+        first = found[0]
+        whose = np.zeros(len(self.readings), np.bool_)
+        whose[first.slot] = True
+        stream = self._series.stream(int(np.flatnonzero(self.readings.series_of(whose))[0]))
+        points = "1 point" if len(found) == 1 else f"{len(found)} points"
+        return (
+            f"{points} of histograms cannot be counted; the first, of {stream.metric} at "
+            f"{first.time}: {first.why}. The rest of the record counts"
+        )
+
     def forget(
         self, aggregations: Sequence[Aggregation], times: tuple[int, int], position: int
     ) -> None:
         """Let go of the streams that are gone for good, if they are many: see `forgetting`.
 
+        And of histograms that have sealed.
+
         times: The watermark, and the newest event time. position: The next record. No points may be
         on their way through the task.
         """
+        open_panes = (one.panes.open_panes.values() for one in aggregations)
+        self.contents.compact(part for panes in open_panes for parts in panes for part in parts)
         kept = staying(self.forgetting, self.readings, aggregations, times, position)
         if kept is None:
             return

@@ -36,6 +36,7 @@ class Counts:
     repeats: int = 0
     malformed: int = 0
     joined_late: int = 0
+    contradictory: int = 0
 
 
 class Refusal(NamedTuple):

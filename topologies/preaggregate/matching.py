@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from metric_registry.over_points import bounds_of
 from metric_registry.plan import Plan
 from metric_registry.ucum import Conversion
 from topologies.identity.series import SeriesTable
 from topologies.preaggregate import matching_kernel as kernel
 from topologies.preaggregate.columns import Members
 from topologies.preaggregate.groups import Groups
+from topologies.preaggregate.histograms import WHOLE, bounds_refused
 from topologies.preaggregate.ledger import Refusal
 from topologies.preaggregate.members import matched
 from topologies.preaggregate.recipes import Recipes
@@ -94,13 +96,30 @@ class Matcher:
         rows: list[tuple[int, ...]] = []
         for definition, read, kind, group in matched(self._plan, self._series.stream(series)):
             if isinstance(read, Refusal):
-                row = kernel.REFUSED, 0, recipes.refusals.index(read)
+                row = kernel.REFUSED, 0, recipes.refused(read)
             else:
                 row = kind, recipes.conversions.index(read), self._groups.number(group)
             rows.append((series, definition, *row))
         return np.array(rows, np.int64).reshape(-1, kernel.MATCH_WIDTH)
 
+    def _by_bounds(self, rows: I64) -> None:
+        """Refuse what lacks bounds that a definition wants: histograms differ by stream in them."""
+        recipes = self._recipes
+        whole = recipes.conversions.index(WHOLE) if WHOLE in recipes.conversions else -1
+        mine = (rows[:, kernel.HOW] != kernel.REFUSED) & (rows[:, kernel.READ_AS] == whole)
+        for at in np.flatnonzero(mine).tolist():
+            definition = self._plan.definitions[int(rows[at, kernel.WHOSE])]
+            wanted = bounds_of(definition.over_points)
+            if wanted is None:
+                continue
+            bounds = self._series.stream(int(rows[at, kernel.SERIES])).bounds
+            refusal = bounds_refused(definition, wanted, bounds)
+            if refusal is not None:
+                rows[at, kernel.HOW] = kernel.REFUSED
+                rows[at, kernel.GROUP] = recipes.refused(refusal)
+
     def _matches(self, rows: I64, tenants: I64, first: int) -> Matches:
+        self._by_bounds(rows)
         refused = rows[:, kernel.HOW] == kernel.REFUSED
         refusals: dict[int, list[Refusal]] = {}
         pairs: list[tuple[int, int]] = rows[refused][:, [kernel.SERIES, kernel.GROUP]].tolist()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
+from metric_registry.over_points import bounds_of
 from metric_registry.plan import Plan, ResolvedDefinition
 from metric_registry.ucum import Conversion, NoConversion
 from metric_registry.units import conversion_of
@@ -15,6 +16,7 @@ from streams.kernels import rows as layout
 from streams.kernels.rows import TIME_DELTA_INCREASE, TIME_INCREASE, WANTS_VALUE
 from topologies.cardinality import share_of
 from topologies.encodings.points import (
+    CUMULATIVE,
     GAUGE,
     HISTOGRAM,
     KIND_MASK,
@@ -26,6 +28,7 @@ from topologies.partials import IN_THE_ROW
 from topologies.preaggregate.aggregation import Publishes
 from topologies.preaggregate.columns import PaneKey
 from topologies.preaggregate.guard import Bound
+from topologies.preaggregate.histograms import WHOLE, bounds_refused, part_read
 from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.ledger import Refusal
 from topologies.windows import level_of
@@ -94,6 +97,9 @@ def matched(plan: Plan, stream: Stream) -> list[Match]:
         definition = plan.definitions[index]
         group = group_labels(stream, definition.keep)
         read, kind = reading_of(definition, stream), kind_of(definition, stream)
+        wanted = bounds_of(definition.over_points)
+        if read == WHOLE and wanted is not None:
+            read = bounds_refused(definition, wanted, stream.bounds) or read
         found.append(Match(index, read, kind, group))
     return found
 
@@ -103,12 +109,14 @@ def reading_of(definition: ResolvedDefinition, stream: Stream) -> Conversion | R
 
     An increase is published as a monotonic sum, so it counts monotonic sums only, and so does a
     rate. Points taken together are values each by itself: a sample of a cumulative sum is none,
-    and of a sum without a temporality nobody knows; histogram points are read by no definition.
+    and of a sum without a temporality nobody knows. Histogram points are read by definitions that
+    ask for them, and these read nothing else: a part of each point, see `part_read`. What bounds
+    they have is a matter of each stream.
     Values in a unit of another dimension are of another thing; so are sums on a scale whose zero
     lies elsewhere.
     """
-    if stream.kind & KIND_MASK >= HISTOGRAM:
-        return Refusal(definition.name, "histogram", stream.kind_name.replace("_", " "))
+    if stream.kind & KIND_MASK >= HISTOGRAM or definition.source_instrument:
+        return part_read(definition, stream)
     if not _suits(definition, stream):
         monotonic = "monotonic " if stream.monotonic else "non-monotonic "
         kind = stream.kind_name if stream.kind == GAUGE else monotonic + stream.kind_name
@@ -134,6 +142,8 @@ def kind_of(definition: ResolvedDefinition, stream: Stream) -> int:
     if definition.over_points:  # the number that makes a group's row what it must keep
         kept = "sum" if definition.over_points == "avg" else definition.over_points
         over_time, over_space = (kept, kept) if kept in IN_THE_ROW else ("count", "sum")
+        if stream.kind & KIND_MASK >= HISTOGRAM and stream.kind & CUMULATIVE:
+            over_time, over_space = "increase", "sum"
     kind = OVER_TIME[over_time]
     if over_time in ("increase", "rate") and stream.kind == SUM_DELTA:
         kind += TIME_DELTA_INCREASE - TIME_INCREASE

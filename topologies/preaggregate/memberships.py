@@ -18,7 +18,7 @@ from topologies.preaggregate.columns import Members
 from topologies.preaggregate.groups import Groups
 from topologies.preaggregate.ledger import Refusal
 
-MATCHING = 1
+MATCHING = 2
 """Of the rules by which streams are matched. With others every stream is matched anew."""
 MEMBERS_A_BLOCK = 1 << 16
 _NAME, _PARTS = "members", 10

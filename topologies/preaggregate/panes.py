@@ -47,6 +47,7 @@ from streams.kernels.keep import (
 from streams.kernels.rows import (
     FLAGS,
     INCREASE,
+    IS_HISTOGRAM,
     IS_INTEGER,
     SPILLED_INCREASE,
     STEP_SPECIALS,
@@ -56,6 +57,7 @@ from streams.kernels.rows import (
     merge_sorted,
 )
 from streams.kernels.sequence import NOTICE_WIDTH
+from topologies.preaggregate.chains import SAMPLES, Chains, with_notices, with_steps
 from topologies.preaggregate.columns import PaneKey, PointColumns
 from topologies.preaggregate.forgetting import Kept
 from topologies.preaggregate.lattice import Lattice, Window
@@ -118,9 +120,9 @@ class StreamRows:
 
     def of(self, wanted: npt.NDArray[np.bool_]) -> StreamRows:
         """The rows of the slots for which the mask holds."""
-        chosen = wanted[self.slots]
+        chosen = np.flatnonzero(wanted[self.slots])
         spills = {key: amount for key, amount in self.spills.items() if wanted[key[0]]}
-        return StreamRows(self.slots[chosen], np.ascontiguousarray(self.rows[chosen]), spills)
+        return StreamRows(self.slots[chosen], self.rows.take(chosen, axis=0), spills)
 
     def renumbered(self, now: I64) -> StreamRows:
         """The same rows of slots that have other numbers, in the same order."""
@@ -263,6 +265,7 @@ class Panes:
         """Of coarser windows that are open, and of sealed ones that stay."""
         self.states = states
         """Of the same windows."""
+        self.chains = Chains(key.pane, gap, states.contents)
         self.changed_rows: set[Window] = set()
 
     def change_levels(self, levels: tuple[int, ...]) -> None:
@@ -337,6 +340,7 @@ class Panes:
                 part[:, POINT_WHOSE] = slots.now[whose >> 8] << 8 | (whose & 0xFF)
         self.rows = {window: rows.renumbered(slots.now) for window, rows in self.rows.items()}
         self.changed_rows |= self.rows.keys()
+        self.chains.renumber(slots)
 
     def sort_out(
         self,
@@ -408,6 +412,10 @@ class Panes:
             points = self.open_panes.pop(end)
             rows, notices = fold(points, end - pane, end, pane, self.gap, self.bases)
             states = self.states.of_points(points)
+            if self.states:
+                added = self.chains.advance(points, end - pane, end)
+                states |= self.states.of_added(added)
+                rows, notices = with_steps(rows, added), with_notices(notices, added)
             if self.lattice.stays(pane):
                 self.rows[pane, end] = rows
                 self.states.keep((pane, end), states)
@@ -455,8 +463,9 @@ class Panes:
             points.times,
             points.starts,
             points.raws,
-            points.metas & np.uint8(IS_INTEGER),
+            points.metas & np.uint8(IS_INTEGER | IS_HISTOGRAM),
         )
+        samples = points.metas & SAMPLES == SAMPLES
         for level in self.lattice.stored:
             ends = window_end(points.times, level)
             due = points.times <= self.merged_until(level)
@@ -467,7 +476,8 @@ class Panes:
                 after = window_start(end, level)
                 rows, _ = fold([part], after, end, self.key.pane, self.gap, self.bases)
                 self.rows[level, end] = self.rows.get((level, end), StreamRows()).joined(rows)
-                self.states.feed((level, end), self.states.of_points([part]))
+                deltas = alone.where(due & (ends == end) & ~samples)
+                self.states.feed((level, end), self.states.of_points([packed(deltas)]))
                 self.changed_rows.add((level, end))
 
     def correct(self, window: Window, new: StreamRows, old: StreamRows) -> None:

@@ -14,21 +14,29 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.aggregates import Points, made
 from streams.kernels.fold import POINT_RAW, POINT_START, POINT_TIME, POINT_WHOSE
+from streams.kernels.rows import IS_HISTOGRAM
 from topologies.preaggregate.cells import Cells
+from topologies.preaggregate.chains import Added, are_samples
+from topologies.preaggregate.contents import Contents
+from topologies.preaggregate.differences import Differences
 from topologies.preaggregate.guard import GroupRows, GroupStates
 from topologies.states import Piece, States
+from topologies.temporality.chain import Contributions
 
 I64 = npt.NDArray[np.int64]
 Window = tuple[int, int]
 """(size in ns, end in unix ns)"""
 
 
+ADDED = "+"
+"""In front of a spelling: counters of what samples of cumulative histograms add to its states."""
 _HEAD = struct.Struct("<IIQ")
 WindowStates = dict[str, GroupStates]
 """By aggregate, as plans spell it."""
@@ -52,12 +60,16 @@ class PointStates:
     Args:
         spellings: Definition (its index in the plan) -> its aggregate, of those that need states.
         cells: What streams belong to.
+        contents: Where the histograms among the points are.
     """
 
-    def __init__(self, spellings: Mapping[int, str], cells: Cells) -> None:
+    def __init__(
+        self, spellings: Mapping[int, str], cells: Cells, contents: Contents | None = None
+    ) -> None:
         self.windows: dict[Window, WindowStates] = {}
         self._spellings = spellings
         self._cells = cells
+        self.contents = Contents() if contents is None else contents
         self._members: dict[str, _Members] = {}
         self._known = 0
 
@@ -67,17 +79,52 @@ class PointStates:
     # --- what happens to windows --------------------------------------------------------------
 
     def of_points(self, parts: Sequence[I64]) -> WindowStates:
-        """The states of points alone, i64[n, POINT_WIDTH] each."""
+        """The states of points alone, i64[n, POINT_WIDTH] each, without samples of histograms."""
         found: WindowStates = {}
         if not self or not sum(map(len, parts)):
             return found
         points = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        samples = are_samples(points)
+        if samples.any():
+            points = points[~samples]
         slots = points[:, POINT_WHOSE] >> 8
         for spelling, members in self._current_members().items():
             whose, groups = _matched(members, slots)
             if len(groups):
-                found[spelling] = _state_of(spelling, points, whose, groups)
+                found[spelling] = self._state_of(spelling, points, whose, groups)
         return found
+
+    def of_added(self, added: Added) -> WindowStates:
+        """The counters of what samples of cumulative histograms add."""
+        found: WindowStates = {}
+        if not added.contributions:
+            return found
+        for spelling, members in self._current_members().items():
+            parts: list[tuple[Contributions, I64, I64]] = []
+            for each in added.contributions:
+                whose, groups = _matched(members, each.streams)
+                parts.append((each, np.arange(len(groups)) if whose is None else whose, groups))
+            present = np.unique(np.concatenate([groups for _, _, groups in parts]))
+            if len(present):
+                counters = Differences(spelling)
+                state, every = counters.empty(len(present)), np.arange(len(present))
+                for each, whose, groups in parts:
+                    rows = np.searchsorted(present, groups)
+                    counters.merge(
+                        state, every, counters.of(each, whose, rows, len(present)), every
+                    )
+                found[ADDED + spelling] = GroupStates(present, state)
+        return found
+
+    def correct(self, window: Window, new: WindowStates, old: WindowStates) -> None:
+        """What samples of histograms add in a window is not `old` but `new`; both of `of_added`."""
+        held = self.windows.setdefault(window, {})
+        _join(held, new)
+        for spelling, less in old.items():
+            counters = Differences(spelling.removeprefix(ADDED))
+            _join(held, {spelling: GroupStates(less.came, counters.empty(len(less.came)))})
+            rows = np.searchsorted(held[spelling].came, less.came)
+            counters.subtract(held[spelling].state, rows, less.state, np.arange(len(rows)))
 
     def keep(self, window: Window, states: WindowStates) -> None:
         """These are a window's states."""
@@ -108,8 +155,12 @@ class PointStates:
             rows = np.searchsorted(groups.cells, now)
             rows[rows == len(groups.cells)] = 0
             index = np.flatnonzero(groups.cells[rows] == now) if len(groups.cells) else rows[:0]
-            if len(index):
-                found[spelling] = (Piece(rows[index], index, held.state),)
+            if not len(index):
+                continue
+            state, of = held.state, spelling.removeprefix(ADDED)
+            if of != spelling:
+                state = Differences(of).states(state)
+            found[of] = (*found.get(of, ()), Piece(rows[index], index, state))
         return found
 
     def merged(self, windows: Iterable[Window]) -> WindowStates:
@@ -129,7 +180,7 @@ class PointStates:
         """
         parts: list[bytes] = []
         for spelling, held in sorted(self.of(window).items()):
-            name, state = spelling.encode(), made(spelling).encode(held.state)
+            name, state = spelling.encode(), _aggregate(spelling).encode(held.state)
             parts.append(_HEAD.pack(len(name), len(held.came), len(state)))
             parts += [name, held.came.astype("<i8").tobytes(), state]
         return b"".join(parts)
@@ -145,8 +196,26 @@ class PointStates:
             at += name
             came = np.frombuffer(data, "<i8", groups, at).astype(np.int64)
             at += 8 * groups
-            found[spelling] = GroupStates(came, made(spelling).decode(data[at : at + size]))
+            found[spelling] = GroupStates(came, _aggregate(spelling).decode(data[at : at + size]))
             at += size
+
+    def _state_of(self, spelling: str, points: I64, whose: I64 | None, groups: I64) -> GroupStates:
+        """The state of points, each in its group."""
+        if whose is not None:
+            points = points[whose]
+        seen = np.zeros(int(groups.max()) + 1, np.bool_)
+        seen[groups] = True
+        present = np.flatnonzero(seen)
+        rows = (np.cumsum(seen) - 1)[groups]
+        aggregate: Any = made(spelling)
+        state = aggregate.empty(len(present))
+        shaped = points[:, POINT_WHOSE] & IS_HISTOGRAM != 0
+        if shaped.any():
+            self.contents.join(aggregate, state, rows[shaped], points[shaped, POINT_RAW])
+            points, rows = points[~shaped], rows[~shaped]
+        if len(points):
+            aggregate.add(state, rows, _columns(points))
+        return GroupStates(present, state)
 
     # --- streams and groups -------------------------------------------------------------------
 
@@ -181,15 +250,22 @@ class PointStates:
                 now = numbers[held.came]
                 stays = np.flatnonzero(now >= 0)
                 stays = stays[np.argsort(now[stays])]
-                state = made(spelling).empty(len(stays))
-                made(spelling).merge(state, np.arange(len(stays)), held.state, stays)
+                aggregate = _aggregate(spelling)
+                state = aggregate.empty(len(stays))
+                aggregate.merge(state, np.arange(len(stays)), held.state, stays)
                 kept[spelling] = GroupStates(now[stays], state)
         return found
 
 
+def _aggregate(spelling: str) -> Any:
+    """What the states of a spelling are merged by."""
+    of = spelling.removeprefix(ADDED)
+    return made(spelling) if of == spelling else Differences(of)
+
+
 def _join(held: WindowStates, states: WindowStates) -> None:
     for spelling, more in states.items():
-        aggregate = made(spelling)
+        aggregate = _aggregate(spelling)
         nothing = GroupStates(np.zeros(0, np.int64), aggregate.empty(0))
         held[spelling] = held.get(spelling, nothing).joined(aggregate, more)
 
@@ -221,21 +297,10 @@ def _matched(members: _Members, slots: I64) -> tuple[I64 | None, I64]:
     return whose, members.groups[members.first[slots[whose]] + at]
 
 
-def _state_of(spelling: str, points: I64, whose: I64 | None, groups: I64) -> GroupStates:
-    """The state of points, each in its group."""
-    if whose is not None:
-        points = points[whose]
-    seen = np.zeros(int(groups.max()) + 1, np.bool_)
-    seen[groups] = True
-    present = np.flatnonzero(seen)
-    rows = (np.cumsum(seen) - 1)[groups]
-    aggregate = made(spelling)
-    state = aggregate.empty(len(present))
-    columns = Points(
+def _columns(points: I64) -> Points:
+    return Points(
         np.ascontiguousarray(points[:, POINT_TIME]),
         np.ascontiguousarray(points[:, POINT_START]),
         np.ascontiguousarray(points[:, POINT_RAW]),
         (points[:, POINT_WHOSE] & 0xFF).astype(np.uint8),
     )
-    aggregate.add(state, rows, columns)
-    return GroupStates(present, state)

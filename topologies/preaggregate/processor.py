@@ -20,8 +20,10 @@ from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Found, Publishes
 from topologies.preaggregate.columns import PaneKey, PointColumns
 from topologies.preaggregate.config import PreaggregateConfig
+from topologies.preaggregate.contents import Contents
 from topologies.preaggregate.epochs import owned
 from topologies.preaggregate.forgetting import Forgetting
+from topologies.preaggregate.histograms import Contradiction
 from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
 from topologies.preaggregate.known import KnownStreams
 from topologies.preaggregate.ledger import Ledger
@@ -56,6 +58,7 @@ class PreaggregateProcessor:
             Forgetting(config.stream_gap, config.forget_above),
             self.ledger.refusals,
             self._blocks,
+            Contents(config.compact_above),
         )
         self.aggregations = self._aggregations()
         self.watermark = EARLIEST
@@ -79,8 +82,9 @@ class PreaggregateProcessor:
     ) -> Aggregation:
         gap, shards = self._config.stream_gap, self._config.shard_partitions
         made = Aggregation(
-            key, levels, definitions, gap, shards, self._keep_from, self._known.groups
-        )
+            key, levels, definitions, gap, shards, self._keep_from, self._known.groups,
+            self._known.contents,
+        )  # fmt: skip
         made.enter(self.bounds)
         return made
 
@@ -118,7 +122,8 @@ class PreaggregateProcessor:
             part = records[cut : cut + BATCH]
             batch = self._intake.read(part, again=True)
             self._known.learn(self.aggregations)
-            points, whose = self._known.readings.read(batch.points, batch.record)
+            points, whose, _ = self._known.readings.read(batch.points, batch.record, batch.scanned)
+            self._known.take(points, batch.scanned)
             for aggregation in self.aggregations:
                 wanted = aggregation.cells.wanted()[points.slots]
                 mask = wanted & ~aggregation.panes.late(points)
@@ -247,7 +252,10 @@ class PreaggregateProcessor:
         mine = points.slots[owned(points.times, self.bounds)]
         counts.points += len(mine)
         self.ledger.refusals.count(mine)
-        points, whose = self._known.readings.read(points, whose)
+        points, whose, told = self._known.readings.read(points, whose, batch.scanned)
+        if told:
+            self._tell_contradictory(records, told)
+        self._known.take(points, batch.scanned)
         received = np.array(batch.received, np.int64)
         for aggregation in self.aggregations:
             late, beyond = aggregation.add(points, whose, offsets, marks, received)
@@ -323,12 +331,15 @@ class PreaggregateProcessor:
             self._known.learn(self.aggregations)
             after = list(itertools.accumulate(batch.moves_to, max, initial=job.watermark))
             job.watermark = after[-1]
-            points, whose = self._known.readings.read(batch.points, batch.record)
+            points, whose, _ = self._known.readings.read(batch.points, batch.record, batch.scanned)
             marks = np.array(after[:-1], np.int64)[whose]
             mask = job.aggregation.within_horizon(points, marks)
             offsets = _offsets(part)[whose]
             mask &= job.aggregation.has_joined(points, offsets)
-            job.redone.keep(points.where(mask), offsets[mask])
+            mask &= job.redone.needs(points.slots)
+            kept = points.where(mask)
+            self._known.take(kept, batch.scanned)
+            job.redone.keep(kept, offsets[mask])
         if done:
             job.redone.has_read(job.watermark)
             if not job.begins():
@@ -376,6 +387,19 @@ class PreaggregateProcessor:
         key = f"{self._source}/{record.offset}".encode()
         headers = (("code", code.encode()), ("reason", reason.encode()), *record.headers)
         self._outputs.append(OutputRecord(DEAD_LETTER, 0, key, record.value, headers))
+
+    def _tell_contradictory(
+        self, records: Sequence[InputRecord], told: Sequence[Contradiction]
+    ) -> None:
+        """A record with histogram points that nobody can count goes to the dead letters as well."""
+        by_record: dict[int, list[Contradiction]] = {}
+        for each in told:
+            if self.bounds.owns(each.time):
+                by_record.setdefault(each.record, []).append(each)
+        for record, found in sorted(by_record.items()):
+            self.ledger.counts.contradictory += len(found)
+            reason = self._known.told(found)
+            self._dead_letter(records[record], "contradictory-histogram", reason)
 
     def outputs(self) -> list[OutputRecord]:
         drained, self._outputs = self._outputs, []

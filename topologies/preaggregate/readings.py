@@ -22,8 +22,15 @@ import numpy.typing as npt
 
 from metric_registry.ucum import SAME, Conversion
 from streams.kernels.units import conversion_row, convert_points
+from topologies.encodings.points import Points
 from topologies.preaggregate.columns import PointColumns
 from topologies.preaggregate.forgetting import Kept
+from topologies.preaggregate.histograms import (
+    PARTS,
+    Contradiction,
+    is_part,
+    read_histograms,
+)
 
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
@@ -31,10 +38,12 @@ READINGS_A_BLOCK = 4096
 
 
 class _Arrays(NamedTuple):
-    """For kernels: by slot the row of `table` i64[k, CONVERSION_WIDTH]; slots in order of series,
+    """For kernels: by slot the row of `table` i64[k, CONVERSION_WIDTH], and 1 + which part of
+    histogram points is read, 0: numbers are; slots in order of series,
     and by series which of them is the first, and how many there are."""
 
     which: npt.NDArray[np.uint16]
+    part: npt.NDArray[np.uint8]
     table: npt.NDArray[np.int64]
     slots: I32
     first: npt.NDArray[np.int64]
@@ -190,13 +199,16 @@ class Readings:
 
     # --- points ------------------------------------------------------------------------------
 
-    def read(self, points: PointColumns, records: I32) -> tuple[PointColumns, I32]:
+    def read(
+        self, points: PointColumns, records: I32, scanned: Points | None = None
+    ) -> tuple[PointColumns, I32, list[Contradiction]]:
         """Points of series become points of readings, in place where no series has several.
 
-        records i32[n]: each point's record.
+        records i32[n]: each point's record; scanned: where histogram points are found. Those among
+        them that contradict themselves are left out, and told.
         """
         if self.plain:
-            return points, records
+            return points, records, []
         if self._arrays is None:
             self._arrays = self._compiled()
         made = self._arrays
@@ -214,14 +226,18 @@ class Readings:
                 points.metas[chosen],
             )
         convert_points(points.slots, made.which, made.table, points.raws, points.metas)
-        return points, records
+        return read_histograms(scanned, made.part, points, records)
 
     def _compiled(self) -> _Arrays:
         series = np.array(self._series, np.int32)
+        which = np.array(self._which, np.uint16)
+        part = np.array([PARTS.get(by, 0) for by in self._conversions], np.uint8)
         count = np.bincount(series, minlength=self.streams)
-        rows = [conversion_row(*by.integers()) for by in self._conversions]
+        units = (SAME if is_part(by) else by for by in self._conversions)
+        rows = [conversion_row(*by.integers()) for by in units]
         return _Arrays(
-            np.array(self._which, np.uint16),
+            np.where(part[which] > 0, 0, which).astype(np.uint16),
+            part[which],
             np.array(rows, np.int64),
             np.argsort(series, kind="stable").astype(np.int32),
             np.cumsum(count) - count,

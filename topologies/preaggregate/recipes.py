@@ -40,6 +40,7 @@ class Recipes:
         self.conversions: list[Conversion] = [SAME]
         """By the number that a match has."""
         self.refusals: list[Refusal] = []
+        self._refused: dict[Refusal, int] = {}
         self.names = self.keeps = 0
         """The most that a shape has."""
         self.parts = 0
@@ -108,8 +109,7 @@ class Recipes:
     ) -> list[int]:
         read, refusal = reading_of(definition, stream), -1
         if isinstance(read, Refusal):
-            refusal = len(self.refusals)
-            self.refusals.append(read)
+            refusal = self.refused(read)
             read = SAME
         if read not in self.conversions:
             self.conversions.append(read)
@@ -120,6 +120,13 @@ class Recipes:
         for name, texts in definition.where:
             made += [number[name], len(texts), *(x for text in texts for x in self._span(text))]
         return made
+
+    def refused(self, refusal: Refusal) -> int:
+        """The number of a refusal."""
+        if refusal not in self._refused:
+            self._refused[refusal] = len(self.refusals)
+            self.refusals.append(refusal)
+        return self._refused[refusal]
 
     def _write(self, *words: int) -> int:
         at = len(self._code)

@@ -55,13 +55,17 @@ class Recomputation:
         """The first of the ranges has been read; watermark: the partition's behind it."""
         self._read.add(self.ranges.pop(0), watermark)
 
+    def needs(self, slots: npt.NDArray[np.int32]) -> Mask:
+        """Whether points of these slots matter, bool[n]."""
+        mask = slots < len(self.slots)
+        mask[mask] = self.slots[slots[mask]]
+        return mask
+
     def keep(self, points: PointColumns, offsets: I64) -> None:
-        """Take the points that matter from records of the range; offsets i64[n]: their records."""
-        mask = points.slots < len(self.slots)
-        mask[mask] = self.slots[points.slots[mask]]
-        if mask.any():
-            self._points.append(points.where(mask))
-            self._offsets.append(offsets[mask])
+        """Take points that matter from records of the range; offsets i64[n]: their records."""
+        if len(points):
+            self._points.append(points)
+            self._offsets.append(offsets)
 
     def gathered(self) -> tuple[PointColumns, Mask]:
         """The points taken, and for each whether it is one of `late`."""

@@ -114,6 +114,10 @@ class Blocks:
             blocks.update(self._bases(name, aggregation))
             blocks.update(_rows(name, aggregation))
             blocks.update(_index(name, aggregation))
+            chains = aggregation.panes.chains
+            if chains.changed:
+                blocks[f"chains/{name}/0".encode()] = _squeeze(chains.encode())
+                chains.changed = False
             if self._saved_joined.get(name, 0) != len(aggregation.joined):
                 self._saved_joined[name] = len(aggregation.joined)
                 blocks[f"joined/{name}/0".encode()] = _squeeze(aggregation.joined.tobytes())
@@ -176,7 +180,7 @@ class Blocks:
                 intake.digests.restore(int(rest), value)
             elif kind == b"repeats":
                 intake.repeats.restore(int(rest), value)
-            elif kind in (b"bases", b"rows", b"states", b"index", b"joined"):
+            elif kind in (b"bases", b"rows", b"states", b"index", b"joined", b"chains"):
                 of_window = kind in (b"rows", b"states")
                 text, _, number = rest.decode().rpartition("|" if of_window else "/")
                 if text in by_name:  # not of a pane key that went with its definitions
@@ -201,6 +205,8 @@ class Blocks:
         elif kind == b"index":
             for end, ranges in json.loads(value):
                 aggregation.index[end] = PaneIndex([Range(*each) for each in ranges])
+        elif kind == b"chains":
+            aggregation.panes.chains.restore(_unsqueeze(value))
         elif kind == b"joined":
             aggregation.joined = np.frombuffer(_unsqueeze(value), np.int64).copy()
             self._saved_joined[aggregation.key.text()] = len(aggregation.joined)

@@ -131,7 +131,7 @@ def values(rows: PartialRows, finishes: Sequence[str]) -> tuple[F64, Histograms]
     for index, how in enumerate(finishes):
         chosen = np.flatnonzero(rows.definition == index)
         if len(chosen) and how != OF_STATES:
-            numbers = np.ascontiguousarray(rows.rows[chosen])
+            numbers = rows.rows.take(chosen, axis=0)
             out[chosen] = _finish(numbers, how, _seconds(rows, chosen, how))
     histograms: Histograms = None
     if rows.states:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
-from streams.batch import Column, Table, encode_table
+from streams.batch import BytesColumn, Column, Table, encode_table
 from streams.event_time.levels import (
     is_hopping,
     is_plain,
@@ -22,7 +22,7 @@ from streams.event_time.levels import (
 )
 from streams.event_time.windows import SECOND
 from topologies.encodings.otlp_histograms import histogram_points
-from topologies.encodings.otlp_writer import field, number_points
+from topologies.encodings.otlp_writer import field, field_head, number_points
 from topologies.partials import PartialRows
 from topologies.results import HISTOGRAMS, joined, taken
 from topologies.rollup.final import Points
@@ -153,61 +153,72 @@ def final_requests(
 
     live: the time domain whose series do not name their domain.
     """
-    encoded: dict[tuple[str, int, int], list[_Encoded]] = {}
+    runs: dict[tuple[str, int, int], list[_Run]] = {}
     for part in points:
-        for definition, data, places in _encoded(part, definitions):
-            key = (part.domain, definition, part.level)
-            encoded.setdefault(key, []).append((data, places))
-    for (domain, definition, level), parts in encoded.items():
-        head = _Head(definitions[definition], level, "" if domain == live else domain)
-        for request in _in_requests(parts):
-            yield head.request(request)
+        for definition, rows in _runs(part):
+            runs.setdefault((part.domain, definition, part.level), []).append((part, rows))
+    for (domain, definition, level), same in runs.items():
+        described = definitions[definition]
+        head = _Head(described, level, "" if domain == live else domain)
+        for encoded in _in_requests(same, described["instrument"]):
+            yield head.request(encoded)
 
 
-_Encoded = tuple[memoryview, list[int]]
-"""Encoded points, and where each begins and the last one ends."""
+_Run = tuple[Points, npt.NDArray[np.int64]]
+"""Points of several definitions, and which rows are of one."""
 
 
-def _encoded(
-    points: Points, definitions: list[dict[str, Any]]
-) -> Iterator[tuple[int, memoryview, list[int]]]:
-    """The points of each definition in turn."""
-    rows = points.rows
-    labels = np.frombuffer(rows.labels.data, np.uint8)
-    offsets = np.array(rows.labels.offsets, np.int64)
-    ends = np.full(len(rows), points.end)
-    start = np.ascontiguousarray(points.start)
-    steps = np.flatnonzero(rows.definition[1:] != rows.definition[:-1]) + 1
-    for same in np.split(np.arange(len(rows)), steps):
-        definition = int(rows.definition[same[0]])
-        instrument = definitions[definition]["instrument"]
-        if instrument in HISTOGRAMS:
-            data, places = histogram_points(
-                labels, offsets, same, start, ends, points.histograms, instrument, points.recorded
-            )
-        else:
-            data, places = number_points(
-                labels, offsets, same, start, ends, points.values, points.recorded
-            )
-        yield definition, data.data, places.tolist()
+def _runs(points: Points) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """The rows of each definition in turn."""
+    definition = points.rows.definition
+    steps = np.flatnonzero(definition[1:] != definition[:-1]) + 1
+    for same in np.split(np.arange(len(definition)), steps):
+        yield int(definition[same[0]]), same
 
 
-def _in_requests(parts: list[_Encoded]) -> Iterator[bytes]:
-    """All points of one metric, cut into requests of at most MAX_POINTS."""
+def _in_requests(runs: Sequence[_Run], instrument: str) -> Iterator[list[memoryview]]:
+    """All points of one metric, encoded, MAX_POINTS at a time: what is written stays in the cache
+    until it is sent, and no request's bytes are copied but into it."""
     waiting: list[memoryview] = []
     room = MAX_POINTS
-    for data, places in parts:
-        first, last = 0, len(places) - 1
-        while first < last:
-            upto = min(first + room, last)
-            waiting.append(data[places[first] : places[upto]])
-            room -= upto - first
-            first = upto
+    for points, rows in runs:
+        encode = _encoder(points, instrument)
+        first = 0
+        while first < len(rows):
+            some = rows[first : first + room]
+            waiting.append(encode(some))
+            room -= len(some)
+            first += len(some)
             if not room:
-                yield b"".join(waiting)
+                yield waiting
                 waiting, room = [], MAX_POINTS
     if waiting:
-        yield b"".join(waiting)
+        yield waiting
+
+
+def _encoder(points: Points, instrument: str) -> Callable[[npt.NDArray[np.int64]], memoryview]:
+    """What encodes some of these points."""
+    labels = np.frombuffer(points.rows.labels.data, np.uint8)
+    offsets = np.array(points.rows.labels.offsets, np.int64)
+    found = points.histograms
+    histograms = found
+    if found is not None:
+        histograms = BytesColumn(np.array(found.offsets, np.int64), found.data)
+    ends = np.full(len(points.rows), points.end)
+    start = np.ascontiguousarray(points.start)
+
+    def encode(rows: npt.NDArray[np.int64]) -> memoryview:
+        if instrument in HISTOGRAMS:
+            data, _ = histogram_points(
+                labels, offsets, rows, start, ends, histograms, instrument, points.recorded
+            )
+        else:
+            data, _ = number_points(
+                labels, offsets, rows, start, ends, points.values, points.recorded
+            )
+        return data.data
+
+    return encode
 
 
 class _Head:
@@ -225,28 +236,39 @@ class _Head:
             if text:
                 scope.attributes.add(key=key).value.string_value = text
         scope.attributes.add(key="tidemill.complete").value.bool_value = True
-        self._scope = field(1, scope.SerializeToString(deterministic=True))
         named = metrics_pb2.Metric(name=definition["name"], unit=definition["unit"])
-        self._metric = named.SerializeToString(deterministic=True)
-        self._field, self._rest = 5, b""  # a gauge
+        number, self._rest = 5, b""  # a gauge
         temporality = _TEMPORALITY[definition["temporality"]]
         if definition["instrument"] in HISTOGRAMS:
-            self._field = 9 if definition["instrument"] == "histogram" else 10
+            number = 9 if definition["instrument"] == "histogram" else 10
             rest = metrics_pb2.Histogram(aggregation_temporality=temporality)
             self._rest = rest.SerializeToString(deterministic=True)
         elif definition["instrument"] == "sum" and not is_hopping(level):
-            self._field = 7
+            number = 7
             self._rest = metrics_pb2.Sum(
                 aggregation_temporality=temporality,
                 # what late points take away again is carried as well
                 is_monotonic=_only_grows(definition) and definition["late"] == "drop",
             ).SerializeToString(deterministic=True)
+        self._around = (
+            (number, named.SerializeToString(deterministic=True)),
+            (2, field(1, scope.SerializeToString(deterministic=True))),
+            (2, b""),
+            (1, b""),
+        )
+        """From the innermost out: the number of a field, and what else is in the one around it."""
 
-    def request(self, points: bytes) -> bytes:
+    def request(self, points: Sequence[memoryview]) -> bytes:
         """A request with these encoded data points."""
-        data = field(self._field, points + self._rest)
-        return field(1, field(2, self._scope + field(2, self._metric + data)))
+        size = sum(len(part) for part in points) + len(self._rest)
+        heads: list[bytes] = []
+        for number, beside in self._around:
+            heads += (field_head(number, size), beside)
+            size += len(heads[-2]) + len(beside)
+        return b"".join((*reversed(heads), *points, self._rest))
 
 
 def _only_grows(definition: dict[str, Any]) -> bool:
-    return definition["over_time"] in ("increase", "count") or definition["over_points"] == "count"
+    if definition["over_points"]:
+        return definition["over_points"] in ("count", "histogram_count")
+    return definition["over_time"] in ("increase", "count")

@@ -196,6 +196,16 @@ class Chain:
         nothing = np.empty((0, NOTICE_WIDTH), np.int64)
         self._move(both, self._kept(both, LATEST, LATEST, nothing, np.zeros(1, np.int64)))
 
+    def renumber(self, now: I64) -> None:
+        """Stream s is now[s] from now on; -1: it is gone."""
+        streams = now[self._lines[:, STREAM]] if len(self._lines) else self._lines[:, STREAM]
+        kept = np.flatnonzero(streams >= 0)
+        self._lines = self._lines[kept]
+        self._lines[:, STREAM] = streams[kept]
+        self._state = self._copied(Pooled(self._state.rows[kept], *_pool(self._state)))
+        self._places = np.full(int(self._lines[:, STREAM].max(initial=-1)) + 1, -1, np.int64)
+        self._places[self._lines[:, STREAM]] = np.arange(len(kept))
+
     def forget(self, before: int) -> None:
         """Drop base lines with a time before this."""
         kept = np.flatnonzero(self._lines[:, TIME] >= before)

@@ -72,6 +72,10 @@ class ExponentialDeltas:
         """Drop base lines with a time before this: the streams are unknown."""
         self._chain.forget(before)
 
+    def renumber(self, now: I64) -> None:
+        """Stream s is now[s] from now on; -1: it is gone."""
+        self._chain.renumber(now)
+
     def encode(self) -> bytes:
         """The base lines."""
         return self._chain.encode()
@@ -123,6 +127,11 @@ class ExplicitDeltas:
             chain.forget(before)
             if not len(chain):
                 del self._chains[bounds]
+
+    def renumber(self, now: I64) -> None:
+        """As `ExponentialDeltas.renumber`."""
+        for chain in self._chains.values():
+            chain.renumber(now)
 
     def encode(self) -> bytes:
         """The base lines."""

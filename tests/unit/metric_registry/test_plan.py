@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 
@@ -12,7 +12,13 @@ from metric_registry.check import check_files
 from metric_registry.compile import CompileError, compile_plan
 from metric_registry.explain import explain
 from metric_registry.load import SourceFile
-from metric_registry.plan import SEMANTIC_FIELDS, Plan, PlanError, ResolvedDefinition
+from metric_registry.plan import (
+    SEMANTIC_FIELDS,
+    Plan,
+    PlanError,
+    ResolvedDefinition,
+    digest,
+)
 
 EXAMPLE = b"""\
 apiVersion: tidemill/v1
@@ -71,6 +77,20 @@ def test_everything_is_explicit_in_the_resolved_form() -> None:
     assert resolved().group_by == ("cluster_id", "region", "tenant")
     assert resolved().instrument == "sum"
     assert resolved().finest == 10
+
+
+def test_plans_of_the_release_before_instruments_are_read_and_have_the_hash_that_they_had() -> None:
+    plan = compile_plan([resolved()])
+    assert b"instrument" not in plan.to_json()
+    assert plan.hash == digest(
+        [{k: v for k, v in asdict(resolved()).items() if k != "source_instrument"}], 32
+    )
+    assert Plan.from_json(plan.to_json()) == plan
+    shaped = compile_plan(
+        [other(over_time="", over_space="", over_points="count", source_instrument="histogram")]
+    )
+    assert Plan.from_json(shaped.to_json()).definitions[0].source_instrument == "histogram"
+    assert shaped.hash != plan.hash
 
 
 def test_every_field_is_semantic_or_known_not_to_be() -> None:

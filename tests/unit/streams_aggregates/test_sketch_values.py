@@ -27,10 +27,16 @@ from aggregates.sketch_references import (
 from streams.aggregates import Points
 from streams.aggregates.datasketches import read_sketch
 from streams.aggregates.distinct import DistinctCount
-from streams.aggregates.explicit import DifferentBounds, ExplicitHistogram, ExplicitPoints
+from streams.aggregates.explicit import (
+    DifferentBounds,
+    ExplicitHistogram,
+    ExplicitPoints,
+    contradictory,
+)
 from streams.aggregates.exponential import ExponentialHistogram
-from streams.aggregates.exponential_points import ExponentialPoints
+from streams.aggregates.exponential_points import ExponentialPoints, moments_contradict
 from streams.aggregates.heaviest import TopK
+from streams.aggregates.histogram_mean import HistogramMean
 from streams.batch import BytesColumn
 from streams.errors import Rejected
 from streams.kernels.powers import tables
@@ -323,13 +329,99 @@ def test_explicit_points_add_up_and_other_bounds_are_refused():
     assert found.quantile(1)[0] == 2.0  # nothing says how far the last bucket reaches
     before = aggregate.encode(state)
     for bounds in ((1.0, 2.5), (1.0,), (1.0, 2.0, 3.0)):
-        wrong = explicit_points(bounds, [[1] * (len(bounds) + 1)], [1.0])
-        with pytest.raises(DifferentBounds):
-            aggregate.add_points(state, ONE, wrong)
+        if bounds[:2] != (1.0, 2.0):
+            wrong = explicit_points(bounds, [[1] * (len(bounds) + 1)], [1.0])
+            with pytest.raises(DifferentBounds):
+                aggregate.add_points(state, ONE, wrong)
         other = ExplicitHistogram(bounds=bounds)
         with pytest.raises(DifferentBounds):
             aggregate.merge(state, ONE, other.empty(1), ONE)
     assert aggregate.encode(state) == before
+
+
+@pytest.mark.parametrize("wanted", [(), (1.0,), (0.0, 4.0), (-3.0, 0.0, 1.0, 4.0)])
+def test_explicit_points_of_more_bounds_are_coarsened_as_their_values_would_be(wanted):
+    chance = random.Random(len(wanted))
+    bounds = (-3.0, -0.0, 0.5, 1.0, 4.0)
+    values = [chance.choice([*bounds, *hard(chance, 5)]) for _ in range(200)]
+    values = [value for value in values if math.isfinite(value)]
+    fine = explicit(samples(values), bounds)
+    aggregate = ExplicitHistogram(bounds=wanted)
+    state = aggregate.empty(1)
+    aggregate.add_points(state, ONE, explicit_points(bounds, [fine.bucket_counts], [fine.sum]))
+    assert (
+        aggregate.finish(state)[0].bucket_counts == explicit(samples(values), wanted).bucket_counts
+    )
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        ((1.0, 2.0), [1, 2, 3], 7),
+        ((1.0, 2.0), [1, 2], 3),
+        ((1.0, 2.0), [1, 2, 3, 4], 10),
+        ((2.0, 1.0), [1, 2, 3], 6),
+        ((1.0, 1.0), [1, 2, 3], 6),
+        ((1.0, math.nan), [1, 2, 3], 6),
+        ((1.0, math.inf), [1, 2, 3], 6),
+        ((1.0, 2.0), [1, -2, 3], 2),
+    ],
+)
+def test_an_explicit_point_that_contradicts_itself_is_rejected_and_the_others_are_not(point):
+    bounds, counts, count = point
+    sizes = [(2, 3), (len(bounds), len(counts)), (2, 3)]
+    offsets = np.cumsum([(0, 0), *sizes], axis=0).T
+    unknown = np.full(3, math.nan)
+    points = ExplicitPoints(
+        np.array([6, count, 6], np.int64), np.zeros(3), unknown, unknown, np.zeros(3, np.uint8),
+        offsets[0].copy(), np.array([1.0, 2.0, *bounds, 1.0, 2.0]),
+        offsets[1].copy(), np.array([1, 2, 3, *counts, 1, 2, 3], np.int64),
+    )  # fmt: skip
+    assert contradictory(points).tolist() == [False, True, False]
+    with pytest.raises(Rejected, match="histogram point 1"):
+        ExplicitHistogram(bounds=()).load(points)
+
+
+@pytest.mark.parametrize(
+    ("moments", "wrong"),
+    [
+        ((3, 1.0, 0.0, 1.0, 0), False),
+        ((3, 1.0, 1.0, 0.0, 0), True),
+        ((3, 1.0, 1.0, 0.0, 16), False),  # it says no minimum
+        ((3, math.nan, 0.0, 1.0, 0), False),
+        ((0, 0.0, 5.0, 1.0, 0), False),  # nothing has an extreme
+        ((0, 1.0, 0.0, 0.0, 0), True),
+        ((0, 1.0, 0.0, 0.0, 8), False),  # it says no sum
+        ((-1, 0.0, 0.0, 0.0, 0), True),
+        ((2**53 + 1, 0.0, 0.0, 0.0, 0), True),
+    ],
+)
+def test_moments_contradict_themselves_or_not(moments, wrong):
+    count, total, least, greatest, absent = moments
+    found = moments_contradict(
+        np.array([count], np.int64), np.array([total]), np.array([least]), np.array([greatest]),
+        np.array([absent], np.uint8),
+    )  # fmt: skip
+    assert found.tolist() == [wrong]
+
+
+def test_the_mean_of_histogram_points_is_exact():
+    aggregate = HistogramMean()
+    state = aggregate.empty(4)
+    rows = np.array([0, 0, 1, 1, 2], np.int64)
+    counts, sums = [3, 2**31, 1, 1, 1], [0.1, 0.2, 1e308, 5e-324, 3.0]
+    points = explicit_points((), [[count] for count in counts], sums)
+    points.absent[4] = 8  # no sum
+    aggregate.merge(state, rows, aggregate.load(points), np.arange(5))
+    means = aggregate.finish(state)
+    exact = [
+        (Fraction(0.1) + Fraction(0.2)) / (3 + 2**31),
+        (Fraction(1e308) + Fraction(5e-324)) / 2,
+    ]
+    assert means[:2].tolist() == [float(each) for each in exact]
+    assert np.isnan(means[2:]).all()
+    again = aggregate.decode(aggregate.encode(state))
+    assert aggregate.finish(again).tobytes() == means.tobytes()
 
 
 def test_parameters_that_cannot_be_kept_are_refused():

@@ -54,6 +54,19 @@ def test_a_write_larger_than_a_part_is_whole(store):
     assert dict(store.blocks()) == blocks
 
 
+def test_a_write_larger_than_what_is_kept_in_memory_is_whole(tmp_path):
+    blocks = {b"%03d" % n: bytes([n]) * 500_000 for n in range(120)}
+    written = RocksStore(tmp_path / "s")
+    written.write(blocks, Checkpoint(5, None))
+    assert dict(written.blocks()) == blocks
+    written.write({b"000": None}, Checkpoint(6, None))
+    written.close()
+    again = RocksStore(tmp_path / "s")
+    assert again.checkpoint() == Checkpoint(6, None)
+    assert len(list(again.blocks())) == 119
+    again.close()
+
+
 def test_what_was_closed_in_order_is_there_when_opened_again(tmp_path):
     first = RocksStore(tmp_path / "s")
     first.write({b"a": b"1"}, Checkpoint(3, POSITION))

@@ -128,7 +128,7 @@ def test_text_and_raw_bytes():
             Text().decode([record(bad)])
     raw = Raw().decode([record(b"v", b"k"), record(b"w")])
     assert lists(raw.columns) == {"key": [b"k", None], "value": [b"v", b"w"]}
-    assert Raw().encode(raw.columns, 2) == [(b"k", b"v"), (None, b"w")]
+    assert list(Raw().encode(raw.columns, 2)) == [(b"k", b"v"), (None, b"w")]
     with pytest.raises(Rejected):
         Raw().decode([record(None)])
 

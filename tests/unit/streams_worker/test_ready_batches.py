@@ -8,7 +8,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from broker.records.batch import crc_is_good, read_header
 from broker.records.rewrite import records_of, unpack
 from streams.worker.batches import Entry, ReadyBatch, encode
-from streams.worker.kafka import chosen_partition
+from streams.worker.row_batches import chosen_partition
 
 
 def entries(chance: random.Random, count: int) -> list[Entry]:

@@ -26,7 +26,7 @@ def points(*series: int) -> PointColumns:
 
 def read(readings: Readings, *series: int) -> list[tuple[int, int, int, int]]:
     """(slot, time, value, record) of what points of these series become."""
-    found, records = readings.read(points(*series), np.arange(len(series), dtype=np.int32))
+    found, records, _ = readings.read(points(*series), np.arange(len(series), dtype=np.int32))
     columns = (found.slots, found.times, found.raws, records)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -52,7 +52,7 @@ def test_where_nothing_is_converted_points_are_not_touched():
     assert learn(readings, 0, (SAME,), (SAME,)) == [0, 1]
     assert learn(readings, 2, (SAME,)) == [2]
     given, records = points(2, 0), np.zeros(2, np.int32)
-    assert readings.read(given, records) == (given, records)
+    assert readings.read(given, records) == (given, records, [])
     assert list(readings.changed_blocks()) == []
 
 
