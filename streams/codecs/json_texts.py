@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.batch import BytesColumn
+from streams.buffers import bytes_to_fill
 from streams.kernels.texts import (
     LONGEST_INTEGER,
     measure_strings,
@@ -116,10 +117,10 @@ def put_rows(before: Sequence[bytes], parts: Sequence[Cells], closed: bytes, n: 
         sizes += np.diff(part.ends) - part.between
     offsets = np.zeros(n + 1, np.int64)
     np.cumsum(sizes, out=offsets[1:])
-    out = np.empty(int(offsets[-1]), np.uint8)
+    content, out = bytes_to_fill(int(offsets[-1]))
     at = offsets[:-1].copy()
     for said, part in zip(before, parts, strict=True):
         put_cells(out, at, np.frombuffer(said, np.uint8), part.texts, part.ends, part.between)
     for place, byte in enumerate(closed):
         out[at + place] = byte
-    return BytesColumn(offsets, out.tobytes())
+    return BytesColumn(offsets, content)

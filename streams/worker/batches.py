@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import cramjam
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import encode_varint
 from crc32c import crc32c
 
 MAGIC = 2
@@ -154,12 +155,8 @@ def _sized(content: bytes | None) -> bytes:
 
 def _varint(number: int) -> bytes:
     """Zigzag."""
-    rest = number << 1 ^ number >> 63
     found = bytearray()
-    while rest > 127:
-        found.append(rest & 127 | 128)
-        rest >>= 7
-    found.append(rest)
+    encode_varint(number, found.append)
     return bytes(found)
 
 

@@ -40,6 +40,8 @@ _MAGIC_AT = 16
 _LAST_DELTA_AT = 23
 _CODEC = 0x07
 _HEADER = HEADER.size
+_OLD_HEADER = 26
+"""Bytes of offset, length, checksum, magic, attributes and the lengths of no key and no value."""
 _SNAPPY_FRAMED = b"\x82SNAPPY\0" + b"\0\0\0\1" * 2
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _NO_ROOM = ("failed to write whole buffer", "smaller than required")
@@ -71,29 +73,32 @@ class FetchedBatches:
         end = self._end(self._at)
         batch = self._data[self._at : end]
         self._at = len(self._data) if end is None else end
-        if len(batch) < _HEADER or batch[_MAGIC_AT] != MAGIC:  # of magic 0 or 1, or none at all
-            return MemoryRecords(bytes(batch)).next_batch()
-        (offset,) = struct.unpack_from(">q", batch)
+        if not _is_new(batch):
+            return _old(batch)
+        offset = _offset(batch)
         if struct.unpack_from(">I", batch, CRC_AT)[0] != crc32c(batch[CRC_FROM:]):
-            raise CorruptRecordException(f"the checksum of the batch at offset {offset} is wrong")
+            raise _wrong_checksum(offset)
         codec = batch[ATTRIBUTES_AT + 1] & _CODEC
         if codec in _into:
-            batch = _unpacked(batch, codec, f"the batch at offset {offset}")
+            batch = _unpacked(batch, codec)
         return DefaultRecordBatch(batch)
 
     def next_offset(self) -> int | None:
-        """Behind the last whole batch; None: there is none."""
+        """Behind the last whole batch; None: there is none.
+
+        Raises:
+            CorruptRecordException: That batch is none.
+        """
         at, last = self._at, None
         while (end := self._end(at)) is not None:
             at, last = end, at
         if last is None:
             return None
-        if self._data[last + _MAGIC_AT] != MAGIC:
-            old: Any = MemoryRecords(bytes(self._data[last:at])).next_batch()
-            return int(old.next_offset)
-        (offset,) = struct.unpack_from(">q", self._data, last)
-        (delta,) = struct.unpack_from(">i", self._data, last + _LAST_DELTA_AT)
-        return offset + delta + 1
+        batch = self._data[last:at]
+        if not _is_new(batch):
+            return int(_old(batch).next_offset)
+        (delta,) = struct.unpack_from(">i", batch, _LAST_DELTA_AT)
+        return _offset(batch) + delta + 1
 
     def _end(self, at: int) -> int | None:
         """Behind the batch that begins here, if it is whole."""
@@ -110,6 +115,30 @@ def read_with(fetcher: Any) -> None:
     names = {**plain.__globals__, "MemoryRecords": FetchedBatches}
     own = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, plain.__closure__)
     fetcher._proc_fetch_request = MethodType(own, fetcher)
+
+
+def _is_new(batch: memoryview) -> bool:
+    """Whether it is of magic 2, as aiokafka reads later ones too, and not of 0 or 1."""
+    new = len(batch) > _MAGIC_AT and batch[_MAGIC_AT] >= MAGIC
+    if len(batch) < (_HEADER if new else _OLD_HEADER):
+        raise CorruptRecordException(f"a batch ends after {len(batch)} bytes, in its own head")
+    return new
+
+
+def _old(batch: memoryview) -> Any:
+    """Of magic 0 or 1; its checksum is right."""
+    old: Any = MemoryRecords(bytes(batch)).next_batch()
+    if not old.validate_crc():
+        raise _wrong_checksum(_offset(batch))
+    return old
+
+
+def _offset(batch: memoryview) -> int:
+    return struct.unpack_from(">q", batch)[0]
+
+
+def _wrong_checksum(offset: int) -> CorruptRecordException:
+    return CorruptRecordException(f"the checksum of the batch at offset {offset} is wrong")
 
 
 def _unsnapped(packed: memoryview, out: memoryview) -> int:
@@ -143,7 +172,7 @@ class _Room(threading.local):
 _room = _Room()
 
 
-def _unpacked(batch: memoryview, codec: int, what: str) -> memoryview:
+def _unpacked(batch: memoryview, codec: int) -> memoryview:
     """The batch with its records as they were, in the thread's memory."""
     packed = batch[_HEADER:]
     size = _content_size(packed) if codec == 4 else None
@@ -156,7 +185,8 @@ def _unpacked(batch: memoryview, codec: int, what: str) -> memoryview:
         except cramjam.DecompressionError as error:
             if room >= MOST_UNPACKED or not any(word in str(error) for word in _NO_ROOM):
                 raise CorruptRecordException(
-                    f"{what} does not unpack, or to more than {MOST_UNPACKED >> 20} MiB: {error}"
+                    f"the batch at offset {_offset(batch)} does not unpack, or to more than "
+                    f"{MOST_UNPACKED >> 20} MiB: {error}"
                 ) from error
         room *= 4
     memory[:_HEADER] = batch[:_HEADER]

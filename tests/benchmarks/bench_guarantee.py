@@ -37,7 +37,8 @@ from streams.schema import time as at_time
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
 from streams.worker.plan_runner import run_plan
-from tests.conformance.test_worker_processes import free_port, wait_until
+from tests.conformance.test_worker_processes import wait_until
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = Schema(key=string, value=i64, at=at_time)

@@ -19,6 +19,7 @@ import psutil
 from aiokafka import AIOKafkaProducer
 from pipeline_traffic import POINTS_A_MESSAGE, Profile, Record
 
+from tests.ports import free_ports
 from tidemill import probe
 from tidemill.launcher import Command, Launcher
 from tidemill.settings import Settings
@@ -61,7 +62,7 @@ def prepare(folder: Path, profile: Profile, workers: int, partitions: int) -> Se
     definitions = folder / "definitions"
     definitions.mkdir(parents=True)
     (definitions / "bench.yaml").write_text(profile.yaml())
-    ports = _free_ports(3 + workers)
+    ports = free_ports(3 + workers)
     settings = Settings(
         data=str(folder / "data"),
         definitions=(str(definitions),),
@@ -78,15 +79,6 @@ def prepare(folder: Path, profile: Profile, workers: int, partitions: int) -> Se
     settings.save()
     deploy(settings, time.time_ns())
     return settings
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody uses just now, one behind the other."""
-    used = {each.laddr.port for each in psutil.net_connections("tcp") if each.laddr}
-    first = 20_000
-    while used & set(range(first, first + count)):
-        first += count
-    return list(range(first, first + count))
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -39,6 +38,7 @@ from streams.topology.builder import StreamsBuilder
 from streams.topology.plan import Plan
 from streams.values import Values
 from streams.worker.plan_runner import run_plan
+from tests.ports import free_port
 
 PARTITIONS = 2
 LOOK_SECONDS = 0.01
@@ -78,9 +78,7 @@ class Worker:
     """A worker process."""
 
     def __init__(self, address: str, folder: Path, name: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.log = folder / f"{name}.log"
         words = [sys.executable, __file__, address, str(folder / name), str(self.port)]
         with self.log.open("wb") as log:

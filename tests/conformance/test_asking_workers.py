@@ -20,15 +20,11 @@ from urllib.parse import urlencode
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from tests.ports import free_ports
+
 ROOT = Path(__file__).parents[2]
 SECOND = 10**9
 SHOPS = "abcdef"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_until(what: str, done: Any, seconds: float = 240.0) -> Any:
@@ -45,9 +41,9 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.broker = free_port()
+        self.broker, one, two = free_ports(3)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.ports = {name: free_port() for name in ("one", "two")}
+        self.ports = {"one": one, "two": two}
         self.rows: list[list[tuple[str, int, int]]] = [[], []]
         self.now = 0
         data = str(folder / "broker")

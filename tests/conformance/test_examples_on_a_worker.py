@@ -13,7 +13,9 @@ from aiokafka import AIOKafkaProducer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from test_worker_processes import ROOT, Broker, free_port, wait_until
+from test_worker_processes import ROOT, Broker, wait_until
+
+from tests.ports import free_port
 
 LINES = ["to be or not to be", "that is the question", "the rest is silence"]
 

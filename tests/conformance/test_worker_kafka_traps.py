@@ -17,6 +17,7 @@ from streams.state.changelog import ChangelogRecord
 from streams.task.processor import OutputRecord
 from streams.worker.kafka import OffsetLookup, TransactionalProducer, create_topic
 from streams.worker.ranges import RangeReader
+from tests.ports import free_port
 
 _spec = importlib.util.spec_from_file_location(
     "worker_processes", Path(__file__).with_name("test_worker_processes.py")
@@ -181,7 +182,7 @@ def test_a_topic_is_created_once_and_its_partitions_are_known_at_once(broker, co
 
 def test_without_a_broker_every_call_says_retriable_within_its_time(config):
     async def work() -> None:
-        port = _processes.free_port()
+        port = free_port()
         nowhere = WorkerConfig("traps", f"127.0.0.1:{port}", None, request_timeout_ms=1_000)
         lookup = OffsetLookup(nowhere)
         for call in (

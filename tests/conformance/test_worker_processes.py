@@ -24,15 +24,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 
+from tests.ports import free_port
+
 WORKER = Path(__file__).with_name("worker_counting.py")
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_until(what: str, done: Any, seconds: float = 30.0) -> Any:

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -125,20 +125,27 @@ class Traffic:
                 enable_auto_commit=False,
             )
             with contextlib.suppress(KafkaError, OSError):
-                await consumer.start()
-                consumer.assign([TopicPartition("seen", 0), TopicPartition("seen", 1)])
-                for at, offset in offsets.items():
-                    consumer.seek(at, offset)
-                while True:
-                    for at, messages in (await consumer.getmany(timeout_ms=100)).items():
-                        for message in messages:
-                            number = json.loads(message.value)["id"]
-                            home = self._home[number]
-                            self.newest_seen[home] = max(self.newest_seen[home], number)
-                            self.seen += 1
-                        offsets[at] = messages[-1].offset + 1
-            await consumer.stop()
+                try:
+                    await self._follow(consumer, offsets)
+                finally:
+                    await consumer.stop()
             await asyncio.sleep(0.2)
+
+    async def _follow(
+        self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]
+    ) -> NoReturn:
+        await consumer.start()
+        consumer.assign([TopicPartition("seen", 0), TopicPartition("seen", 1)])
+        for at, offset in offsets.items():
+            consumer.seek(at, offset)
+        while True:
+            for at, messages in (await consumer.getmany(timeout_ms=100)).items():
+                for message in messages:
+                    number = json.loads(message.value)["id"]
+                    home = self._home[number]
+                    self.newest_seen[home] = max(self.newest_seen[home], number)
+                    self.seen += 1
+                offsets[at] = messages[-1].offset + 1
 
 
 async def _sent(producer: AIOKafkaProducer, value: bytes, partition: int) -> Any:

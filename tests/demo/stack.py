@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from tests.ports import free_ports
 from tidemill.launcher import Launcher
 from tidemill.settings import Settings
 from tidemill.supervisor import Phase
@@ -27,24 +27,6 @@ NEEDED = 4  # ports beside the workers': broker, its metrics, edge, store
 
 class StackError(RuntimeError):
     """The processes do not come up; the message ends with their logs."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on just now; the last ones follow one another."""
-    while True:
-        with contextlib.ExitStack() as held:
-            first = _bound(held, 0)
-            try:
-                rest = [_bound(held, first + number) for number in range(1, count)]
-            except OSError:
-                continue
-            return [first, *rest]
-
-
-def _bound(held: contextlib.ExitStack, port: int) -> int:
-    found = held.enter_context(socket.socket())
-    found.bind(("127.0.0.1", port))
-    return found.getsockname()[1]
 
 
 def settings(folder: Path, *, workers: int, idle_after_ms: int) -> Settings:

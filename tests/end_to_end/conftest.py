@@ -6,13 +6,11 @@ import json
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, NumberDataPoint, ScopeMetrics
 
+from tests.ports import free_ports
+
 ROOT = Path(__file__).parents[2]
 SECOND = 1_000_000_000
+WORKERS = 4
+"""Of a deployment, at most."""
 Labels = tuple[tuple[str, str], ...]
 HAPPY = """apiVersion: tidemill/v1
 kind: Metric
@@ -59,15 +61,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listened on a moment ago."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 def points_of(metric: Metric) -> list[NumberDataPoint]:
     return list((metric.sum if metric.HasField("sum") else metric.gauge).data_points)
 
@@ -78,8 +71,8 @@ class Up:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / ".tidemill"
-        ports = free_ports(5)
-        self.broker, self.metrics, self.edge, self.store, self.worker = ports
+        ports = free_ports(4 + WORKERS)  # each worker's is the one before's plus 1
+        self.broker, self.metrics, self.edge, self.store, self.worker, *_ = ports
         self.process: subprocess.Popen[bytes] | None = None
         self._log = folder / "up.log"
 
@@ -113,7 +106,7 @@ class Up:
         raise AssertionError(f"no {what} within {seconds} s: {self.explanation()}")
 
     def explanation(self) -> str:
-        logs = sorted((self.data / "logs").glob("*.log"))
+        logs = [*sorted((self.data / "logs").glob("*.log")), *self.folder.glob("faust*.log")]
         tails = [f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}" for log in logs]
         return "\n".join([self.said(), *tails])
 

@@ -17,15 +17,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from traffic import PARTITIONS, Record, Result
 
 from streams.batch import decode_table
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 READY_S = 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Log:

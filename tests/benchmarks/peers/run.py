@@ -22,9 +22,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from catalogue import NotInstalled, Peer, Variant, peers
-from log import Log, Results, free_port
+from log import Log, Results
 from measure import Watched
 from traffic import Input, Result, oracle
+
+from tests.ports import free_port
 
 WINDOW_S = {"json": 10, "otlp": 60}
 TOPIC = {"json": "events", "otlp": "telemetry.raw"}

@@ -73,13 +73,39 @@ def test_what_holds_no_whole_batch_has_none(data: bytes) -> None:
     assert batches.next_offset() is None
 
 
-def test_batches_of_the_first_formats_are_read_as_well() -> None:
-    builder = LegacyRecordBatchBuilder(1, 0, 1 << 20)
+def old_batch(magic: int) -> bytes:
+    builder = LegacyRecordBatchBuilder(magic, 0, 1 << 20)
     builder.append(0, 5, b"key", b"value")
-    data = bytes(builder.build())
-    batches = FetchedBatches(data)
+    return bytes(builder.build())
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_batches_of_the_first_formats_are_read_as_well(magic: int) -> None:
+    batches = FetchedBatches(old_batch(magic))
     assert batches.next_offset() == 1
     assert [(r.offset, r.key, r.value) for r in batches.next_batch()] == [(0, b"key", b"value")]
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_a_wrong_checksum_of_the_first_formats_is_told_with_the_offset(magic: int) -> None:
+    raw = bytearray(numbered(old_batch(magic), 77))
+    raw[-1] ^= 1
+    with pytest.raises(CorruptRecordException, match="batch at offset 77"):
+        FetchedBatches(bytes(raw)).next_batch()
+
+
+@pytest.mark.parametrize("magic", [0, 1, 2, 9])
+def test_a_batch_shorter_than_its_own_head_is_refused(magic: int) -> None:
+    head = 61 if magic >= 2 else 26
+    for length in range(head - 12):
+        raw = bytearray(struct.pack(">qi", 5, length) + bytes(length))
+        if length > 4:
+            raw[16] = magic
+        for take in (FetchedBatches.next_batch, FetchedBatches.next_offset):
+            batches = FetchedBatches(bytes(raw))
+            assert batches.has_next()
+            with pytest.raises(CorruptRecordException, match=f"ends after {12 + length} bytes"):
+                take(batches)
 
 
 def test_zstd_without_a_size_or_in_several_frames_is_unpacked() -> None:
