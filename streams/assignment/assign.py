@@ -3,7 +3,8 @@
 While workers are replaced by those of a newer version, what these have taken over does not go back
 (`_State.may_run`). Apart from that every topic is spread evenly by itself, and all tasks are; then
 as few tasks as possible move; a task that must move goes to who has most of its state; partitions
-of the same number go together (they share a partition of the changelog); heavy state is evened out.
+of the same number go together (they share a partition of the changelog); then state and traffic
+are evened out.
 Copies go to other processes.
 """
 
@@ -24,6 +25,8 @@ _MOVES = 1 << 10
 """A task that goes where it is not now. Below: how far its state is behind there, and its place."""
 _APART = 1
 _BEHIND = 2
+_WHOLE = 1_000_000
+"""What all tasks together weigh by their state, and by their records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +46,22 @@ class Share:
     standbys: tuple[Task, ...]
 
 
-def assign(members: Sequence[Member], partitions: Mapping[str, int]) -> dict[str, Share]:
+def assign(
+    members: Sequence[Member],
+    partitions: Mapping[str, int],
+    records: Mapping[Task, int] | None = None,
+) -> dict[str, Share]:
     """Member name -> its share. `partitions`: of each topic; the order of members is no matter.
+
+    `records`: that the log has of each task's partition, as far as it is known; they show what
+    traffic it has, and before the first start what there is to catch up with.
 
     A task runs on exactly one of the members that subscribe to its topic, and on none only if there
     is none. Where members differ in version, see `_State.may_run`. The number of copies is the
     largest that any member asks for, as far as there are processes for them.
     """
     ordered = sorted(members, key=lambda member: (member.claim.process, member.name))
-    state = _State(ordered)
+    state = _State(ordered, records or {})
     running: dict[Task, int] = {}
     for topic in sorted(partitions):
         running.update(_spread(state, topic, partitions[topic], running))
@@ -68,8 +78,10 @@ def assign(members: Sequence[Member], partitions: Mapping[str, int]) -> dict[str
 class _State:
     """What members say of each task's state, and what follows for placing it."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], records: Mapping[Task, int]) -> None:
         self.members = members
+        self._records = records
+        self._all_records = sum(records.values())
         self._newest: dict[Task, int] = {}
         self._bytes: dict[Task, int] = {}
         self._runs: dict[Task, tuple[int, int]] = {}
@@ -79,10 +91,15 @@ class _State:
                 self._bytes[task] = max(held.bytes, self._bytes.get(task, 0))
                 if held.how is How.RUNS and held.offset > self._runs.get(task, (-1, 0))[0]:
                     self._runs[task] = (held.offset, number)
+        self._all_bytes = sum(self._bytes.values())
 
     def weights(self, tasks: Sequence[Task]) -> I64:
-        """Bytes of each task's state; 0: nobody knows."""
-        return np.array([self._bytes.get(task, 0) for task in tasks], np.int64)
+        """Of each task: its share of all state, and its share of all records."""
+        return np.array([self._weight(task) for task in tasks], np.int64)
+
+    def _weight(self, task: Task) -> int:
+        state = _WHOLE * self._bytes.get(task, 0) // max(1, self._all_bytes)
+        return state + _WHOLE * self._records.get(task, 0) // max(1, self._all_records)
 
     def may_run(self, task: Task, member: Member) -> bool:
         """Whether a member reads the state of a task, as far as anybody can tell.
@@ -172,7 +189,7 @@ def _copies(state: _State, running: Mapping[Task, int]) -> dict[Task, set[int]]:
 
 
 def _carried(state: _State, placed: Iterable[tuple[Task, int]]) -> tuple[I64, I64]:
-    """Of each member: its tasks and copies, and the bytes of their state."""
+    """Of each member: its tasks and copies, and what they weigh."""
     loads = np.zeros(len(state.members), np.int64)
     carried = np.zeros(len(state.members), np.int64)
     for task, member in placed:

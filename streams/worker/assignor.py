@@ -19,7 +19,7 @@ from aiokafka.coordinator.protocol import (
 )
 
 from streams.assignment.assign import Member, assign
-from streams.assignment.claims import Claim, Told
+from streams.assignment.claims import Claim, Task, Told
 
 _PROTOCOL_VERSION = 0
 
@@ -28,14 +28,21 @@ class Assignor(AbstractPartitionAssignor):
     """Tells the group what this process has, and if it leads the group decides for all.
 
     `claim` is asked whenever the group forms anew, after all tasks came to rest. `told` gets what
-    the group says beside the partitions, before the listener hears of these.
+    the group says beside the partitions, before the listener hears of these. `records` says how
+    many the log has of each partition, as far as this process has looked.
     """
 
     name = "tidemill"  # pyright: ignore[reportAssignmentType]
 
-    def __init__(self, claim: Callable[[], Claim], told: Callable[[Told], None]) -> None:
+    def __init__(
+        self,
+        claim: Callable[[], Claim],
+        told: Callable[[Told], None],
+        records: Callable[[], Mapping[Task, int]],
+    ) -> None:
         self._claim = claim
         self._told = told
+        self._records = records
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """What this member says when it joins."""
@@ -54,7 +61,7 @@ class Assignor(AbstractPartitionAssignor):
         topics = {topic for member in group for topic in member.topics}
         partitions = {topic: len(cluster.partitions_for_topic(topic) or ()) for topic in topics}
         found: dict[str, ConsumerProtocolMemberAssignment] = {}
-        shares = assign(group, partitions)
+        shares = assign(group, partitions, self._records())
         endpoints = {member.name: member.claim.endpoint for member in group}
         where = {
             task: endpoints[name]

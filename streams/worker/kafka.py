@@ -21,6 +21,7 @@ The member of a consumer group is in `group_consumer.py`.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing
@@ -103,6 +104,26 @@ class OffsetLookup:
         """Offsets [log start, high watermark). Raises `Retriable`."""
         _, everything = await self._clients()
         return await _bounds(everything, partition)
+
+    async def records(self, topics: Sequence[str], pattern: str | None) -> dict[Partition, int]:
+        """Offsets that each partition has, of these topics or of those that match whole.
+
+        Raises `Retriable`.
+        """
+        committed, _ = await self._clients()
+        try:
+            cluster = await committed._client.fetch_all_metadata()
+            every = [
+                TopicPartition(topic, number)
+                for topic in cluster.topics()
+                if (topic in topics if pattern is None else re.fullmatch(pattern, topic))
+                for number in cluster.partitions_for_topic(topic) or ()
+            ]
+            first = await committed.beginning_offsets(every)
+            last = await committed.end_offsets(every)
+        except (KafkaError, OSError) as error:
+            raise Retriable(f"no bounds of the input: {error!r}") from error
+        return {(at.topic, at.partition): last[at] - first[at] for at in every}
 
     async def partition_count(self, topic: str) -> int:
         """Partitions of a topic; 0 when there is none. Raises `Retriable`."""

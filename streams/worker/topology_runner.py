@@ -23,6 +23,7 @@ from streams.task.phase import Phase
 from streams.worker.assignor import Assignor
 from streams.worker.desk import Desk
 from streams.worker.group_consumer import GroupConsumer
+from streams.worker.input_records import InputRecords
 from streams.worker.kafka import OffsetLookup, Partition, create_topic
 from streams.worker.pieces import OffsetsGone, Piece
 from streams.worker.standbys import Standbys
@@ -56,6 +57,7 @@ class TopologyRunner:
         self._threads = threads
         self._failed = failed
         self._lookup = OffsetLookup(config)
+        self._records = InputRecords(self._lookup, topology)
         self._process = process_identity(config.state_dir)
         self._tasks: dict[Partition, TaskRunner] = {}
         self._closing: dict[Partition, TaskRunner] = {}
@@ -135,12 +137,16 @@ class TopologyRunner:
         consumer = await self._join()
         if consumer is None:
             return
-        offsets = asyncio.create_task(self._note_offsets(consumer))
+        beside = [
+            asyncio.create_task(self._note_offsets(consumer)),
+            asyncio.create_task(self._records.keep_looking()),
+        ]
         try:
             while not self._stopping.is_set() and not self._rejoin:
                 await self._poll(consumer)
         finally:
-            offsets.cancel()
+            for work in beside:
+                work.cancel()
         self._mine = set()
         await self._drain()
         await consumer.stop(3.0)
@@ -152,9 +158,9 @@ class TopologyRunner:
         backoff_ms, waited_ms = 250, 0
         while not self._stopping.is_set():
             group = f"{self._config.app}-{self.topology.name}"
-            consumer = GroupConsumer(
-                self._config, group, Assignor(self._claim, self._told), self._threads.codec
-            )
+            await self._records.look()
+            assignor = Assignor(self._claim, self._told, self._records)
+            consumer = GroupConsumer(self._config, group, assignor, self._threads.codec)
             self._consumer = consumer
             try:
                 await consumer.start(

@@ -73,11 +73,12 @@ class Process:
             self.process.kill()
             self.process.wait(20)
 
-    def end(self, seconds: float = 15.0) -> int:
-        """With SIGTERM; its exit code. Raises `subprocess.TimeoutExpired`."""
+    def end(self, seconds: float = 15.0) -> None:
+        """With SIGTERM, in order: one that still starts, and does not look at it yet, would die."""
         self.signal(signal.SIGTERM)
         assert self.process is not None
-        return self.process.wait(seconds)
+        code = self.process.wait(seconds)
+        assert code == 0, f"{self.name} ended with {code}, not in order: see {self.log}"
 
 
 class Broker(Process):

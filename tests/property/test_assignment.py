@@ -101,8 +101,10 @@ class Cluster:
                 disk[task] = Held(How.DORMANT, held.offset, held.bytes)
         if not self.members:
             return
-        shares = assign(rng.sample(self.members, len(self.members)), self.partitions)
-        assert shares == assign(self.members, self.partitions)
+        tasks = [(t, n) for t, count in self.partitions.items() for n in range(count)]
+        records = {task: rng.randint(0, 10**12) for task in tasks if rng.random() < 0.9}
+        shares = assign(rng.sample(self.members, len(self.members)), self.partitions, records)
+        assert shares == assign(self.members, self.partitions, records)
         self.check(shares)
         self.run(shares)
 
@@ -263,6 +265,23 @@ def test_user_data_that_does_not_read_counts_as_nothing_said(data):
     assert Told.decode(data) == Told()
     group = [member("a"), Member("b", frozenset({"raw"}), Claim.decode(data, "b"))]
     assert sorted(len(s.running) for s in assign(group, {"raw": 4}).values()) == [2, 2]
+
+
+def test_traffic_is_evened_out_where_nothing_else_decides():
+    records = {("raw", 0): 31, ("raw", 1): 20, ("raw", 2): 29, ("raw", 3): 20}
+    shares = assign([member("a"), member("b")], {"raw": 4}, records)
+    assert sorted(sum(records[t] for t in s.running) for s in shares.values()) == [49, 51]
+    settled = [member("a", runs(0, 2)), member("b", runs(1, 3))]
+    assert assign(settled, {"raw": 4}, records)["a"].running == (("raw", 0), ("raw", 2))
+
+
+def test_state_and_traffic_weigh_alike():
+    heavy = {("raw", n): Held(How.DORMANT, 50, size) for n, size in enumerate((900, 100, 0, 0))}
+    records = {("raw", 0): 0, ("raw", 1): 0, ("raw", 2): 10**12, ("raw", 3): 0}
+    both = [member("a", heavy), member("b", heavy)]
+    for given, apart in ((records, {0, 2}), ({}, {0, 1})):
+        shares = assign(both, {"raw": 4}, given)
+        assert [len({n for _, n in s.running} & apart) for s in shares.values()] == [1, 1]
 
 
 def test_a_large_group_is_assigned_within_a_moment():
