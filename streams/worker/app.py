@@ -39,6 +39,7 @@ from streams.worker.engine import Engine
 from streams.worker.process import prepare
 from streams.worker.queries import Queries
 from streams.worker.query_pages import pages
+from streams.worker.quiet import pass_over_fenced
 
 
 class EngineService(Service):
@@ -65,6 +66,7 @@ class EngineService(Service):
     async def on_start(self) -> None:
         """Returns at once: restoring takes place in the engine's own task."""
         prepare()
+        asyncio.get_running_loop().set_exception_handler(pass_over_fenced)
         self._engine = Engine(self._config, self._topologies)
         self._queries.serve(self._engine)
         self._running = asyncio.create_task(self._run(self._engine))

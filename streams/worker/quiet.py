@@ -1,13 +1,31 @@
-"""Keeps a library from flooding the log: without a broker aiokafka logs 100 lines a second."""
+"""Keeps aiokafka (0.14) from flooding the log, and from calling errors what was dealt with.
+
+Without a broker it logs 100 lines a second; and when a producer is fenced, it leaves futures of its
+own with the error that nobody can look at, which asyncio reports, each with a traceback.
+"""
+
+# aiokafka ships no types.
+# pyright: reportMissingTypeStubs=false
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from types import TracebackType
+from typing import Any
+
+from aiokafka.errors import ProducerFenced
 
 WINDOW_SECONDS = 10.0
 MAX_KINDS = 1_000
+
+
+def pass_over_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A loop's exception handler. Who was fenced hears of it from the call that found out."""
+    nobodys = "never retrieved" in str(context.get("message"))
+    if not (nobodys and isinstance(context.get("exception"), ProducerFenced)):
+        loop.default_exception_handler(context)
 
 
 class LogLimiter(logging.Filter):

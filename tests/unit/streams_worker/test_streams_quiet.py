@@ -1,8 +1,12 @@
 """A library that repeats itself is heard once, and counted."""
 
+import asyncio
+import gc
 import logging
 
-from streams.worker.quiet import LogLimiter
+from aiokafka.errors import KafkaTimeoutError, ProducerFenced
+
+from streams.worker.quiet import LogLimiter, pass_over_fenced
 
 
 def test_the_same_message_passes_once_and_others_are_untouched(caplog):
@@ -22,3 +26,17 @@ def test_the_same_message_passes_once_and_others_are_untouched(caplog):
         "no broker at the end",
     ]
     assert len([r for r in caplog.records if r.name == "ours"]) == 20
+
+
+def test_of_futures_that_nobody_looked_at_only_those_of_fenced_producers_are_passed_over(caplog):
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(pass_over_fenced)
+        for error in (ProducerFenced(), KafkaTimeoutError(), ValueError("a bug")):
+            loop.create_future().set_exception(error)
+        gc.collect()
+        loop.call_exception_handler({"message": "a callback failed", "exception": ProducerFenced()})
+
+    asyncio.run(work())
+    told = [str(record.exc_info[1]) for record in caplog.records]
+    assert told == [str(KafkaTimeoutError()), "a bug", str(ProducerFenced())]
