@@ -139,7 +139,7 @@ _CODES = (
         "TM105",
         "error",
         "another kind of document",
-        "This program reads documents of apiVersion tidemill/v1 and kind Metric.",
+        "This program reads documents of apiVersion tidemill/v1 and kind Metric or Defaults.",
         "apiVersion: tidemill/v2",
         "apiVersion: tidemill/v1",
     ),
@@ -573,6 +573,62 @@ _CODES = (
         "from rolled up ones, and a reader that sends both would count twice.",
         "name: requests",
         "name: served.requests",
+    ),
+    Code(
+        "TM505",
+        "error",
+        "defaults defined twice",
+        "Defaults have a name, or stand for a folder, once: which of two holds would depend on the "
+        "order in which they are read.",
+    ),
+    Code(
+        "TM506",
+        "error",
+        "environment that changes the meaning",
+        "An environment says how long is waited, what is kept, published and allowed, and who "
+        "answers for it. What a number is, is the same everywhere, or its name would lie.",
+        "environments: {dev: {aggregate: {over_time: rate}}}",
+        "environments: {dev: {time: {grace: 2s}}}",
+    ),
+    Code(
+        "TM507",
+        "error",
+        "defaults that are not there",
+        "`extends` names a document of kind Defaults among the files that are read.",
+        "extends: team.brokers",
+    ),
+    Code(
+        "TM508",
+        "error",
+        "defaults that extend themselves",
+        "Which of them holds where both say something has no answer.",
+    ),
+    Code(
+        "TM509",
+        "error",
+        "defaults for nobody",
+        "Defaults have a name, by which definitions extend them, or stand in a folder's "
+        "`_defaults.yaml`, and are for what lies in it and below.",
+    ),
+    Code(
+        "TM510",
+        "error",
+        "unknown environment",
+        "The environment that was chosen is one of which some document says something; a "
+        "misspelled one would run with the settings of none.",
+    ),
+    Code(
+        "TM511",
+        "warning",
+        "defaults without use",
+        "No definition extends them.",
+    ),
+    Code(
+        "TM512",
+        "error",
+        "definition among defaults",
+        "`_defaults.yaml` is read with every definition below it, also with a single one, so it "
+        "holds nothing that would then be computed.",
     ),
 )
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+import difflib
+import os.path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from metric_registry import load
+from metric_registry.documents import Reading, Sources
 from metric_registry.errors import Finding, count, to_json
 from metric_registry.fields import Problem, validate
-from metric_registry.load import SourceFile
-from metric_registry.models import MetricDefinition
+from metric_registry.inherit import FOLDER_FILES, Inheritance, Written, names_at
+from metric_registry.layers import Merged
+from metric_registry.load import Reader, SourceFile
+from metric_registry.models import Defaults, MetricDefinition
 from metric_registry.plan import ResolvedDefinition
 from metric_registry.resolve import resolve
 from metric_registry.rules import RULES, RULES_ACROSS, Settings, Subject
 from metric_registry.rules.across import Placed
-from metric_registry.syntax import Document, parse
-from metric_registry.syntax.nodes import Mapping, Node, place, to_data
+from metric_registry.syntax.nodes import Path as NodePath
+from metric_registry.syntax.nodes import place, to_data
 
 DEFAULTS = Settings()
 
@@ -30,7 +34,7 @@ class Entry:
     resolved: ResolvedDefinition
     file: str
     line: int
-    root: Node
+    merged: Merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,169 +85,209 @@ class Report:
         return to_json(self.to_dict())
 
 
+Include = Callable[[str], Sequence[SourceFile]]
+"""Gives the files that are new behind a path."""
+
+
 def check(paths: Iterable[str | Path], settings: Settings = DEFAULTS) -> Report:
     """Reads and checks files and directories of definitions. Never raises for what it finds."""
-    return check_files(load.read(paths, settings.largest_file), settings)
+    reader = Reader(settings.largest_file)
+    return check_files(reader.read(paths), settings, reader.include)
 
 
-def check_files(files: Sequence[SourceFile], settings: Settings = DEFAULTS) -> Report:
-    """Checks files that were read already; no I/O."""
-    findings: list[Finding] = []
-    entries: list[Entry] = []
-    for file in files:
-        checked = _File(file, settings)
-        checked.run()
-        findings += checked.findings
-        entries += checked.entries
-    texts = {file.path: file.data for file in files}
-    split: dict[str, list[str]] = {}
-    placed = [Placed(entry.resolved, entry.file, entry.line) for entry in entries]
-    refused: set[int] = set()
-    for rule in RULES_ACROSS:
-        for index, problem in rule(placed, settings):
-            entry = entries[index]
-            if entry.file not in split:
-                split[entry.file] = _lines(texts[entry.file])
-            finding = _finding(problem, entry.root, entry.file, split[entry.file])
-            findings.append(finding)
-            if finding.severity == "error":
-                refused.add(index)
-    findings.sort(key=lambda finding: finding.order)
-    kept = tuple(entry for index, entry in enumerate(entries) if index not in refused)
-    return Report(tuple(findings), kept, len(files))
+def check_files(
+    files: Sequence[SourceFile], settings: Settings = DEFAULTS, include: Include | None = None
+) -> Report:
+    """Checks files that were read already; no I/O but what `include` does."""
+    checked = _Check(files, settings, include)
+    for one in checked.documents:
+        checked.document(one)
+    checked.together()
+    findings = tuple(sorted(checked.findings(), key=lambda finding: finding.order))
+    kept = tuple(entry for i, entry in enumerate(checked.entries) if i not in checked.refused)
+    return Report(findings, kept, checked.files)
 
 
-class _File:
-    """The check of one file."""
+class _Check:
+    """One check of many files."""
 
-    def __init__(self, file: SourceFile, settings: Settings) -> None:
-        self._file = file
-        self._settings = settings
-        self._lines: list[str] = []
-        self.findings: list[Finding] = []
-        self.entries: list[Entry] = []
-
-    def run(self) -> None:
-        text = self._text()
-        if text is None:
-            return
-        self._lines = _lines(self._file.data)
-        documents = parse(text)
-        if not documents:
-            self._add("TM003", f"`{self._file.path}` defines nothing", help="remove the file")
-        for document in documents:
-            self._document(document)
-
-    def _text(self) -> str | None:
-        file, largest = self._file, self._settings.largest_file
-        if file.failure:
-            advice = "give the path of a file or a directory of definitions"
-            self._add(file.code, file.failure, help=advice)
-            return None
-        if len(file.data) > largest:
-            message = f"`{file.path}` has more than {largest:,} bytes"
-            self._add("TM010", message, help="split it; a directory is read whole")
-            return None
-        try:
-            return file.data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            before = file.data[: error.start].decode("utf-8-sig", "replace")
-            self._lines = _lines(file.data)
-            self._add(
-                "TM002",
-                f"the byte 0x{file.data[error.start]:02x} is not UTF-8",
-                line=before.count("\n") + 1,
-                column=len(before) - (before.rfind("\n") + 1) + 1,
-                help="save the file as UTF-8",
-            )
-            return None
-
-    def _document(self, document: Document) -> None:
-        for problem in document.problems:
-            self._add(
-                problem.code,
-                problem.message,
-                line=problem.line,
-                column=problem.column,
-                length=problem.length,
-                help=problem.help,
-            )
-        root = document.root
-        if root is None:
-            return
-        if not isinstance(root, Mapping):
-            message = "a definition is a mapping of fields, and this is "
-            message += "a list" if hasattr(root, "items") else "a single value"
-            advice = "begin with `apiVersion: tidemill/v1`; several documents are parted by `---`"
-            self._add("TM008", message, line=root.line, column=root.column, help=advice)
-            return
-        problems, definition = _definition_problems(root, self._settings)
-        found = [_finding(problem, root, self._file.path, self._lines) for problem in problems]
-        self.findings += found
-        clean = not document.problems and not any(one.severity == "error" for one in found)
-        if definition is not None and clean:
-            line = place(root, ("name",)).line
-            resolved = resolve(definition, self._settings.own_aggregates)
-            self.entries.append(Entry(definition, resolved, self._file.path, line, root))
-
-    def _add(
-        self,
-        code: str,
-        message: str,
-        *,
-        line: int = 1,
-        column: int = 1,
-        length: int = 1,
-        help: str = "",  # noqa: A002  (a finding's own word)
+    def __init__(
+        self, files: Sequence[SourceFile], settings: Settings, include: Include | None
     ) -> None:
-        self.findings.append(
-            Finding(
-                code=code,
-                message=message,
-                file=self._file.path,
-                line=line,
-                column=column,
-                length=length,
-                help=help,
-                source=_line(self._lines, line),
-            )
+        self._settings = settings
+        self._sources = Sources()
+        self._found: dict[tuple[Any, ...], list[tuple[str, Finding]]] = {}
+        self._unread: set[int] = set()
+        self.documents: list[Written] = []
+        self.entries: list[Entry] = []
+        self.refused: set[int] = set()
+        self.files = 0
+        self._read(files, include)
+        metrics = [one for one in self.documents if one.kind != "Defaults"]
+        self._defaults = [self._checked(o) for o in self.documents if o.kind == "Defaults"]
+        self._inheritance = Inheritance(self._defaults, metrics)
+        self.documents = metrics
+
+    def _read(self, files: Sequence[SourceFile], include: Include | None) -> None:
+        """All documents, also those of files that they include."""
+        have = {os.path.normpath(file.path) for file in files}
+        waiting = list(files)
+        while waiting:
+            self.files += len(waiting)
+            included: list[SourceFile] = []
+            for file in waiting:
+                reading = Reading(file, self._settings, self._sources)
+                for finding in reading.findings:
+                    self._add(finding)
+                self.documents += reading.written
+                for one in reading.written:
+                    for name, path in names_at(one.root, "include"):
+                        target = os.path.normpath(os.path.join(os.path.dirname(file.path), name))
+                        if name and target not in have:
+                            have.add(target)
+                            included += self._included(one, path, target, include)
+            waiting = sorted(included, key=lambda file: file.path)
+        self.documents.sort(key=lambda one: (one.file, one.root.line))
+
+    def _included(
+        self, one: Written, path: NodePath, target: str, include: Include | None
+    ) -> list[SourceFile]:
+        missing = SourceFile(target, failure=f"cannot read `{target}`: it is not among the files")
+        found = [missing] if include is None else list(include(target))
+        for file in found:
+            if file.failure:
+                advice = "the path of a file, relative to the one that includes it"
+                self._tell(one, Problem(code="TM001", message=file.failure, path=path, help=advice))
+                self._unread.add(id(one))
+        return [file for file in found if not file.failure]
+
+    def _checked(self, one: Written) -> Written:
+        """Defaults, and whether their own fields are without errors."""
+        validated = validate(to_data(one.root), Defaults)
+        for problem in validated if isinstance(validated, list) else ():
+            self._tell(one, problem)
+        bad = isinstance(validated, list) or id(one) in self._unread
+        return replace(one, clean=one.clean and not bad)
+
+    def document(self, one: Written) -> None:
+        """Checks a definition: its fields, and what they mean in each environment."""
+        chosen = self._settings.environment
+        merged, clean = self._inheritance.taken(one, "")
+        unread = id(one) in self._unread  # what is not there may be in what was not read
+        before = [] if unread else list(self._inheritance.problems(one))
+        for problem in before:
+            self._tell(one, problem)
+        bad = not (clean and one.clean) or bool(before) or unread
+        if os.path.basename(one.file) in FOLDER_FILES:
+            message = f"`{os.path.basename(one.file)}` holds defaults, and this is none"
+            advice = "move the definition into a file of its own"
+            self._tell(one, Problem(code="TM512", message=message, path=("kind",), help=advice))
+            bad = True
+        validated = validate(to_data(merged.root), MetricDefinition)
+        if isinstance(validated, list):
+            partly = [each for each in validated if each.code not in ("TM102", "TM201")]
+            self._report(one, partly if before or unread else validated, merged, "")
+            return
+        for name in sorted(self._inheritance.environments_of(one) - {chosen}):
+            other = self._inheritance.taken(one, name)[0]
+            if clean and (found := validate(to_data(other.root), MetricDefinition)):
+                bad |= self._meaning(one, found, other, name)
+        if chosen in self._inheritance.environments_of(one):
+            merged = self._inheritance.taken(one, chosen)[0]
+            validated = validate(to_data(merged.root), MetricDefinition)
+        bad |= self._meaning(one, validated, merged, "")
+        if not bad and not isinstance(validated, list):
+            line = place(one.root, ("name",)).line
+            resolved = resolve(validated, self._settings.own_aggregates)
+            self.entries.append(Entry(validated, resolved, one.file, line, merged))
+
+    def _meaning(
+        self,
+        one: Written,
+        validated: MetricDefinition | list[Problem],
+        merged: Merged,
+        environment: str,
+    ) -> bool:
+        """Whether there are errors in what a definition means, which are told."""
+        if isinstance(validated, list):
+            return self._report(one, validated, merged, environment)
+        subject = Subject(validated, merged, self._settings)
+        problems = [problem for rule in RULES for problem in rule(subject)]
+        return self._report(one, problems, merged, environment)
+
+    def _report(
+        self, one: Written, problems: Iterable[Problem], merged: Merged, environment: str
+    ) -> bool:
+        errors = False
+        for problem in problems:
+            node, way = merged.locate(problem.path, on_key=problem.on_key)
+            file, text = (one.file, "") if way is None else (way.file, way.text)
+            if environment and not text:
+                text = f"the environment `{environment}`"
+            finding = self._sources.finding(problem, file, node, text)
+            errors |= finding.severity == "error"
+            self._add(finding, one.name if way is not None else "")
+        return errors
+
+    def together(self) -> None:
+        """What only all documents together tell."""
+        inheritance = self._inheritance
+        for one, problem in inheritance.wrong():
+            self._tell(one, problem)
+        if self.documents:
+            for one, problem in inheritance.unused():
+                self._tell(one, problem)
+        self._environment()
+        placed = [Placed(entry.resolved, entry.file, entry.line) for entry in self.entries]
+        for rule in RULES_ACROSS:
+            for index, problem in rule(placed, self._settings):
+                entry = self.entries[index]
+                node = place(entry.merged.own, problem.path, on_key=problem.on_key)
+                finding = self._sources.finding(problem, entry.file, node)
+                self._add(finding)
+                if finding.severity == "error":
+                    self.refused.add(index)
+
+    def _environment(self) -> None:
+        """TM510: the environment that was chosen is one of those that are there."""
+        chosen = self._settings.environment
+        known = self._inheritance.environments
+        for one in self.documents:
+            known |= set(one.environments)
+        if not chosen or chosen in known or not self.documents:
+            return
+        near = difflib.get_close_matches(chosen, sorted(known), n=1)
+        listed = ", ".join(f"`{name}`" for name in sorted(known)) or "none"
+        problem = Problem(
+            code="TM510",
+            message=f"nothing is said of the environment `{chosen}`",
+            help=(f"did you mean `{near[0]}`? " if near else "") + f"there are {listed}",
         )
+        self._tell(self.documents[0], problem)
 
+    def _tell(self, one: Written, problem: Problem) -> None:
+        node = place(one.root, problem.path, on_key=problem.on_key)
+        self._add(self._sources.finding(problem, one.file, node))
 
-def _definition_problems(
-    root: Mapping, settings: Settings
-) -> tuple[list[Problem], MetricDefinition | None]:
-    validated = validate(to_data(root))
-    if isinstance(validated, list):
-        return validated, None
-    subject = Subject(validated, root, settings)
-    return list(_rule_problems(subject)), validated
+    def _add(self, finding: Finding, whose: str = "") -> None:
+        """Adds a finding; `whose`: the definition that takes over what it is about."""
+        key = (finding.file, finding.line, finding.column, finding.code, finding.message)
+        self._found.setdefault(key, []).append((whose, finding))
 
-
-def _rule_problems(subject: Subject) -> Iterator[Problem]:
-    for rule in RULES:
-        yield from rule(subject)
-
-
-def _finding(problem: Problem, root: Node, file: str, lines: list[str]) -> Finding:
-    node = place(root, problem.path, on_key=problem.on_key)
-    return Finding(
-        code=problem.code,
-        message=problem.message,
-        file=file,
-        line=node.line,
-        column=node.column,
-        length=node.length,
-        help=problem.help,
-        replacement=problem.replacement,
-        source=_line(lines, node.line),
-    )
-
-
-def _lines(data: bytes) -> list[str]:
-    text = data.decode("utf-8-sig", "replace")
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
-def _line(lines: list[str], number: int) -> str:
-    return lines[number - 1] if 0 < number <= len(lines) else ""
+    def findings(self) -> list[Finding]:
+        """Each once, though many definitions may take over what it is about."""
+        every: list[Finding] = []
+        for found in self._found.values():
+            finding = min(found, key=lambda pair: (bool(pair[1].way), pair[0], pair[1].way))[1]
+            takers = sorted({(name, each.way) for name, each in found if name})
+            if takers and finding.way:
+                (name, way), others = takers[0], len({name for name, _ in takers}) - 1
+                text = f"`{name}` takes it by {way}"
+                if others:
+                    text += f", and so {'does' if others == 1 else 'do'} "
+                    text += f"{count(others, 'other definition')}"
+                finding = replace(finding, way=text)
+            elif finding.way:
+                finding = replace(finding, way=f"it is so in {finding.way}")
+            every.append(finding)
+        return every

@@ -29,6 +29,9 @@ class Finding:
     """Text that, put in place of those characters, puts it right; None if that takes a person."""
     source: str = ""
     """The line it stands on."""
+    way: str = ""
+    """How what stands there came to a definition that does not say it itself, or in which
+    environment it is wrong; empty: the definition says it, and in all."""
 
     @property
     def severity(self) -> Severity:
@@ -55,6 +58,8 @@ class Finding:
             yield f"  {' ' * len(number)} | {before}{carets[:_WIDTH]}"
 
     def _advice(self) -> Iterator[str]:
+        if self.way:
+            yield f"  note: {self.way}"
         if self.help:
             yield f"  help: {self.help}"
 
@@ -70,6 +75,7 @@ class Finding:
             "length": self.length,
             "help": self.help,
             "replacement": self.replacement,
+            "way": self.way,
         }
 
 

@@ -6,7 +6,7 @@ import difflib
 import json
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +15,8 @@ from metric_registry.catalogue import CATALOGUE
 from metric_registry.models import GAUGE, MetricDefinition
 from metric_registry.over_points import KNOWN, Written, settled
 from metric_registry.syntax.nodes import Data, Path
+
+Document = TypeVar("Document", bound=MetricDefinition)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +51,19 @@ _EXAMPLES = {
 }
 
 
-def validate(data: Data) -> MetricDefinition | list[Problem]:
-    """The definition that `data` holds, or what keeps it from being one."""
+def validate(data: Data, model: type[Document]) -> Document | list[Problem]:
+    """The document of a kind that `data` holds, or what keeps it from being one."""
     try:
-        return MetricDefinition.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
     problems = [_problem(detail) for detail in details]
     proposed = {(*p.path[:-1], p.replacement) for p in problems if p.code == "TM101"}
+    another = any(p.code == "TM105" for p in problems)  # whose fields nobody knows
     return [
         problem
         for problem in problems
-        if not (problem.code in ("TM102", "TM201") and problem.path in proposed)
+        if not (problem.code in ("TM102", "TM201") and (another or problem.path in proposed))
     ]
 
 
@@ -130,8 +133,26 @@ def _unknown_field(path: Path) -> Problem:
     known = field_names(parent)
     section = f" in `{dotted(parent)}`" if parent else ""
     message = f"there is no field `{name}`{section}"
-    elsewhere = [where for where in _SECTIONS if where != parent and name in field_names(where)]
+    inside = path[0] == _ENVIRONMENTS
+    elsewhere = [
+        where
+        for where in _SECTIONS
+        if where != parent
+        and not inside
+        and where[:1] != (_ENVIRONMENTS,)
+        and name in field_names(where)
+    ]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
+    if inside and (parent[2:], name) in _MEANING and name not in near:
+        return Problem(
+            code="TM506",
+            message=f"an environment cannot change `{dotted((*parent[2:], name))}`, which says "
+            "what the number is",
+            path=path,
+            on_key=True,
+            help="an environment changes the grace, corrections, publication, limits, the service "
+            "level and the owner; another number is another definition",
+        )
     if near and not elsewhere:
         advice = f"did you mean `{near[0]}`?"
         return Problem(
@@ -181,12 +202,15 @@ _ADDITIONS = {
 def _unknown_choice(path: Path, given: object, expected: str) -> Problem:
     choices = [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
     if path in (("apiVersion",), ("kind",)):
+        choices = KINDS if path == ("kind",) else choices
+        near = difflib.get_close_matches(str(given), choices, n=1) or choices[:1]
         return Problem(
             code="TM105",
-            message=f"`{path[0]}` is `{given}`, and only `{choices[0]}` is read",
+            message=f"`{path[0]}` is `{given}`, and only {' and '.join(f'`{c}`' for c in choices)} "
+            f"{'are' if len(choices) > 1 else 'is'} read",
             path=path,
-            help=f"write `{choices[0]}`",
-            replacement=choices[0],
+            help=f"write `{near[0]}`",
+            replacement=near[0],
         )
     if not isinstance(given, str):
         message = _named(path, "must be one of a few words")
@@ -212,6 +236,9 @@ def _unknown_choice(path: Path, given: object, expected: str) -> Problem:
     )
 
 
+_ENVIRONMENTS, _ANY = "environments", "*"
+KINDS = ["Metric", "Defaults"]
+"""Of documents."""
 _OF_NUMBERS = (
     "the two steps make numbers of numbers, and a quantile of quantiles, or a deviation of "
     "means, is none of the points"
@@ -247,7 +274,10 @@ def _size(path: Path, kind: str, context: dict[str, Any]) -> Problem:
 
 def field_names(path: Path) -> list[str]:
     """The fields of the section at `path`, as they are written."""
-    return list(_SECTIONS.get(tuple(0 if isinstance(step, int) else step for step in path), ()))
+    steps = tuple(0 if isinstance(step, int) else step for step in path)
+    if steps[:1] == (_ENVIRONMENTS,) and len(steps) > 1:
+        steps = (_ENVIRONMENTS, _ANY, *steps[2:])
+    return list(_SECTIONS.get(steps, ()))
 
 
 def _sections(model: type[BaseModel], path: Path) -> dict[Path, list[str]]:
@@ -265,7 +295,8 @@ def _models_in(annotation: Any) -> list[tuple[type[BaseModel], Path]]:
     """Models inside an annotation such as `list[SourceMetric] | None`, and the step to them."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [(annotation, ())]
-    step: Path = (0,) if get_origin(annotation) is list else ()
+    origin = get_origin(annotation)
+    step: Path = (0,) if origin is list else (_ANY,) if origin is dict else ()
     inner: list[tuple[type[BaseModel], Path]] = []
     for argument in get_args(annotation):
         inner += [(model, (*step, *deeper)) for model, deeper in _models_in(argument)]
@@ -273,3 +304,8 @@ def _models_in(annotation: Any) -> list[tuple[type[BaseModel], Path]]:
 
 
 _SECTIONS = _sections(MetricDefinition, ())
+_MEANING = {
+    *(((), name) for name in ("source", "unit", "space", "aggregate", "name", "description")),
+    *((("time",), name) for name in ("granularities", "zone")),
+}
+"""(section, field) that are the same in every environment."""

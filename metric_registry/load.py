@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from metric_registry.inherit import FOLDER_FILES
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -19,28 +21,87 @@ class SourceFile:
     failure: str = ""
     code: str = "TM001"
     """The code of the failure, in the catalogue."""
+    folder: str | None = None
+    """The real path of its folder; None: that of `path`."""
+    wanted: bool = True
+    """Whether it was asked for; else it holds defaults of a folder above, or was included."""
+
+    @property
+    def home(self) -> str:
+        """The folder whose defaults are for it."""
+        return os.path.dirname(self.path) if self.folder is None else self.folder
+
+
+class Reader:
+    """Reads each file once, with the defaults of the folders that it lies in.
+
+    At most `largest` + 1 bytes of a file are read, so that a check can tell it is too large. What
+    cannot be read becomes a SourceFile with a failure: this never raises.
+    """
+
+    def __init__(self, largest: int = 4 << 20) -> None:
+        self._largest = largest
+        self._read: set[str] = set()
+        self._folders: set[str] = set()
+
+    def read(self, paths: Iterable[str | Path]) -> list[SourceFile]:
+        """The files that `paths` name, in order of their paths, each once.
+
+        Directories are searched to the bottom for *.yaml and *.yml; what begins with a dot is
+        passed over.
+        """
+        files: list[SourceFile] = []
+        for path in map(str, paths):
+            found = _find(path) if os.path.isdir(path) else [path]
+            if not found and self._is_new(path):
+                message = f"there is no *.yaml or *.yml file in `{path}`"
+                files.append(SourceFile(path, failure=message, code="TM004"))
+            files += [self._file(one) for one in found if self._is_new(one)]
+        for file in list(files):
+            files += self._defaults(file)
+        return sorted(files, key=lambda file: file.path)
+
+    def include(self, path: str) -> list[SourceFile]:
+        """A file that another one names, and its folders' defaults; nothing of it is read twice."""
+        if not self._is_new(path):
+            return []
+        file = replace(self._file(path), wanted=False)
+        return [file, *self._defaults(file)]
+
+    def _is_new(self, path: str) -> bool:
+        identity = os.path.realpath(path)
+        if identity in self._read:
+            return False
+        self._read.add(identity)
+        return True
+
+    def _file(self, path: str) -> SourceFile:
+        folder = os.path.realpath(os.path.dirname(path))
+        try:
+            with open(path, "rb") as file:
+                return SourceFile(path, file.read(self._largest + 1), folder=folder)
+        except OSError as error:
+            message = f"cannot read `{path}`: {error.strerror or error}"
+            return SourceFile(path, failure=message, folder=folder)
+
+    def _defaults(self, file: SourceFile) -> list[SourceFile]:
+        """The files of defaults from a file's folder upwards that were not read yet."""
+        found: list[SourceFile] = []
+        folder = file.home
+        while file.folder is not None and folder not in self._folders:
+            self._folders.add(folder)
+            for name in FOLDER_FILES:
+                path = os.path.join(folder, name)
+                if os.path.isfile(path) and self._is_new(path):
+                    shown = path if os.path.isabs(file.path) else os.path.relpath(path)
+                    found.append(replace(self._file(path), path=shown, wanted=False))
+            folder = os.path.dirname(folder)
+        return found
 
 
 def read(paths: Iterable[str | Path], largest: int = 4 << 20) -> list[SourceFile]:
-    """The files that `paths` name, in order of their paths, each once.
-
-    Directories are searched to the bottom for *.yaml and *.yml; what begins with a dot is passed
-    over. At most `largest` + 1 bytes of a file are read, so that a check can tell it is too large.
-    What cannot be read becomes a SourceFile with a failure: this never raises.
-    """
-    files: dict[str, SourceFile] = {}
-    for path in map(str, paths):
-        found = _find(path) if os.path.isdir(path) else [path]
-        if not found:
-            message = f"there is no *.yaml or *.yml file in `{path}`"
-            files.setdefault(
-                os.path.realpath(path), SourceFile(path, failure=message, code="TM004")
-            )
-        for one in found:
-            identity = os.path.realpath(one)
-            if identity not in files:
-                files[identity] = _read(one, largest)
-    return sorted(files.values(), key=lambda file: file.path)
+    """The files that `paths` name and the defaults of their folders: see `Reader.read`."""
+    return Reader(largest).read(paths)
 
 
 def _find(directory: str) -> list[str]:
@@ -53,11 +114,3 @@ def _find(directory: str) -> list[str]:
             if name.endswith(SUFFIXES) and not name.startswith(".")
         ]
     return found
-
-
-def _read(path: str, largest: int) -> SourceFile:
-    try:
-        with open(path, "rb") as file:
-            return SourceFile(path, file.read(largest + 1))
-    except OSError as error:
-        return SourceFile(path, failure=f"cannot read `{path}`: {error.strerror or error}")

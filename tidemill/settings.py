@@ -33,6 +33,8 @@ class Settings:
         definitions: Files and folders of metric definitions.
         aggregates: Python files, and folders of them, that add aggregates of users' own; relative
             to the settings file.
+        environment: The one of which definitions and defaults say something of their own; empty:
+            none.
         starter_definitions: Whether those that come with tidemill are computed, too.
         bootstrap: Kafka bootstrap servers.
         store_url: ClickHouse's HTTP interface.
@@ -50,6 +52,7 @@ class Settings:
     data: str = ".tidemill"
     definitions: tuple[str, ...] = ()
     aggregates: tuple[str, ...] = ()
+    environment: str = ""
     starter_definitions: bool = True
     bootstrap: str = "127.0.0.1:9092"
     broker_port: int = 9092

@@ -36,14 +36,14 @@ def definition_paths(settings: Settings) -> list[Path]:
     return [starter, *named] if settings.starter_definitions else named
 
 
-def allowed(aggregates: Sequence[str | Path]) -> Allowed:
-    """What definitions may ask for, with the aggregates that these files add.
+def allowed(aggregates: Sequence[str | Path], environment: str = "") -> Allowed:
+    """What definitions may ask for, with the aggregates that these files add, and where they run.
 
     Raises:
         DefinitionsError: A file of aggregates cannot be used.
     """
     try:
-        return Allowed(own_aggregates=own_aggregates.load(aggregates))
+        return Allowed(own_aggregates=own_aggregates.load(aggregates), environment=environment)
     except own_aggregates.AggregatesError as error:
         raise DefinitionsError(str(error)) from None
 
@@ -54,7 +54,7 @@ def load_plan(settings: Settings) -> Plan:
     Raises:
         DefinitionsError: Some definition has a mistake; nothing is started on half of them.
     """
-    report = check(definition_paths(settings), allowed(settings.aggregates))
+    report = check(definition_paths(settings), allowed(settings.aggregates, settings.environment))
     if report.errors:
         raise DefinitionsError(report.text())
     return compile_plan(report.definitions)

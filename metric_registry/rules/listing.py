@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from metric_registry.fields import Problem
 from metric_registry.granularities import text_of
-from metric_registry.models import granularity
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Mapping, Path, Scalar, Sequence, get
+from metric_registry.values import granularity
 
 OVERFLOW = "otel.metric.overflow"
 """Marks the group into which those merge that are too many (OpenTelemetry, Metrics SDK)."""
@@ -44,6 +44,8 @@ def repeated_entries(subject: Subject) -> Iterator[Problem]:
     yield from _repeated(("source", "any_of"), (one.metric for one in sources))
     for attribute, values in definition.source.where.items():
         yield from _repeated(("source", "where", attribute), values)
+    yield from _repeated(("extends",), definition.extends)
+    yield from _repeated(("include",), definition.include)
 
 
 def _repeated(path: Path, entries: Iterable[str]) -> Iterator[Problem]:

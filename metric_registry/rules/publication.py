@@ -15,19 +15,19 @@ from metric_registry.granularities import (
     step_of,
     text_of,
 )
-from metric_registry.models import granularity
 from metric_registry.over_points import name_in
 from metric_registry.plan import instrument_of
 from metric_registry.resolve import expires_after, retention
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Mapping, Path, get
+from metric_registry.values import granularity
 
 
 def retention_of_a_window(subject: Subject) -> Iterator[Problem]:
-    """TM401: `keep` is about granularities that are computed."""
+    """TM401: `keep` is about granularities that are computed. Defaults may speak of others too."""
     computed = sorted(set(subject.definition.time.granularities), key=order)
     for size in subject.definition.publish.keep:
-        if size not in computed:
+        if size not in computed and subject.merged.says(_written(subject, size)):
             yield Problem(
                 code="TM401",
                 message=f"the definition computes no windows of {text_of(size)}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from metric_registry.durations import UNITS_NS
 from metric_registry.fields import Problem
+from metric_registry.layers import Merged
 from metric_registry.models import MetricDefinition
 from metric_registry.over_points import Own
 from metric_registry.resolve import steps_of
@@ -25,17 +26,24 @@ class Settings:
     """Messages carry a definition's index as u16."""
     largest_file: int = 4 << 20
     """Bytes."""
+    environment: str = ""
+    """The one in which definitions are resolved; empty: none."""
     own_aggregates: Mapping[str, Own] = field(default_factory=dict[str, Own])
     """Aggregates over points that users have added, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A definition whose fields are valid, with the document it was written in."""
+    """A definition whose fields are valid, with the documents it was written in."""
 
     definition: MetricDefinition
-    root: Node
+    merged: Merged
     settings: Settings
+
+    @property
+    def root(self) -> Node:
+        """With all that the definition takes over."""
+        return self.merged.root
 
     @property
     def steps(self) -> tuple[str, str, str] | None:

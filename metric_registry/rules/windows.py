@@ -129,11 +129,10 @@ def _hop_of(size: int) -> int:
 
 
 def zone_without_use(subject: Subject) -> Iterator[Problem]:
-    """TM312: a zone that no granularity follows."""
+    """TM312: a zone that no granularity follows. Defaults may give one to all."""
     time = subject.definition.time
-    if time.zone != zones.UTC and not any(
-        is_calendar(in_zone(g, time.zone)) for g in time.granularities
-    ):
+    followed = any(is_calendar(in_zone(g, time.zone)) for g in time.granularities)
+    if time.zone != zones.UTC and not followed and subject.merged.says(("time", "zone")):
         yield Problem(
             code="TM312",
             message=f"no granularity follows the zone `{time.zone}`: windows of less than a day "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from oracle import histograms, pooled, windows
+from oracle import histograms, inheritance, pooled, windows
 from oracle.windows import SECOND as SECOND
 from oracle.windows import Size as Size
 from oracle.windows import duration as duration
@@ -79,10 +79,11 @@ class Definition:
         return -(-amount // windows.step_of(size)) if is_time else amount
 
 
-def load(folder: Path) -> list[Definition]:
+def load(folder: Path, environment: str = "") -> list[Definition]:
     """Every definition of every *.yaml below `folder` (or of that one file), by name."""
     files = sorted(folder.rglob("*.y*ml")) if folder.is_dir() else [folder]
-    found = [parse(doc) for file in files for doc in yaml.safe_load_all(file.read_text()) if doc]
+    docs = [(f.parent, doc) for f in files for doc in yaml.safe_load_all(f.read_text()) if doc]
+    found = [parse(doc) for doc in inheritance.whole(docs, environment)]
     if len({definition.name for definition in found}) != len(found):
         raise ValueError(f"two definitions in {folder} carry the same name")
     return sorted(found, key=lambda definition: definition.name)

@@ -34,6 +34,16 @@ Aggregates = Annotated[
 ]
 
 
+Environment = Annotated[
+    str | None,
+    Parameter(
+        name="--environment",
+        help="Whose fields hold where definitions and defaults say something of environments; "
+        "else the deployment's.",
+    ),
+]
+
+
 def settings_of(file: Path | None) -> Settings:
     """The settings of the file given, else of the environment's, of ./.tidemill, or the defaults.
 

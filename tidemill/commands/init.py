@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tidemill.commands.deployment import Aggregates, aggregate_files, definition_files
+from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, definition_files
 from tidemill.commands.errors import TIMED_OUT, UNREACHABLE, CommandError
 from tidemill.epochs import remember
 from tidemill.probe import Unreachable
@@ -28,6 +28,7 @@ def init(
     store_url: str = DEFAULTS.store_url,
     definitions: Sequence[Path] = (),
     aggregates: Aggregates = (),
+    environment: Environment = None,
     partitions: int = DEFAULTS.raw_partitions,
     replication: int = DEFAULTS.replication,
     timeout: float = 60.0,
@@ -64,6 +65,7 @@ def init(
                 store_url=store_url,
                 definitions=definition_files(definitions),
                 aggregates=aggregate_files(aggregates),
+                environment=environment or "",
                 raw_partitions=partitions,
                 shard_partitions=partitions,
                 replication=replication,

@@ -23,9 +23,9 @@ from metric_registry.granularities import (
     step_of,
     text_of,
 )
-from metric_registry.models import granularity
 from metric_registry.plan import ResolvedDefinition
 from metric_registry.resolve import in_zone
+from metric_registry.values import granularity
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import FAILED, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import Output, emit, note

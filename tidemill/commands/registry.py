@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +17,10 @@ from metric_registry.errors import to_json
 from metric_registry.explain import explain as explain_plan
 from metric_registry.models import schema as json_schema
 from metric_registry.rules import Settings as Allowed
+from metric_registry.show import show as show_definition
 from streams.aggregates.promises import PROMISES, BrokenPromise
 from streams.aggregates.promises import check as check_aggregate
-from tidemill.commands.deployment import Aggregates, aggregate_files, settings_of
+from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, settings_of
 from tidemill.commands.errors import FAILED, FINE, USAGE, WARNINGS, CommandError
 from tidemill.own_aggregates import all_own
 from tidemill.wiring import DefinitionsError, allowed, definition_paths
@@ -26,7 +28,7 @@ from tidemill.wiring import DefinitionsError, allowed, definition_paths
 Form = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])]
 app = App(
     name="registry",
-    help="Metric definitions: check, explain, schema; and aggregates of your own.",
+    help="Metric definitions: check, explain, show, schema; and aggregates of your own.",
     help_epilogue="Example: tidemill registry check ./definitions",
     help_format="plaintext",
 )
@@ -34,11 +36,16 @@ app = App(
 
 @app.command(help_epilogue="Example: tidemill registry check ./definitions --strict")
 def check(
-    *paths: Path, aggregates: Aggregates = (), strict: bool = False, output: Form = "text"
+    *paths: Path,
+    aggregates: Aggregates = (),
+    environment: Environment = None,
+    strict: bool = False,
+    output: Form = "text",
 ) -> int:
     """Say everything that is wrong with definitions, with its line and the way out.
 
-    Exit code 1 with errors, 3 with warnings under --strict.
+    Also what would be wrong in another environment than the one chosen. Exit code 1 with errors, 3
+    with warnings under --strict.
 
     Parameters
     ----------
@@ -47,7 +54,7 @@ def check(
     strict:
         Warnings count.
     """
-    report = check_definitions(_paths(paths), _allowed(aggregates))
+    report = check_definitions(_paths(paths), _allowed(aggregates, environment))
     print(report.text() if output == "text" else report.json())
     if report.errors:
         return FAILED
@@ -59,6 +66,7 @@ def explain(
     *paths: Path,
     by: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     aggregates: Aggregates = (),
+    environment: Environment = None,
     output: Form = "text",
 ) -> int:
     """Say how each definition is computed, and what partitioning would make it cheaper.
@@ -70,9 +78,37 @@ def explain(
     by:
         Resource attributes that the raw topic would be keyed by; else all of them, as it is.
     """
-    report = _good(check_definitions(_paths(paths), _allowed(aggregates)))
+    report = _good(check_definitions(_paths(paths), _allowed(aggregates, environment)))
     explained = explain_plan(compile_plan(report.definitions), by or "resource")
     print(explained.text() if output == "text" else to_json(explained.to_dict()))
+    return FINE
+
+
+@app.command(help_epilogue="Example: tidemill registry show served.requests --environment dev")
+def show(
+    name: str,
+    *paths: Path,
+    aggregates: Aggregates = (),
+    environment: Environment = None,
+    output: Form = "text",
+) -> int:
+    """Say what a definition comes to, and where each of its values is written.
+
+    Parameters
+    ----------
+    name:
+        The name of the metric that it publishes.
+    paths:
+        Files or folders; without any, what the deployment runs.
+    """
+    report = _good(check_definitions(_paths(paths), _allowed(aggregates, environment)))
+    found = {entry.resolved.name: entry for entry in report.entries}
+    if name not in found:
+        near = difflib.get_close_matches(name, found, n=1)
+        advice = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(sorted(found))}"
+        raise CommandError(f"no definition is named `{name}`: {advice}", USAGE)
+    shown = show_definition(found[name])
+    print(shown.text() if output == "text" else to_json(shown.to_dict()))
     return FINE
 
 
@@ -110,10 +146,14 @@ def schema() -> int:
     return FINE
 
 
-def _allowed(given: Sequence[Path]) -> Allowed:
-    """What definitions may ask for, with the aggregates of these files, else of the deployment."""
+def _allowed(given: Sequence[Path], environment: str | None = None) -> Allowed:
+    """What definitions may ask for: these aggregates and environment, else the deployment's."""
+    deployed = settings_of(None)
     try:
-        return allowed(aggregate_files(given) or settings_of(None).aggregates)
+        return allowed(
+            aggregate_files(given) or deployed.aggregates,
+            deployed.environment if environment is None else environment,
+        )
     except DefinitionsError as error:
         raise CommandError(str(error)) from None
 

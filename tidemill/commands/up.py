@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tidemill import up as stack
-from tidemill.commands.deployment import Aggregates, aggregate_files, definition_files
+from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, definition_files
 from tidemill.commands.errors import USAGE, CommandError
 from tidemill.settings import Settings, SettingsError, with_own_key
 from tidemill.wiring import DefinitionsError
@@ -25,6 +25,7 @@ def up(
     data: Path = Path(DEFAULTS.data),
     definitions: Sequence[Path] = (),
     aggregates: Aggregates = (),
+    environment: Environment = None,
     workers: int = DEFAULTS.workers,
     host_interval: float = DEFAULTS.host_interval,
     broker_port: int = DEFAULTS.broker_port,
@@ -58,6 +59,7 @@ def up(
         data=str(data),
         definitions=definition_files(given),
         aggregates=aggregate_files(aggregates),
+        environment=environment or "",
         bootstrap=f"127.0.0.1:{broker_port}",
         broker_port=broker_port,
         broker_metrics_port=broker_metrics_port,

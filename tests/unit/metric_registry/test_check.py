@@ -125,6 +125,7 @@ def test_the_json_form_says_what_the_text_says() -> None:
             "help": "a name begins with a letter and goes on with letters, digits, `_`, `.`, `-`, "
             "`/`: write `two_words`",
             "replacement": "two_words",
+            "way": "",
         }
     ]
     (definition,) = told["definitions"]

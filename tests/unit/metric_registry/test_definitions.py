@@ -14,7 +14,7 @@ import yaml
 from metric_registry.check import check, check_files
 from metric_registry.compile import compile_plan
 from metric_registry.load import SourceFile
-from metric_registry.models import MetricDefinition, schema
+from metric_registry.models import Defaults, MetricDefinition, schema
 from metric_registry.syntax import parse
 from metric_registry.syntax.nodes import to_data
 
@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 DEFINITIONS = HERE.parents[2] / "metric_registry" / "definitions"
 README = (DEFINITIONS / "README.md").read_text()
 WHOLE_EXAMPLE = (DEFINITIONS.parent / "README.md").read_text()
+YAML_OF_README = re.findall(r"```yaml\n(.*?)```", WHOLE_EXAMPLE, re.DOTALL)
 VALIDATOR = jsonschema.Draft202012Validator(schema())
 
 
@@ -65,6 +66,10 @@ FLAGGED |= {"TM202", "TM302", "TM404", "TM405"}
 NOT_BY_A_SCHEMA = {
     "TM106-control-character",
     "TM107-too-long",
+    "TM102-section",  # defaults may say what is missing here
+    "TM102-unit",
+    "TM202-neither",
+    "TM102-in-all-defaults",
 }
 
 
@@ -75,33 +80,52 @@ NOT_BY_A_SCHEMA = {
 )
 def test_an_editor_with_the_schema_flags_what_a_schema_can_tell(case: Path) -> None:
     text = case.read_text().rpartition("----\n")[0]
-    (document,) = parse(text)
-    assert document.root is not None
-    flagged = not VALIDATOR.is_valid(to_data(document.root))
+    documents = [
+        one for part in re.split("^=== .*\n", text, flags=re.MULTILINE) for one in parse(part)
+    ]
+    roots = [document.root for document in documents if document.root is not None]
+    assert len(roots) == len(documents)
+    flagged = not all(VALIDATOR.is_valid(to_data(root)) for root in roots)
     assert flagged == (case.stem not in NOT_BY_A_SCHEMA)
 
 
 def test_the_schema_describes_every_field() -> None:
     generated = schema()
-    sections = [generated, *generated["$defs"].values()]
-    for section in sections:
+    for section in generated["$defs"].values():
         assert section["additionalProperties"] is False
         for name, field in section["properties"].items():
             assert "description" in field or "$ref" in field, name
-    assert set(generated["properties"]) == {
-        info.alias or name for name, info in MetricDefinition.model_fields.items()
-    }
+    for model in (MetricDefinition, Defaults):
+        assert set(generated["$defs"][model.__name__]["properties"]) == {
+            info.alias or name for name, info in model.model_fields.items()
+        }
 
 
 def test_the_readmes_example_is_a_good_definition() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", WHOLE_EXAMPLE, re.DOTALL)
+    example = YAML_OF_README[0]
     report = check_files([SourceFile("example.yaml", example.encode())])
     assert report.findings == (), report.text()
     VALIDATOR.validate(yaml.safe_load(example))
 
 
+def test_the_readmes_defaults_serve_its_example() -> None:
+    example, defaults = YAML_OF_README[:2]
+    example = re.sub(r"^(time|aggregate|owner): .*\n", "", example, flags=re.MULTILINE)
+    files = [
+        SourceFile("team/_defaults.yaml", defaults.encode()),
+        SourceFile("team/kafka.yaml", f"{example}extends: counters\n".encode()),
+    ]
+    report = check_files(files)
+    assert report.findings == (), report.text()
+    (found,) = report.definitions
+    (whole,) = check_files([SourceFile("a.yaml", YAML_OF_README[0].encode())]).definitions
+    assert found == whole
+    for document in yaml.safe_load_all(defaults):
+        VALIDATOR.validate(document)
+
+
 def test_a_thousand_definitions_are_checked_and_compiled_in_three_seconds() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", WHOLE_EXAMPLE, re.DOTALL)
+    example = YAML_OF_README[0]
     files = [
         SourceFile(
             f"{n:04}.yaml",

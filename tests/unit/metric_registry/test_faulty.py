@@ -1,7 +1,11 @@
-"""One file a mistake: the definitions above the line, what the check says of them below it."""
+"""One file a mistake: the definitions above the line, what the check says of them below it.
+
+`=== PATH` begins another file of the case, and `=== --environment NAME` chooses an environment.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from metric_registry.catalogue import CATALOGUE
 from metric_registry.check import Report, check_files
 from metric_registry.load import SourceFile
+from metric_registry.rules import Settings
 
 CASES = sorted((Path(__file__).parent / "faulty").glob("*.txt"))
 MARK = "----\n"
@@ -19,8 +24,24 @@ def parts(case: Path) -> tuple[str, str]:
     return text, said
 
 
+def files_of(text: str) -> tuple[dict[str, str], str]:
+    """The files of a case by path, and the environment."""
+    first, *others = re.split(r"^=== (.+)\r?\n", text, flags=re.MULTILINE)
+    files = {"metrics.yaml": first} if first else {}
+    environment = ""
+    for name, content in zip(others[::2], others[1::2], strict=True):
+        chosen = name.strip().removeprefix("--environment ")
+        if chosen != name.strip():
+            environment = chosen
+        else:
+            files[chosen] = content
+    return files, environment
+
+
 def checked(text: str) -> Report:
-    return check_files([SourceFile("metrics.yaml", text.encode())])
+    files, environment = files_of(text)
+    given = [SourceFile(path, content.encode()) for path, content in files.items()]
+    return check_files(given, Settings(environment=environment))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
@@ -38,7 +59,7 @@ def test_the_place_and_code_do_not_depend_on_line_ends(case: Path) -> None:
 def test_every_code_that_a_text_can_cause_has_a_case() -> None:
     elsewhere = {"TM001", "TM002", "TM004", "TM010", "TM503"}  # test_load.py, test_check.py
     assert {case.stem[:5] for case in CASES if case.stem.startswith("TM")} == (
-        set(CATALOGUE) - elsewhere
+        set(CATALOGUE) - elsewhere | {"TM001"}
     )
 
 
@@ -49,6 +70,6 @@ def test_a_case_is_about_its_code(case: Path) -> None:
     report = checked(parts(case)[0])
     assert case.stem[:5] in {finding.code for finding in report.findings}
     for finding in report.findings:
-        line = parts(case)[0].split("\n")[finding.line - 1]
+        line = files_of(parts(case)[0])[0][finding.file].split("\n")[finding.line - 1]
         assert 1 <= finding.column <= len(line) + 1
         assert finding.column - 1 + finding.length <= len(line) + 1
