@@ -89,7 +89,8 @@ class KnownStreams:
         streams = len(self._series)
         self._blocks.fill_readings(restored, self.readings, streams)
         self._blocks.fill_seen(restored, self.forgetting, streams, restored.meta["newest"])
-        found = self._blocks.restore_members(restored, self.groups)
+        slots = len(self.readings)
+        found = self._blocks.restore_members(restored, self.groups, streams, slots)
         if found is None:
             return self.matched_anew(plan)
         self._plan = plan

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.aggregates.encoding import pack, unpack
+from streams.errors import Fatal
 from topologies.preaggregate.columns import Members
 from topologies.preaggregate.groups import Groups
 from topologies.preaggregate.ledger import Refusal
@@ -97,9 +98,18 @@ class Memberships:
         }
 
     def restore(
-        self, meta: Mapping[str, Any], blocks: Mapping[int, bytes], groups: Groups
+        self,
+        meta: Mapping[str, Any],
+        blocks: Mapping[int, bytes],
+        groups: Groups,
+        streams: int,
+        slots: int,
     ) -> tuple[Members, dict[int, list[Refusal]]] | None:
-        """What was added, all together, and `groups` as they were; None: match all anew."""
+        """What was added, all together, and `groups` as they were; None: match all anew.
+
+        Raises:
+            Fatal: It is not about so many `streams` and `slots`, or not about these groups.
+        """
         found = sorted(blocks.items())
         self._blocks = [number for number, _ in found]
         self._next = max(self._blocks, default=-1) + 1
@@ -132,4 +142,18 @@ class Memberships:
                 refused.setdefault(int(series), []).append(refusals[int(number)])
         groups.load(labels)
         self._groups = len(groups)
-        return Members.join(columns), refused
+        members = Members.join(columns)
+        inside = (
+            _within(members.slot, slots)
+            and _within(members.group, len(groups))
+            and _within(members.tenant, len(groups.tenants))
+            and bool((np.diff(members.slot) >= 0).all())
+            and all(0 <= series < streams for series in refused)
+        )
+        if not inside:
+            raise Fatal("what streams belong to is damaged", "restore the state from the log")
+        return members, refused
+
+
+def _within(numbers: npt.NDArray[Any], count: int) -> bool:
+    return not len(numbers) or bool(numbers.min() >= 0 and numbers.max() < count)

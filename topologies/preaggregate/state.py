@@ -216,7 +216,7 @@ class Blocks:
             parts[int(number)] = part.copy()
 
     def restore_members(
-        self, restored: Restored, groups: Groups
+        self, restored: Restored, groups: Groups, streams: int, slots: int
     ) -> tuple[Members, dict[int, list[Refusal]]] | None:
         """What streams belong to, and who refuses them; None: it has to be found out anew."""
         stored = {
@@ -224,7 +224,8 @@ class Blocks:
             for key, block in restored.blocks.items()
             if key.startswith(_MEMBERS)
         }
-        return self.memberships.restore(restored.meta.get("members", {}), stored, groups)
+        meta = restored.meta.get("members", {})
+        return self.memberships.restore(meta, stored, groups, streams, slots)
 
     def fill_seen(
         self, restored: Restored, forgetting: Forgetting, streams: int, newest: int

@@ -15,11 +15,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from metric_registry.check import check_files
 from metric_registry.compile import compile_plan
 from metric_registry.load import SourceFile
+from streams.aggregates.encoding import pack, unpack
 from streams.batch import decode_table
 from streams.errors import Fatal
 from streams.task.processor import InputRecord, OutputRecord
 from topologies.identity.series_blocks import _HEADER
 from topologies.preaggregate.intake import Deployment
+from topologies.preaggregate.memberships import MATCHING
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor
 
@@ -218,3 +220,26 @@ def test_a_roll_up_goes_on_from_windows_that_it_has_not_read_yet():
 def task_outputs() -> list[OutputRecord]:
     made = task()
     return run(made, past()) + goes_on(made)
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        pytest.param(0, 1 << 30, id="a-stream-that-there-is-not"),
+        pytest.param(0, -1, id="a-stream-before-the-first"),
+        pytest.param(3, 1 << 20, id="a-group-that-there-is-not"),
+        pytest.param(3, -1, id="no-group"),
+        pytest.param(4, 2, id="a-tenant-that-there-is-not"),
+    ],
+)
+def test_damaged_memberships_are_refused_before_there_is_room_for_them(part: int, wrong: int):
+    _, blocks = lived()
+    key = max(key for key in blocks if key.startswith(b"members/"))
+    _, parts = unpack("members", MATCHING, bytes(cramjam.zstd.decompress(blocks[key])), 10)
+    numbers = np.frombuffer(parts[part], "<i4").copy()
+    numbers[-1] = wrong
+    parts[part] = numbers.tobytes()
+    count = len(parts[2])
+    blocks[key] = bytes(cramjam.zstd.compress(pack("members", MATCHING, count, *parts), 1))
+    with pytest.raises(Fatal, match="what streams belong to is damaged"):
+        restored(blocks)
