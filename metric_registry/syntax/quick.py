@@ -12,10 +12,15 @@ import re
 from metric_registry.syntax.nodes import Mapping, Node, Scalar, Sequence
 
 MAX_DEPTH = 20
+LONGEST_KEY = 200
+"""YAML allows 1,024 characters (1.2.2, 7.4.2), and nobody's definitions have such keys."""
 
 _UNUSUAL = re.compile(r"[^\n\x20-\x7e\u00a1-\u1fff\u2010-\u2027\u2030-\ud7ff]")
 _START = re.compile(r"---( +#.*| *)")
-_KEY = re.compile(r"""([A-Za-z0-9_][A-Za-z0-9_./-]{0,200})|"([^"\\]{0,200})"|'([^']{0,200})'""")
+_KEY = re.compile(
+    r"""([A-Za-z0-9_][A-Za-z0-9_./-]{0,%d})|"([^"\\]{0,%d})"|'([^']{0,%d})'"""
+    % ((LONGEST_KEY,) * 3)
+)
 _QUOTED = re.compile(r"""("[^"\\]*"|'[^']*'(?!'))""")
 _PLAIN = re.compile(r"[A-Za-z0-9_./+$(<=^;\u00a1-\ud7ff][^\n]*|-[A-Za-z0-9_.][^\n]*")
 _FLOW_PLAIN = re.compile(
@@ -224,6 +229,8 @@ class _Flow:
         while True:
             key, end = self._scalar(end)
             if self._line[end : end + 2] != ": " or key.text in entries or not key.text:
+                raise _Declined
+            if key.length > LONGEST_KEY:
                 raise _Declined
             value, end = self.node(self._skip(end + 1), depth + 1)
             entries[key.text] = (key, value)

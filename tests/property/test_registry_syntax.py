@@ -36,6 +36,7 @@ def agree(chunk: str) -> None:
 @settings(max_examples=1500, deadline=None)
 @example("a:\n- b\n-c: d")
 @example("a: b\n c: d")
+@example("a: {" + "k" * 1100 + ": 1}")
 @example("---#]null\n- b: c")
 @example("- a: b\n  c: d\n- - e\n  - f")
 def test_the_quick_reader_agrees_on_fragments(chunk: str) -> None:
