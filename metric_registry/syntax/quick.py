@@ -17,10 +17,8 @@ LONGEST_KEY = 200
 
 _UNUSUAL = re.compile(r"[^\n\x20-\x7e\u00a1-\u1fff\u2010-\u2027\u2030-\ud7ff]")
 _START = re.compile(r"---( +#.*| *)")
-_KEY = re.compile(
-    r"""([A-Za-z0-9_][A-Za-z0-9_./-]{0,%d})|"([^"\\]{0,%d})"|'([^']{0,%d})'"""
-    % ((LONGEST_KEY,) * 3)
-)
+_SHORT = f"{{0,{LONGEST_KEY}}}"
+_KEY = re.compile(rf"""([A-Za-z0-9_][A-Za-z0-9_./-]{_SHORT})|"([^"\\]{_SHORT})"|'([^']{_SHORT})'""")
 _QUOTED = re.compile(r"""("[^"\\]*"|'[^']*'(?!'))""")
 _PLAIN = re.compile(r"[A-Za-z0-9_./+$(<=^;\u00a1-\ud7ff][^\n]*|-[A-Za-z0-9_.][^\n]*")
 _FLOW_PLAIN = re.compile(
