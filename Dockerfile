@@ -13,8 +13,9 @@ COPY metric_registry metric_registry
 COPY streams streams
 COPY topologies topologies
 COPY tidemill tidemill
-# The versions of the lock; without the extra for the embedded store, which is a server here.
-RUN uv pip install --no-cache --python /opt/tidemill/bin/python --constraint requirements.lock .
+# The versions of the lock, compiled to bytecode: later nobody may write here. Without the extra for
+# the embedded store, which is a server here.
+RUN uv pip install --no-cache --compile-bytecode --python /opt/tidemill/bin/python --constraint requirements.lock .
 
 FROM python:3.11.13-slim-bookworm
 

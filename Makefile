@@ -21,8 +21,9 @@ $(STAMP): pyproject.toml requirements.lock
 	@echo "installing into ./$(VENV) (about 1 GB; once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.8'
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q broker metric_registry streams topologies tidemill
 	@$(BIN)/tidemill warm
 	@touch $(STAMP)
 
