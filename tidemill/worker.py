@@ -28,6 +28,7 @@ from metric_registry.plan import Plan
 from streams.config import WorkerConfig
 from streams.topology.stores import stores_of
 from streams.worker.app import App
+from tidemill.metric_queries import MetricQueries, pages
 from tidemill.product import product
 from tidemill.settings import ENVIRONMENT, Settings, load
 from tidemill.store_address import PASSWORD, store_address
@@ -100,8 +101,12 @@ class WorkerApp(App):
         self.sink = Sink(sink_config(settings, number, password, deployed.plan))
         (settings.folder / f"worker-{number}").mkdir(parents=True, exist_ok=True)
         plan = product(settings, deployed)
-        super().__init__(worker_config(settings, number), plan.topologies(), stores_of(plan))
+        config = worker_config(settings, number)
+        super().__init__(config, plan.topologies(), stores_of(plan))
         self.page("/stats/sink")(_sink_view(self.sink))
+        asked = pages(MetricQueries(self.queries, deployed.plan)) if config.answers else {}
+        for path, page in asked.items():
+            self.page(path)(page)
 
 
 def worker_config(settings: Settings, number: int) -> WorkerConfig:

@@ -38,7 +38,7 @@ def answer(
     asked = {task: reply for task, reply in replies.items() if task.topology in owners}
     _fits(asked, feeders)
     at = {task.input: reply for task, reply in (feeders or asked).items()}
-    _reaches(bound, at)
+    reaches(bound, at)
     reached = [reply.part.reached for reply in inputs.values() if reply.part.reached is not None]
     horizon = min(reached, default=None)
     rows = _group_rows(shape, replies) if shape.of is not None else _plain_rows(replies)
@@ -73,7 +73,8 @@ def _fits(asked: Mapping[TaskId, Reply], feeders: Mapping[TaskId, Reply]) -> Non
                 )  # fmt: skip
 
 
-def _reaches(bound: Bound, at: Mapping[str, Reply]) -> None:
+def reaches(bound: Bound, at: Mapping[str, Reply]) -> None:
+    """Raises `QueryError` unless the replies, by `topic/partition`, are valid there."""
     for name, wanted in bound.items():
         if name not in at:
             raise QueryError(

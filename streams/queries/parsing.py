@@ -55,7 +55,7 @@ def parse(shape: StoreShape, given: Mapping[str, str]) -> Asking:
     """
     values = _key_values(shape, given)
     whole = bool(shape.keys) and set(values) == set(shape.keys)
-    limit = _number(given, "limit", 100, 1, MOST_ROWS)
+    limit = number_in(given, "limit", 100, 1, MOST_ROWS)
     question = Question(
         shape.name,
         _packed(shape, values) if whole else None,
@@ -63,10 +63,10 @@ def parse(shape: StoreShape, given: Mapping[str, str]) -> Asking:
         _time(shape, given, "from", EARLIEST),
         _time(shape, given, "to", LATEST),
         limit,
-        _behind(given),
+        behind_in(given),
     )
-    wait_ms = _number(given, "wait_ms", 2_000, 0, MOST_WAIT_MS)
-    return Asking(shape, question, values if whole else None, _bound(given), wait_ms)
+    wait_ms = number_in(given, "wait_ms", 2_000, 0, MOST_WAIT_MS)
+    return Asking(shape, question, values if whole else None, bound_in(given), wait_ms)
 
 
 def _key_values(shape: StoreShape, given: Mapping[str, str]) -> dict[str, Any]:
@@ -137,10 +137,15 @@ def _packed(shape: StoreShape, values: Mapping[str, Any]) -> bytes:
 
 
 def _time(shape: StoreShape, given: Mapping[str, str], name: str, default: int) -> int:
+    if name in given and shape.windows is None:
+        raise QueryError(400, "no-windows", f"{name}: {shape.name} has no windows")
+    return time_in(given, name, default)
+
+
+def time_in(given: Mapping[str, str], name: str, default: int) -> int:
+    """A time that may be given, unix ns. Raises `QueryError`."""
     if name not in given:
         return default
-    if shape.windows is None:
-        raise QueryError(400, "no-windows", f"{name}: {shape.name} has no windows")
     try:
         return time_of(given[name])
     except ValueError as error:
@@ -148,7 +153,8 @@ def _time(shape: StoreShape, given: Mapping[str, str], name: str, default: int) 
         raise QueryError(400, "wrong-time", message) from error
 
 
-def _number(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+def number_in(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    """A number that may be given, within bounds. Raises `QueryError`."""
     text = given.get(name, str(default))
     if not text.isdecimal() or not least <= int(text) <= most:
         message = f"{name}={text!r} is no number from {least} to {most}"
@@ -156,7 +162,8 @@ def _number(given: Mapping[str, str], name: str, default: int, least: int, most:
     return int(text)
 
 
-def _behind(given: Mapping[str, str]) -> tuple[int, int] | None:
+def behind_in(given: Mapping[str, str]) -> tuple[int, int] | None:
+    """Where an earlier page came to, of `next`. Raises `QueryError`."""
     if "next" not in given:
         return None
     try:
@@ -166,7 +173,8 @@ def _behind(given: Mapping[str, str]) -> tuple[int, int] | None:
         raise QueryError(400, "wrong-option", message) from error
 
 
-def _bound(given: Mapping[str, str]) -> Bound:
+def bound_in(given: Mapping[str, str]) -> Bound:
+    """What `min_position` says. Raises `QueryError`."""
     found: dict[str, int] = {}
     for part in filter(None, given.get("min_position", "").split(",")):
         name, _, offset = part.rpartition(":")

@@ -49,6 +49,7 @@ class Question(msgspec.Struct, frozen=True):
         after, until: Windows with ends in (after, until], unix ns.
         limit: Rows at most.
         behind: The place that an earlier page came to; None: from the beginning.
+        body: What is asked of a processor of records, in words of its own; the rest is then empty.
     """
 
     store: str
@@ -58,6 +59,7 @@ class Question(msgspec.Struct, frozen=True):
     until: int = LATEST
     limit: int = 100
     behind: Place | None = None
+    body: bytes = b""
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -86,6 +88,7 @@ class Part(msgspec.Struct, frozen=True):
         closed: The last window that the task has closed.
         received: Of a task that merges: by source, the last window whose parts it has whole.
         torn: Of these, sources of whose next window it has a part, and not the whole.
+        body: What a processor of records says, in words of its own.
     """
 
     windows: list[Window] = []
@@ -94,6 +97,7 @@ class Part(msgspec.Struct, frozen=True):
     closed: int = EARLIEST
     received: dict[str, int] = {}
     torn: list[str] = []
+    body: bytes = b""
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -126,8 +126,8 @@ class App(faust.App):
         **kw: Any,
     ) -> None:
         uvloop.install()
-        queries = Queries(config.endpoint, stores or {})
-        self.engine = EngineService(config, topologies, queries)
+        self.queries = Queries(config.endpoint, stores or {})
+        self.engine = EngineService(config, topologies, self.queries)
         settings: dict[str, Any] = {
             "broker": f"kafka://{config.bootstrap_servers}",
             "web_host": config.web_host,
@@ -140,7 +140,7 @@ class App(faust.App):
         super().__init__(f"{config.app}-agents", **(settings | kw))
         self.page("/stats/tasks")(_tasks_view(self.engine))
         self.page("/stats/standbys")(_standbys_view(self.engine))
-        for path, page in pages(queries).items() if config.answers else ():
+        for path, page in pages(self.queries).items() if config.answers else ():
             self.page(path)(page)
 
     def _new_transport(self) -> Any:

@@ -7,8 +7,8 @@ one could not give, and a client need not reach, or know, the workers one by one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
@@ -20,6 +20,7 @@ from streams.queries.shapes import StoreShape
 from streams.task.events import TaskId
 from streams.worker.engine import Engine
 
+T = TypeVar("T")
 A_WHILE_MS = 1_000
 _REMOTE_SECONDS = 7.0
 _question = msgspec.msgpack.Decoder(Question)
@@ -49,16 +50,7 @@ class Queries:
     async def ask(self, name: str, given: Mapping[str, str]) -> dict[str, Any]:
         """The answer, as JSON; waits as long as the question says. Raises `QueryError`."""
         asking = parse(found_store(self.stores, name), given)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + asking.wait_ms / 1000
-        while True:
-            try:
-                return await self._once(asking)
-            except QueryError as error:
-                left = until - loop.time()
-                if error.retry_ms is None or left <= 0:
-                    raise
-                await asyncio.sleep(min(error.retry_ms / 1000, left))
+        return await patiently(lambda: self._once(asking), asking.wait_ms)
 
     def where(self, name: str, given: Mapping[str, str]) -> dict[str, Any]:
         """Which tasks have a key, or the store, and which workers run them. Raises `QueryError`."""
@@ -71,11 +63,16 @@ class Queries:
     async def _once(self, asking: Asking) -> dict[str, Any]:
         shape, question = asking.shape, asking.question
         first = shape.holders(asking.key, self._partitions)
-        replies = await self._replies(first, question)
-        replies |= await self._replies(shape.feeders(self._partitions), question)
+        replies = await self.replies(first, question)
+        replies |= await self.replies(shape.feeders(self._partitions), question)
         return await asyncio.to_thread(answer, shape, question, asking.bound, replies)
 
-    async def _replies(self, tasks: Sequence[TaskId], question: Question) -> dict[TaskId, Reply]:
+    def tasks(self, topology: str) -> list[TaskId]:
+        """Every task of a topology that some worker can be asked for. Raises `QueryError`."""
+        return [TaskId(topology, *at) for at in sorted(self._where(topology))]
+
+    async def replies(self, tasks: Sequence[TaskId], question: Question) -> dict[TaskId, Reply]:
+        """What each of the tasks says, wherever it runs. Raises `QueryError`."""
         found = await asyncio.gather(*(self._reply(task, question) for task in tasks))
         return dict(zip(tasks, found, strict=True))
 
@@ -149,6 +146,20 @@ class Queries:
 
     def _told(self, task: TaskId) -> dict[str, Any]:
         return {"task": str(task), "input": task.input, "worker": self._endpoint(task)}
+
+
+async def patiently(once: Callable[[], Awaitable[T]], wait_ms: int) -> T:
+    """What `once` returns, asked again for so long while it raises a `QueryError` that passes."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_ms / 1000
+    while True:
+        try:
+            return await once()
+        except QueryError as error:
+            left = until - loop.time()
+            if error.retry_ms is None or left <= 0:
+                raise
+            await asyncio.sleep(min(error.retry_ms / 1000, left))
 
 
 def _from(status: int, body: bytes) -> QueryError:

@@ -39,9 +39,9 @@ def pages(queries: Queries) -> dict[str, type[View]]:
 
         async def get(self, request: Request, store: str, **kwargs: Any) -> Any:
             try:
-                found = await queries.ask(store, _given(request))
+                found = await queries.ask(store, given_in(request))
             except QueryError as error:
-                return _refused(self, error)
+                return refused(self, error)
             return self.bytes(msgspec.json.encode(found), content_type="application/json")
 
     class Where(View):
@@ -49,9 +49,9 @@ def pages(queries: Queries) -> dict[str, type[View]]:
 
         async def get(self, request: Request, store: str, **kwargs: Any) -> Any:
             try:
-                return self.json(queries.where(store, _given(request)))
+                return self.json(queries.where(store, given_in(request)))
             except QueryError as error:
-                return _refused(self, error)
+                return refused(self, error)
 
     class Ask(View):
         """One task's part of an answer."""
@@ -63,7 +63,7 @@ def pages(queries: Queries) -> dict[str, type[View]]:
             try:
                 reply = await queries.here(task, await request.read())
             except QueryError as error:
-                return _refused(self, error)
+                return refused(self, error)
             return self.bytes(reply, content_type="application/msgpack")
 
     return {
@@ -74,7 +74,8 @@ def pages(queries: Queries) -> dict[str, type[View]]:
     }
 
 
-def _given(request: Any) -> dict[str, str]:
+def given_in(request: Any) -> dict[str, str]:
+    """What a URL says behind its question mark. Raises `QueryError`."""
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name in given:
@@ -83,7 +84,8 @@ def _given(request: Any) -> dict[str, str]:
     return given
 
 
-def _refused(view: View, error: QueryError) -> Any:
+def refused(view: View, error: QueryError) -> Any:
+    """The page of a question that gets no answer."""
     headers: dict[str, str] = {}
     if error.retry_ms is not None:
         headers["Retry-After"] = str(max(1, -(-error.retry_ms // 1000)))

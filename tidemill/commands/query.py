@@ -29,6 +29,7 @@ from metric_registry.values import granularity
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import FAILED, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import Output, emit, note
+from tidemill.commands.query_open import query_open
 from tidemill.commands.why import definition_of, no_worker
 from tidemill.holding import explain
 from tidemill.settings import Settings, SettingsError
@@ -46,15 +47,19 @@ def query(
     name: str,
     *,
     resolution: str | None = None,
-    since: str = "10m",
-    until: str = "0s",
+    open_: Annotated[bool, Parameter(name="--open", negative=())] = False,
+    since: str | None = None,
+    until: str | None = None,
     where: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     quantile: Annotated[tuple[float, ...], Parameter(negative=())] = (),
     limit: int = DEFAULT_LIMIT,
     settings: SettingsFile = None,
     output: Output = "table",
 ) -> int:
-    """The latest revision of a definition's windows, from the store.
+    """The latest revision of a definition's windows, from the store; or what is open, so far.
+
+    With --open the workers are asked what windows hold that have not sealed: exactly what has
+    arrived, and nothing that anybody else counts. Over HTTP: GET /windows/NAME of any worker.
 
     Parameters
     ----------
@@ -63,10 +68,13 @@ def query(
     resolution:
         Size of the windows as the definition writes it, such as 10s, 1h, 1mo or 5m/1m; its finest
         if not given.
+    open_:
+        What open windows hold so far, in place of what has sealed.
     since:
-        How far back to look, as a duration before now, or a time such as 2014-02-14T14:30:00Z.
+        How far back to look, as a duration before now, or a time such as 2014-02-14T14:30:00Z; 10m
+        if not given.
     until:
-        Where to stop, likewise.
+        Where to stop, likewise; now if not given.
     where:
         Only groups with this label, as LABEL=VALUE.
     quantile:
@@ -79,19 +87,19 @@ def query(
     definition = definition_of(deployment, name)
     quantiles = _quantiles(definition, quantile)
     size = _granularity(definition, resolution)
-    now = datetime.now(UTC)
-    rows = _ask_store(
-        deployment,
-        definition,
-        size,
-        (_moment(since, now), _moment(until, now)),
-        dict(_label(word) for word in where),
-        limit,
-    )
+    names = (f"p{(Decimal(repr(q)) * 100).normalize():f}" for q in quantiles)
+    named = dict(zip(names, quantiles, strict=True))
+    labels = dict(_label(word) for word in where)
+    if open_:
+        if since is not None or until is not None:
+            raise CommandError("--open shows every open window: --since and --until are of "
+                               "sealed ones", USAGE)  # fmt: skip
+        return query_open(deployment, definition, size, labels, named, limit, output)
+    now, since = datetime.now(UTC), since or "10m"
+    between = (_moment(since, now), _moment(until or "0s", now))
+    rows = _ask_store(deployment, definition, size, between, labels, limit)
     columns = _COLUMNS
     if quantiles:
-        names = (f"p{(Decimal(repr(q)) * 100).normalize():f}" for q in quantiles)
-        named = dict(zip(names, quantiles, strict=True))
         columns = ("window_end", "labels", *_MOMENTS, *named, "unit", "points", "late", "revision")
         emit([_shaped(row, named) for row in rows], columns, output)
     else:
@@ -152,8 +160,8 @@ def _say_why(
     for sentence in holding.sentences:
         note(sentence)
     if granularity != finest:
-        note(f"a {size} window is published when it has ended; finer ones come sooner: "
-             f"--resolution {text_of(finest)}")  # fmt: skip
+        note(f"a {size} window is published when it has ended; what it holds so far: --open; "
+             f"finer ones come sooner: --resolution {text_of(finest)}")  # fmt: skip
     elif not holding.held:
         note(
             f"does an agent send {' or '.join(definition.sources)}? Look further back with --since"

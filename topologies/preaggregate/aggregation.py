@@ -105,6 +105,8 @@ class Aggregation:
         self.whole_from: dict[str, int] = {}
         """By version of a definition with states, since when no points are missing."""
         self.bounds = Bounds()
+        self.told = EARLIEST
+        """The frontier that was sent last."""
         self.over = False
         """Whether it was told that nothing of an epoch that has ended changes any more."""
 
@@ -256,6 +258,11 @@ class Aggregation:
         if wanted.all():
             return groups
         return replace(groups, cells=groups.cells[wanted], rows=groups.rows[wanted])
+
+    def as_sent(self, window: Window, groups: GroupRows, within_limits: bool) -> GroupRows:
+        """What is sent of a window's groups when it seals, or would be without limits."""
+        publishable = self._publishable(window, groups)
+        return self._bounded(publishable) if within_limits else publishable
 
     # --- revisions --------------------------------------------------------------------------
 

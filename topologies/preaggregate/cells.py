@@ -203,6 +203,11 @@ class Cells:
         found = other._came.find_all(definition << 32 | np.maximum(group, 0))
         return np.where(gone, -1, found)
 
+    def crowd(self, definition: int) -> int:
+        """The most groups that any tenant of a definition has in a virtual shard."""
+        mine = self._places.numbers.keys[: len(self._places.numbers)] >> 48 == definition
+        return int(self._places.groups[: len(mine)][mine].max(initial=0))
+
     def wanted(self) -> npt.NDArray[np.bool_]:
         """For each slot, whether any definition here wants the stream; not to be changed."""
         known, settled = len(self._wanted), len(self._first) - 1

@@ -6,6 +6,7 @@ What `streams.kernels.fold` and its base lines are for numbers; the rules are th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -112,6 +113,13 @@ class Chains:
         self.changed = True
         self._explicit.renumber(slots.now)
         self._exponential.renumber(slots.now)
+
+    def copy(self) -> Chains:
+        """The same base lines, which move on by themselves."""
+        found = copy.copy(self)
+        found._explicit = copy.deepcopy(self._explicit)
+        found._exponential = copy.deepcopy(self._exponential)
+        return found
 
     def encode(self) -> bytes:
         """The base lines."""

@@ -12,7 +12,7 @@ Groups are numbered as `Cells` first saw them; that does not change until defini
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,9 +165,18 @@ class PointStates:
 
     def merged(self, windows: Iterable[Window]) -> WindowStates:
         """The states of windows that lie beside each other, together."""
+        return together(self.of(window) for window in windows)
+
+    def of_groups(self, window: Window, came: I64, spellings: Collection[str]) -> WindowStates:
+        """The states of some groups (i64[k], as they came) of a window, and of some aggregates."""
         found: WindowStates = {}
-        for window in windows:
-            _join(found, self.of(window))
+        for spelling, held in self.of(window).items():
+            if spelling.removeprefix(ADDED) in spellings:
+                rows = np.flatnonzero(np.isin(held.came, came))
+                aggregate = _aggregate(spelling)
+                state = aggregate.empty(len(rows))
+                aggregate.merge(state, np.arange(len(rows)), held.state, rows)
+                found[spelling] = GroupStates(held.came[rows], state)
         return found
 
     # --- as bytes -----------------------------------------------------------------------------
@@ -255,6 +264,14 @@ class PointStates:
                 aggregate.merge(state, np.arange(len(stays)), held.state, stays)
                 kept[spelling] = GroupStates(now[stays], state)
         return found
+
+
+def together(parts: Iterable[WindowStates]) -> WindowStates:
+    """All of them merged; the parts keep their values."""
+    found: WindowStates = {}
+    for part in parts:
+        _join(found, part)
+    return found
 
 
 def _aggregate(spelling: str) -> Any:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from streams.batch import encode_table
 from streams.event_time.windows import EARLIEST, LATEST, window_end
+from streams.queries.questions import Part, Question
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.epochs import Bounds, domain_of, first_bounds
 from topologies.partials import split, to_table
@@ -28,7 +29,9 @@ from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idl
 from topologies.preaggregate.known import KnownStreams
 from topologies.preaggregate.ledger import Ledger
 from topologies.preaggregate.members import carries, pane_keys
+from topologies.preaggregate.open_windows import open_windows
 from topologies.preaggregate.outward import Job
+from topologies.queries.questions import part_of, question_of
 
 PARTIALS = "telemetry.partials"
 PROGRESS = "telemetry.progress"
@@ -311,6 +314,7 @@ class PreaggregateProcessor:
         }
         if not aggregation.over:
             self._emit(aggregation, meta, found)
+            aggregation.told = frontier
             self._outputs.append(self._progress({**meta, "pane": aggregation.key.text()}))
             aggregation.over = over
         self._tell_ledger()
@@ -475,6 +479,14 @@ class PreaggregateProcessor:
         blocks |= self._blocks.changed(meta, self._intake, self.aggregations, self.deployed)
         blocks |= state.seen_blocks(self._known.forgetting)
         return blocks | state.readings_blocks(self._known.readings)
+
+    def query(self, question: Question) -> Part:
+        """What the open windows of a metric hold here."""
+        busy = {job.aggregation.key.text() for job in self._jobs}
+        known = self._config.sources if self.bounds.known else 0
+        whose = self._source, self.bounds.partitions or known
+        metric, plan = question_of(question), self.deployed.plan
+        return part_of(open_windows(self.aggregations, plan, metric, busy, whose))
 
     def stats(self) -> dict[str, Any]:
         """Watermark, open windows, streams and what became of points; for people."""

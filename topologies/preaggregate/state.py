@@ -109,6 +109,7 @@ class Blocks:
                 "pending": aggregation.pending,
                 "pending_since": aggregation.pending_since,
                 "over": aggregation.over,
+                "told": aggregation.told,
                 "whole_from": aggregation.whole_from,
             }
             blocks.update(self._bases(name, aggregation))
@@ -193,6 +194,7 @@ class Blocks:
             aggregation.pending = [Late(*late) for late in stored["pending"]]
             aggregation.pending_since = stored["pending_since"]
             aggregation.over = stored["over"]
+            aggregation.told = stored.get("told", stored["frontier"])  # up to the release before
             aggregation.whole_from = stored["whole_from"]
 
     def _fill_one(self, kind: bytes, aggregation: Aggregation, number: str, value: bytes) -> None:

@@ -12,13 +12,16 @@ import numpy as np
 from streams.aggregates.needed import require
 from streams.batch import decode_table
 from streams.event_time.windows import EARLIEST
+from streams.queries.questions import Part, Question
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.cardinality import Share, share_of
 from topologies.epochs import Epoch
 from topologies.partials import PartialRows, from_table
+from topologies.queries.questions import part_of, question_of
 from topologies.results import nothing
 from topologies.rollup.final import Closing, Contract, Correction, FinalSeries
 from topologies.rollup.groups import difference, finishing
+from topologies.rollup.held_windows import held_windows
 from topologies.rollup.ledger import Limits
 from topologies.rollup.messages import final_requests, rollup_tables
 from topologies.rollup.state import (
@@ -213,6 +216,10 @@ class RollupProcessor:
         self._series.changed.clear()
         blocks[META] = encode_meta(self._windows, self._definitions, self._limits, position)
         return blocks
+
+    def query(self, question: Question) -> Part:
+        """What the windows of a metric hold here."""
+        return part_of(held_windows(self._windows, self._definitions, question_of(question)))
 
     def stats(self) -> dict[str, Any]:
         """Open and closed windows, frontiers by domain, rows published and refused."""

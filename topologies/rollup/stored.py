@@ -44,6 +44,11 @@ class States(MutableMapping[Window, S]):
         """A window that is not read yet."""
         self._stored[window] = stored
 
+    def peek(self, window: Window) -> S:
+        """A window's state, to look at: one that is stored is read for this once."""
+        stored = self._stored.get(window)
+        return self._read[window] if stored is None else stored.read()
+
     def only_of(self, window: Window, domain: str) -> bool:
         """Whether nothing of another domain is in a window or waits in it."""
         stored = self._stored.get(window)

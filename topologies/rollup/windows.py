@@ -333,8 +333,14 @@ class Windows:
     def _recall(self, state: WindowState) -> None:
         """Make what stands published again, before what is sealed changes."""
         if state.plain:
-            state.published, _ = self._unpublished(state, list(state.sealed)).after(None, True)
+            state.published = self.standing(state)
             state.plain = False
+
+    def standing(self, state: WindowState) -> Published | None:
+        """What stands published of a window; None: nothing yet."""
+        if not state.plain:
+            return state.published
+        return self._unpublished(state, list(state.sealed)).after(None, True)[0]
 
     def _unpublished(self, state: WindowState, sources: list[str]) -> Published:
         """What these sources sent, in numbers."""

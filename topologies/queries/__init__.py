@@ -1,0 +1,1 @@
+"""Asking what the windows of a metric hold, open ones included."""
