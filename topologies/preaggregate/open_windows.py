@@ -204,8 +204,8 @@ def _windows(
     spelled = {index: aggregation.definitions[index].states for index in indexes}
     states = PointStates({i: s for i, s in spelled.items() if s}, cells, panes.states.contents)
     last = max(each.window[1] for each in wanted)
-    names = {*spelled.values()}
-    found = _AsSealed(panes, streams, states, cells.came[every], names, last)
+    came = cells.came[every] if states else every[:0]
+    found = _AsSealed(panes, streams, states, came, {*spelled.values()}, last)
     for each in wanted:
         level, end = each.window
         rows, of_groups = found.of(each.window)

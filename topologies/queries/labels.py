@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,17 @@ def with_labels(column: BytesColumn, wanted: Mapping[str, str | None]) -> npt.ND
     found = np.ones(len(column), np.bool_)
     for name, value in wanted.items():
         text = f"{quoted(name)}:{'' if value is None else quoted(value)}".encode()
-        places = [match.start() for match in re.finditer(b"[{,]" + re.escape(text), column.data)]
+        places = list(_keys(column.data, text))
         has = np.zeros(len(column), np.bool_)
         has[np.searchsorted(column.offsets, np.array(places, np.int64), side="right") - 1] = True
         found &= ~has if value is None else has
     return found
+
+
+def _keys(data: bytes, text: bytes) -> Iterator[int]:
+    """Where the text stands behind a brace or a comma."""
+    at = data.find(text)
+    while at >= 0:
+        if data[at - 1] in b"{,":
+            yield at
+        at = data.find(text, at + 1)
