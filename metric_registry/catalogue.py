@@ -368,6 +368,73 @@ _CODES = (
         "aggregate: {over_points: count}",
     ),
     Code(
+        "TM218",
+        "error",
+        "pattern without a star",
+        "`match` is for names that differ in a part, which is written `*`; one name is a `metric`.",
+        'source: {match: requests, unit: "{request}"}',
+        'source: {match: "*.requests_total", unit: "{request}"}',
+    ),
+    Code(
+        "TM219",
+        "error",
+        "impossible pattern",
+        "Patterns are those of regular expressions that are matched in linear time: what "
+        "agents send must not be able to stop a worker. So there is nothing that looks "
+        "back or ahead.",
+        "source:\n"
+        "  metric: requests\n"
+        '  unit: "{request}"\n'
+        '  attributes: {region: {from: zone, capture: "^(a|b"}}',
+        "source:\n"
+        "  metric: requests\n"
+        '  unit: "{request}"\n'
+        '  attributes: {region: {from: zone, capture: "^(a|b)"}}',
+    ),
+    Code(
+        "TM220",
+        "error",
+        "attribute that cannot be made",
+        "The tenant parts customers from one another, and `resource.NAME` asks what the "
+        "resource has; neither is made of something else.",
+        "source:\n"
+        "  metric: requests\n"
+        '  unit: "{request}"\n'
+        "  attributes: {tenant: [customer]}\n"
+        "  where: {tenant: acme}",
+        "source:\n"
+        "  metric: requests\n"
+        '  unit: "{request}"\n'
+        "  attributes: {customer: [customer, client]}\n"
+        "  where: {customer: acme}",
+    ),
+    Code(
+        "TM221",
+        "error",
+        "part that was not captured",
+        "`write` says what is made of a match: `{1}` is what the first `(...)` of the "
+        "pattern matched.",
+        "source:\n"
+        "  metric: requests\n"
+        '  unit: "{request}"\n'
+        '  attributes: {region: {from: zone, capture: "^([a-z]+)-", write: "{2}"}}',
+        "source:\n"
+        "  metric: requests\n"
+        '  unit: "{request}"\n'
+        '  attributes: {region: {from: zone, capture: "^([a-z]+)-", write: "{1}"}}',
+    ),
+    Code(
+        "TM222",
+        "warning",
+        "attribute without use",
+        "An attribute that is made is for `where` or `keep`.",
+        'source:\n  metric: requests\n  unit: "{request}"\n  attributes: {zone: [zone, az]}',
+        "source:\n"
+        "  metric: requests\n"
+        '  unit: "{request}"\n'
+        "  attributes: {region: [region, cloud.region]}",
+    ),
+    Code(
         "TM301",
         "error",
         "windows do not nest",

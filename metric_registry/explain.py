@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from metric_registry import zones
 from metric_registry.aggregates import coarser_from_finer_groups
+from metric_registry.derive import Derivation
 from metric_registry.durations import render, render_seconds
 from metric_registry.errors import count
 from metric_registry.granularities import text_of
@@ -60,7 +61,7 @@ class Explanation:
         partials = sum(one.coherence == "partials" for one in self.definitions)
         lines = [
             f"plan {self.plan.hash}: {count(len(self.definitions), 'definition')}, "
-            f"{count(len(self.plan.metrics), 'source metric')}; raw points keyed by {by}",
+            f"{_sources(self.plan)}; raw points keyed by {by}",
         ]
         for pane in self.plan.panes:
             sizes = ", ".join(text_of(size) for size in pane.granularities)
@@ -128,12 +129,13 @@ def _coherence(
             "the key holds every attribute of the resource, and which those are only the traffic "
             "tells: resources that differ in one that is not kept share groups across partitions"
         )
-    kept = {attribute.removeprefix("resource.") for attribute in definition.keep}
+    kept = {attribute.removeprefix("resource.") for attribute in _kept(definition)}
     lost = sorted(set(routing) - kept)
     if lost:
         return "partials", f"the key holds {_list(lost)}, which the groups do not keep"
     determined = f"a group determines {_key(routing)}, so all of it lies in one partition"
-    unsure = [attribute for attribute in routing if f"resource.{attribute}" not in definition.keep]
+    written = _kept(definition)
+    unsure = [attribute for attribute in routing if f"resource.{attribute}" not in written]
     if unsure:
         written = _list([f"resource.{attribute}" for attribute in unsure])
         return "conventional", (
@@ -142,12 +144,21 @@ def _coherence(
     return "coherent", determined
 
 
+def _kept(definition: ResolvedDefinition) -> tuple[str, ...]:
+    """What streams have that a group determines: one of several names, or what is computed of an
+    attribute, does not tell what that was."""
+    made = {one.name: one for one in definition.attributes}
+    plain = [name for name in definition.keep if name not in made]
+    renamed = [made[name] for name in definition.keep if name in made]
+    return (*plain, *(one.sources[0] for one in renamed if one.is_name))
+
+
 def _resource_attributes(definition: ResolvedDefinition) -> tuple[str, ...]:
     """The kept attributes that a resource has: said by `resource.`, or by convention."""
     return tuple(
         sorted(
             attribute.removeprefix("resource.")
-            for attribute in definition.keep
+            for attribute in _kept(definition)
             if attribute.startswith(("resource.", *_RESOURCE_NAMESPACES))
         )
     )
@@ -162,6 +173,7 @@ def _lines(one: Explained, definition: ResolvedDefinition) -> list[str]:
         f"{_list(definition.group_by)}; windows of {sizes}, sealed {sealed} after their end",
         f"  {one.coherence}: {one.reason}",
     ]
+    lines += [f"  {made_of(made)}" for made in definition.attributes]
     if definition.zone_rules:
         lines.append(f"  days, weeks and months of {_zone(definition)}")
     if one.free_key is not None:
@@ -171,6 +183,27 @@ def _lines(one: Explained, definition: ResolvedDefinition) -> list[str]:
     elif one.coarser == "streams":
         lines.append("  coarser windows need the state of every stream until they close")
     return lines
+
+
+def reads(definition: ResolvedDefinition) -> str:
+    """The metrics and patterns of metrics that a definition reads, for people."""
+    return " or ".join((*definition.sources, *definition.patterns))
+
+
+def made_of(one: Derivation) -> str:
+    """An attribute that the definition makes, in words."""
+    steps = [f"`{one.name}` is the first of {_list(one.sources)} that a stream has"]
+    if len(one.sources) == 1:
+        steps = [f"`{one.name}` is {_list(one.sources)}"]
+    if one.lower:
+        steps.append("in lower case")
+    if one.capture:
+        steps.append(f"`{one.write}` of a match of `{one.capture}`")
+    if one.mapped is not None:
+        steps.append(f"by a map of {count(len(one.mapped), 'value')}")
+    if one.default is not None:
+        steps.append(f"else `{one.default}`")
+    return ", ".join(steps)
 
 
 def _zone(definition: ResolvedDefinition) -> str:
@@ -184,6 +217,11 @@ def _aggregate(definition: ResolvedDefinition) -> str:
         what = definition.source_instrument.replace("_", " ")
         return f"{definition.over_points} over {what and what + ' '}points"
     return f"{definition.over_time} over time, {definition.over_space} over space"
+
+
+def _sources(plan: Plan) -> str:
+    patterns = f" and {count(len(plan.patterns), 'pattern')}" if plan.patterns else ""
+    return count(len(plan.metrics), "source metric") + patterns
 
 
 def _key(attributes: Sequence[str]) -> str:

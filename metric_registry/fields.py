@@ -137,10 +137,7 @@ def _unknown_field(path: Path) -> Problem:
     elsewhere = [
         where
         for where in _SECTIONS
-        if where != parent
-        and not inside
-        and where[:1] != (_ENVIRONMENTS,)
-        and name in field_names(where)
+        if where != parent and not inside and _ANY not in where and name in field_names(where)
     ]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
     if inside and (parent[2:], name) in _MEANING and name not in near:
@@ -275,8 +272,9 @@ def _size(path: Path, kind: str, context: dict[str, Any]) -> Problem:
 def field_names(path: Path) -> list[str]:
     """The fields of the section at `path`, as they are written."""
     steps = tuple(0 if isinstance(step, int) else step for step in path)
-    if steps[:1] == (_ENVIRONMENTS,) and len(steps) > 1:
-        steps = (_ENVIRONMENTS, _ANY, *steps[2:])
+    for named in ((_ENVIRONMENTS,), ("source", "attributes")):
+        if steps[: len(named)] == named and len(steps) > len(named):
+            steps = (*named, _ANY, *steps[len(named) + 1 :])
     return list(_SECTIONS.get(steps, ()))
 
 

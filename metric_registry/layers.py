@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from pydantic_core import PydanticCustomError
 
-from metric_registry.syntax.nodes import Mapping, Node, Path, Scalar, place
+from metric_registry.models import NAMES_OF_A_SOURCE
+from metric_registry.syntax.nodes import SHORT, Mapping, Node, Path, Scalar, place
 from metric_registry.syntax.nodes import Sequence as NodeList
 from metric_registry.values import granularity
 
@@ -21,11 +22,17 @@ OWN_FIELDS = frozenset(
 )
 """Fields that nobody takes over: a document's own."""
 _BY_FIELD: frozenset[Path] = frozenset(
-    {(), ("source",), ("source", "where"), ("space",), ("time",), ("publish",)}
+    {
+        (),
+        ("source",),
+        ("source", "where"),
+        ("source", "attributes"),
+        ("space",),
+        ("time",),
+        ("publish",),
+    }
     | {("publish", "keep"), ("limits",), ("service_level",)}
 )
-_NAMES_OF_A_SOURCE = frozenset(("metric", "any_of"))
-"""Ways to name a source: who states one has named it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,8 @@ class Merged:
                 way = self.ways.get(id(key), way)
             elif isinstance(node, NodeList) and isinstance(step, int) and step < len(node.items):
                 node, key = node.items[step], None
+            elif step in SHORT and not isinstance(node, Mapping):
+                continue
             else:
                 return place(self.own, path, on_key=on_key), None
         if key is not None and (on_key or not isinstance(node, Scalar)):
@@ -107,8 +116,8 @@ def _laid(
     under: Mapping, over: Mapping, path: Path, way: Way | None, ways: dict[int, Way | None]
 ) -> Mapping:
     entries = dict(under.entries)
-    if path == ("source",) and not _NAMES_OF_A_SOURCE.isdisjoint(over.entries):
-        entries = {k: v for k, v in entries.items() if k not in _NAMES_OF_A_SOURCE}
+    if path == ("source",) and not over.entries.keys().isdisjoint(NAMES_OF_A_SOURCE):
+        entries = {k: v for k, v in entries.items() if k not in NAMES_OF_A_SOURCE}
     for name, (key, value) in over.entries.items():
         deeper = (*path, name)
         was = _taken_by(under.entries, name) if path == ("publish", "keep") else name

@@ -4,9 +4,18 @@ description, which the JSON Schema carries to editors.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import itertools
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+    model_validator,
+)
 
 from metric_registry import durations, zones
 from metric_registry.granularities import Granularity
@@ -21,14 +30,18 @@ from metric_registry.values import (
     EnvironmentName,
     Expiry,
     MetricName,
+    MetricPattern,
     Names,
     OverPoints,
+    Pattern,
     WindowSize,
     ZoneName,
     failure,
 )
 
 MAX_LIST = 64
+MAX_ENTRIES = 10_000
+"""Of a map of attribute values."""
 GAUGE = (
     "a gauge states both, as `{over_time: avg, over_space: sum}`, or takes all points together, as "
     "`{over_points: p99}`; a counter is `{over_time: increase}`"
@@ -47,22 +60,87 @@ class Section(BaseModel):
 class SourceMetric(Section):
     """One of the names under which agents send the same thing."""
 
-    metric: MetricName = Field(description="A metric's name, as it is sent.")
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["metric"]}, {"required": ["match"]}]}
+    )
+
+    metric: MetricName | None = Field(default=None, description="A metric's name, as it is sent.")
+    match: MetricPattern | None = Field(
+        default=None, description="A pattern of names in which `*` is any text."
+    )
+
+    @model_validator(mode="after")
+    def _has_one_name(self) -> SourceMetric:
+        if (self.metric is None) == (self.match is None):
+            advice = "write `{metric: NAME}`, or `{match: PATTERN}`"
+            raise failure("TM202", "an entry names one metric, or one pattern of names", advice)
+        return self
+
+
+class DerivedAttribute(Section):
+    """An attribute that is made of one that streams have."""
+
+    sources: Names = Field(
+        alias="from",
+        description="Names of attributes, the first of which that a stream has is taken.",
+    )
+    lower: bool = Field(default=False, description="In lower case.")
+    capture: Pattern | None = Field(
+        default=None, description="A regular expression; without a match there is no value."
+    )
+    write: str | None = Field(
+        default=None,
+        description="What is written of a match: `{1}` is its first group, `{0}` all of it; the "
+        "first group, or all of it, unless said.",
+    )
+    map: dict[str, str] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_ENTRIES,
+        description="What texts become; one that is not there has no value.",
+    )
+    default: str | None = Field(default=None, description="Where there is no value.")
+
+
+def _made(value: object) -> object:
+    named = isinstance(value, str | list)
+    return {"from": cast(object, value)} if named else value
+
+
+_ONE = {"type": "string", "minLength": 1}
+_ONE_OR_SEVERAL = [_ONE, {"type": "array", "items": _ONE}]
+Made = Annotated[
+    DerivedAttribute,
+    BeforeValidator(_made),
+    WithJsonSchema({"anyOf": [*_ONE_OR_SEVERAL, DerivedAttribute.model_json_schema()]}),
+]
+NAMES_OF_A_SOURCE = ("metric", "match", "any_of")
+"""Ways to name a source, of which a definition takes one."""
 
 
 class Source(Section):
     """What is read."""
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["metric"]}, {"required": ["any_of"]}]}
+        json_schema_extra={"oneOf": [{"required": [name]} for name in NAMES_OF_A_SOURCE]}
     )
 
     metric: MetricName | None = Field(default=None, description="The metric's name, as it is sent.")
+    match: MetricPattern | None = Field(
+        default=None,
+        description="A pattern of metric names in which `*` is any text.",
+    )
     any_of: list[SourceMetric] | None = Field(
         default=None,
         min_length=1,
         max_length=MAX_LIST,
         description="The metric's names, where agents use several for the same thing.",
+    )
+    attributes: dict[Attribute, Made] = Field(
+        default_factory=dict[str, DerivedAttribute],
+        max_length=MAX_LIST,
+        description="Attributes under other names, {cluster_id: [cluster_id, kafka.cluster.id]}, "
+        "or made of another; for `where` and `keep`.",
     )
     where: dict[Attribute, AttributeValues] = Field(
         default_factory=dict,
@@ -306,7 +384,8 @@ def schema() -> dict[str, Any]:
         for key in ("required", "oneOf"):
             part.pop(key, None)
         inner[name] = part
-    inner["Source"]["not"] = {"required": ["metric", "any_of"]}
+    pairs = itertools.combinations(NAMES_OF_A_SOURCE, 2)
+    inner["Source"]["not"] = {"anyOf": [{"required": list(pair)} for pair in pairs]}
     for name in ("SourcePart", "TimePart"):
         del inner[name]
     for name, model in (("source", "Source"), ("time", "Time")):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
+from metric_registry.derive import Derivation, lookup_of, pattern_of
 from metric_registry.granularities import Granularity, order, step_of
 from metric_registry.over_points import SUMS, result_of
 
@@ -45,6 +47,8 @@ SEMANTIC_FIELDS = (
     "corrections_ns",
     "series_limit",
     "beyond",
+    "patterns",
+    "attributes",
 )
 """The fields whose change can change a published number or the identity of a row. The version is
 their hash, with the rules of the zone if a granularity follows one. Where numbers go and how long
@@ -108,6 +112,10 @@ class ResolvedDefinition:
     """(granularity, seconds that its rows are kept), one a granularity, in their order."""
     zone_rules: str = ""
     """Of the zone that calendar granularities follow, see `zones.Zone`; empty if there are none."""
+    patterns: tuple[str, ...] = ()
+    """Patterns of metric names that it reads as well, sorted, each once: `*` is any text."""
+    attributes: tuple[Derivation, ...] = ()
+    """What `where` and `keep` name that streams do not have so, sorted by name."""
     pane: int = 0
     """Seconds of the windows that are computed from points, if none of the granularities is."""
 
@@ -133,7 +141,8 @@ class ResolvedDefinition:
 
     def matches(self, lookup: AttributeLookup) -> bool:
         """Whether a point of one of the sources passes `where`."""
-        return all(lookup(attribute) in values for attribute, values in self.where)
+        found = lookup_of(self.attributes, lookup)
+        return all(found(attribute) in values for attribute, values in self.where)
 
 
 Instrument = Literal["gauge", "sum", "histogram", "exponential_histogram"]
@@ -174,7 +183,8 @@ class Plan:
     """The first 32 hex characters of blake2b over the canonical JSON of the definitions."""
     panes: tuple[Pane, ...] = field(init=False, compare=False, repr=False)
     """By seconds, ascending."""
-    _by_metric: Mapping[str, tuple[tuple[int, Where], ...]] = field(
+    _by_metric: Mapping[str, tuple[int, ...]] = field(init=False, compare=False, repr=False)
+    _patterns: tuple[tuple[int, re.Pattern[str]], ...] = field(
         init=False, compare=False, repr=False
     )
 
@@ -182,26 +192,30 @@ class Plan:
         object.__setattr__(self, "hash", digest([_stored(d) for d in self.definitions], 32))
         object.__setattr__(self, "panes", _panes(self.definitions))
         object.__setattr__(self, "_by_metric", _by_metric(self.definitions))
+        every = ((i, match) for i, one in enumerate(self.definitions) for match in one.patterns)
+        object.__setattr__(self, "_patterns", tuple((i, pattern_of(m)) for i, m in every))
 
     @property
     def metrics(self) -> frozenset[str]:
-        """Every metric name that some definition reads."""
+        """Every metric name that some definition reads by name."""
         return frozenset(self._by_metric)
+
+    @property
+    def patterns(self) -> frozenset[str]:
+        """Every pattern of metric names that some definition reads."""
+        return frozenset(match for one in self.definitions for match in one.patterns)
 
     def candidates(self, metric: str) -> tuple[int, ...]:
         """Indexes of the definitions that read `metric`, whatever its attributes; ascending."""
-        return tuple(index for index, _ in self._by_metric.get(metric, ()))
+        named = self._by_metric.get(metric, ())
+        if not self._patterns:
+            return named
+        matched = {index for index, pattern in self._patterns if pattern.fullmatch(metric)}
+        return tuple(sorted(matched.union(named)))
 
     def matches(self, metric: str, lookup: AttributeLookup) -> tuple[int, ...]:
         """Indexes of the definitions that a stream belongs to, ascending. Called once a stream."""
-        found = self._by_metric.get(metric)
-        if found is None:
-            return ()
-        return tuple(
-            index
-            for index, where in found
-            if all(lookup(attribute) in values for attribute, values in where)
-        )
+        return tuple(i for i in self.candidates(metric) if self.definitions[i].matches(lookup))
 
     def to_json(self) -> bytes:
         """Canonical JSON: equal plans give equal bytes."""
@@ -230,8 +244,9 @@ def _stored(definition: ResolvedDefinition) -> dict[str, Any]:
     """As it is written: a field that came later is there where it is used, so that plans of the
     release before are read, and have the hash that they had."""
     fields = asdict(definition)
-    if not definition.source_instrument:
-        del fields["source_instrument"]
+    for later in ("source_instrument", "patterns", "attributes"):
+        if not fields[later]:
+            del fields[later]
     return fields
 
 
@@ -258,8 +273,14 @@ def version_of(definition: Mapping[str, Any]) -> str:
     semantic = {name: definition[name] for name in SEMANTIC_FIELDS}
     if definition["zone_rules"]:
         semantic["zone_rules"] = definition["zone_rules"]
-    for later in ("over_points", "source_instrument"):  # changes no version where it is not used
-        if not semantic[later]:
+    semantic["attributes"] = [asdict(one) for one in definition["attributes"]]
+    for later in (
+        "over_points",
+        "source_instrument",
+        "patterns",
+        "attributes",
+    ):  # changes no version where it is not used
+        if not semantic[later]:  # it came later, and changes no version where it is not used
             del semantic[later]
     return digest({"apiVersion": API_VERSION, **semantic}, 16)
 
@@ -280,11 +301,9 @@ def _panes(definitions: tuple[ResolvedDefinition, ...]) -> tuple[Pane, ...]:
     )
 
 
-def _by_metric(
-    definitions: tuple[ResolvedDefinition, ...],
-) -> dict[str, tuple[tuple[int, Where], ...]]:
-    readers: dict[str, list[tuple[int, Where]]] = {}
+def _by_metric(definitions: tuple[ResolvedDefinition, ...]) -> dict[str, tuple[int, ...]]:
+    readers: dict[str, list[int]] = {}
     for index, definition in enumerate(definitions):
         for metric in definition.sources:
-            readers.setdefault(metric, []).append((index, definition.where))
+            readers.setdefault(metric, []).append(index)
     return {metric: tuple(found) for metric, found in readers.items()}

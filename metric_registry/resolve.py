@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from metric_registry import zones
+from metric_registry.derive import Derivation
 from metric_registry.durations import SECOND
 from metric_registry.granularities import (
     DAY,
@@ -16,6 +18,7 @@ from metric_registry.granularities import (
 )
 from metric_registry.models import Aggregate, MetricDefinition
 from metric_registry.over_points import NONE_ADDED, Added, spelled, unit_of
+from metric_registry.patterns import compiled
 from metric_registry.plan import ResolvedDefinition, version_of
 
 _RETENTION = ((60, 2 * DAY), (3600, 14 * DAY), (DAY, 400 * DAY))
@@ -91,6 +94,27 @@ def steps_of(
     return aggregate.over_time, over_space, ""
 
 
+def derivations(definition: MetricDefinition) -> Iterator[Derivation]:
+    """The attributes that the definition makes and uses, by name; others change no number."""
+    source = definition.source
+    used = {*source.where, *definition.space.keep}
+    for name, made in sorted(source.attributes.items()):
+        if name not in used:
+            continue
+        write = made.write
+        if made.capture is not None and write is None:
+            write = "{1}" if compiled(made.capture).groups else "{0}"
+        yield Derivation(
+            name=name,
+            sources=made.sources,
+            lower=made.lower,
+            capture=made.capture or "",
+            write=write or "",
+            mapped=None if made.map is None else tuple(sorted(made.map.items())),
+            default=made.default,
+        )
+
+
 def resolve(definition: MetricDefinition, added: Added = NONE_ADDED) -> ResolvedDefinition:
     """The resolved form, with its version. Total for what passes `check`, else ResolveError.
 
@@ -102,8 +126,10 @@ def resolve(definition: MetricDefinition, added: Added = NONE_ADDED) -> Resolved
     if steps is None:
         raise ResolveError(f"{definition.name} does not say how it aggregates")
     over_time, over_space, over_points = steps
-    names = [source.metric] if source.metric else [one.metric for one in source.any_of or ()]
-    if not names:
+    entries = [source, *(source.any_of or ())]
+    names = [one.metric for one in entries if one.metric is not None]
+    patterns = [one.match for one in entries if one.match is not None]
+    if not names and not patterns:
         raise ResolveError(f"{definition.name} names no source")
     written = sorted(set(time.granularities), key=order)
     granularities = tuple(in_zone(one, time.zone) for one in written)
@@ -130,6 +156,8 @@ def resolve(definition: MetricDefinition, added: Added = NONE_ADDED) -> Resolved
         "corrections_ns": time.corrections,
         "series_limit": definition.limits.series,
         "beyond": definition.limits.beyond,
+        "patterns": tuple(sorted(set(patterns))),
+        "attributes": tuple(derivations(definition)),
         "zone_rules": zone.rules if any(map(is_calendar, granularities)) else "",
     }
     return ResolvedDefinition(

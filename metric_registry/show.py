@@ -9,6 +9,7 @@ from typing import Any
 
 from metric_registry.check import Entry
 from metric_registry.durations import render, render_seconds
+from metric_registry.explain import made_of
 from metric_registry.granularities import DAY, text_of
 from metric_registry.plan import ResolvedDefinition
 from metric_registry.syntax.nodes import Path, get
@@ -85,8 +86,12 @@ def _fields(entry: Entry) -> Iterator[tuple[Path, str]]:
     yield ("owner",), model.owner or "nobody"
     if model.source.metric is not None:
         yield ("source", "metric"), model.source.metric
+    elif model.source.match is not None:
+        yield ("source", "match"), model.source.match
     else:
-        yield ("source", "any_of"), _list(one.sources)
+        yield ("source", "any_of"), _list((*one.sources, *one.patterns))
+    for made in one.attributes:
+        yield ("source", "attributes", made.name), made_of(made)
     for attribute, values in one.where:
         yield ("source", "where", attribute), _list(values)
     yield ("source", "unit"), one.source_unit

@@ -14,6 +14,8 @@ from pydantic_core import PydanticCustomError
 
 from metric_registry import durations, over_points, zones
 from metric_registry.granularities import Granularity
+from metric_registry.pattern_syntax import PatternError
+from metric_registry.patterns import compiled
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,254}")
 _ENVIRONMENT = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
@@ -124,6 +126,30 @@ def _metric_name(value: object) -> str:
             "a metric's name has at most 255 printable characters and no space around them",
             "copy the name as the source sends it",
         )
+    return text
+
+
+def _metric_pattern(value: object) -> str:
+    text = _metric_name(value)
+    if "*" not in text:
+        raise failure(
+            "TM218",
+            f"`{text[:80]}` is a name, and no pattern of names: it has no `*`",
+            "write `metric` in place of `match`, or put a `*` where names differ",
+        )
+    return text
+
+
+def _pattern(value: object) -> str:
+    text = _text(value)
+    try:
+        compiled(text)
+    except PatternError as error:
+        raise failure(
+            "TM219",
+            f"character {error.at + 1} of the pattern: {error}",
+            "literals, `.`, `[a-z]`, `\\d`, `(...)`, `|`, `* + ? {2,5}`, `^` and `$` are offered",
+        ) from error
     return text
 
 
@@ -266,6 +292,11 @@ KEEP_SCHEMA = {
 }
 _NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255}
 MetricName = Annotated[str, BeforeValidator(_metric_name), WithJsonSchema(_NAME_SCHEMA)]
+MetricPattern = Annotated[
+    str, BeforeValidator(_metric_pattern), WithJsonSchema({**_NAME_SCHEMA, "pattern": r"\*"})
+]
+Pattern = Annotated[str, BeforeValidator(_pattern), WithJsonSchema(_NAME_SCHEMA)]
+"""A regular expression of `patterns`."""
 Attribute = Annotated[str, BeforeValidator(_attribute), WithJsonSchema(_NAME_SCHEMA)]
 DefinitionName = Annotated[
     str,

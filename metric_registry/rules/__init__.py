@@ -6,13 +6,22 @@ its file's RULES, a code in the catalogue, and a faulty example among the tests.
 
 from __future__ import annotations
 
-from metric_registry.rules import across, histograms, listing, measurement, publication, windows
+from metric_registry.rules import (
+    across,
+    attributes,
+    histograms,
+    listing,
+    measurement,
+    publication,
+    windows,
+)
 from metric_registry.rules.subject import Rule, Settings, Subject
 
 RULES: tuple[Rule, ...] = (
     *listing.RULES,
     *measurement.RULES,
     *histograms.RULES,
+    *attributes.RULES,
     *windows.RULES,
     *publication.RULES,
 )

@@ -41,7 +41,9 @@ def repeated_entries(subject: Subject) -> Iterator[Problem]:
     yield from _repeated(("time", "granularities"), map(text_of, definition.time.granularities))
     yield from _repeated(("space", "keep"), definition.space.keep)
     sources = definition.source.any_of or []
-    yield from _repeated(("source", "any_of"), (one.metric for one in sources))
+    yield from _repeated(("source", "any_of"), (one.metric or one.match or "" for one in sources))
+    for name, made in definition.source.attributes.items():
+        yield from _repeated(("source", "attributes", name, "from"), made.sources)
     for attribute, values in definition.source.where.items():
         yield from _repeated(("source", "where", attribute), values)
     yield from _repeated(("extends",), definition.extends)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 from metric_registry import units
 from metric_registry.fields import Problem
+from metric_registry.models import NAMES_OF_A_SOURCE
 from metric_registry.over_points import KNOWN, OF_ONE_STREAM, Written, refusal_of
 from metric_registry.resolve import COUNTERS
 from metric_registry.rules.subject import Rule, Subject
+from metric_registry.syntax.nodes import Path
 from metric_registry.ucum import NoConversion, conversion
 
 
@@ -83,10 +85,14 @@ def _unknown_aggregate(given: Written, names: list[str]) -> Problem:
 def one_source(subject: Subject) -> Iterator[Problem]:
     """TM202: `metric` or `any_of`."""
     source = subject.definition.source
-    if source.metric is not None and source.any_of is not None:
-        message, path = "`source` has both `metric` and `any_of`", ("source", "metric")
-        advice = "move the name into `any_of`"
-    elif source.metric is None and source.any_of is None:
+    given = [name for name in NAMES_OF_A_SOURCE if getattr(source, name) is not None]
+    path: Path
+    if len(given) > 1:
+        message = f"`source` has both `{given[0]}` and `{given[1]}`"
+        path, advice = ("source", given[0]), "move the name into `any_of`"
+        if given[-1] != "any_of":
+            advice = "leave one out, or write `any_of: [{metric: NAME}, {match: PATTERN}]`"
+    elif not given:
         message, path = "`source` names no metric", ("source",)
         advice = "add `metric: NAME`, or `any_of: [{metric: NAME}, {metric: OTHER}]`"
     else:

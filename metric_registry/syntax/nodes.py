@@ -14,6 +14,9 @@ Data = ScalarValue | list["Data"] | dict[str, "Data"]
 Path = tuple[str | int, ...]
 """Keys and list indexes from the document's root to a node."""
 
+SHORT = ("from",)
+"""Fields that may be left out with the mapping around them: `a: [b, c]` is `a: {from: [b, c]}`."""
+
 _INTEGER = re.compile(r"[-+]?[0-9]{1,100}")
 _OTHER_BASE = re.compile(r"0o[0-7]{1,100}|0x[0-9a-fA-F]{1,100}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -125,6 +128,8 @@ def place(root: Node, path: Path, *, on_key: bool = False) -> Node:
         elif isinstance(node, Sequence) and isinstance(step, int) and step < len(node.items):
             node = node.items[step]
             key = None
+        elif step in SHORT and not isinstance(node, Mapping):
+            continue
         else:
             break
     if key is not None and (on_key or not isinstance(node, Scalar)):

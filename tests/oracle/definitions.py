@@ -19,7 +19,8 @@ OVER_SPACE = OVER_TIME - COUNTERS
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One metric name and the attribute values it must have (any one of those listed)."""
+    """One metric name, or a pattern with `*`, and the attribute values it must have (any one of
+    those listed)."""
 
     metric: str
     where: tuple[tuple[str, tuple[Any, ...]], ...]
@@ -33,8 +34,8 @@ class Definition:
     late points change or not, and `expire`, for how many windows (or ns, if the second is True) a
     series goes on without data. groups: the most it may have in a window. source_unit: of points
     that say none; unit: that values are read in; instrument: what histogram points it reads, empty:
-    numbers. over_points: (name, parameter) where there are
-    not two steps, which are empty then.
+    numbers. attributes: (name, how it is made of others, see `derived.py`). over_points: (name,
+    parameter) where there are not two steps, which are empty then.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Definition:
     unit: str
     instrument: str = ""
     upsert: bool = False
+    attributes: tuple[tuple[str, Any], ...] = ()
 
     @property
     def finest(self) -> int:
@@ -124,6 +126,7 @@ def parse(doc: dict[str, Any]) -> Definition:
         instrument=instrument,
         unit=doc.get("unit") or doc["source"].get("unit", "1"),
         upsert=publish.get("upsert", False),
+        attributes=tuple((doc["source"].get("attributes") or {}).items()),
     )
 
 
@@ -147,11 +150,14 @@ def _adds_up(over_time: str, over_space: str) -> bool:
 
 
 def _sources(name: str, block: dict[str, Any]) -> list[Source]:
-    if set(block) - {"metric", "any_of", "where", "unit", "instrument"}:
+    if set(block) - {"metric", "match", "any_of", "where", "unit", "instrument", "attributes"}:
         raise ValueError(f"{name}: the oracle does not know every field of source {sorted(block)}")
     shared = block.get("where") or {}
-    choices = block["any_of"] if "any_of" in block else [{"metric": block["metric"]}]
-    return [Source(one["metric"], _where(shared | (one.get("where") or {}))) for one in choices]
+    choices = block.get("any_of", [block])
+    return [
+        Source(one.get("metric") or one["match"], _where(shared | (one.get("where") or {})))
+        for one in choices
+    ]
 
 
 def _where(block: dict[str, Any]) -> tuple[tuple[str, tuple[Any, ...]], ...]:

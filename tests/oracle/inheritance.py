@@ -50,12 +50,13 @@ def _add(chain: list[Doc], doc: Doc, named: dict[str, Doc]) -> None:
 
 
 def _lay(under: Doc, over: Doc, path: tuple[str, ...]) -> None:
-    if path == ("source",) and {"metric", "any_of"} & set(over):
-        under.pop("metric", None)
-        under.pop("any_of", None)
+    if path == ("source",) and {"metric", "match", "any_of"} & set(over):
+        for name in ("metric", "match", "any_of"):
+            under.pop(name, None)
     for key, value in over.items():
         name = SPELLED.get(key, key) if path == ("publish", "keep") else key
-        if isinstance(value, dict) and name != "aggregate":
+        one = name == "aggregate" or path == ("source", "attributes")
+        if isinstance(value, dict) and not one:
             below = under.get(name)
             under[name] = dict(below) if isinstance(below, dict) else {}
             _lay(under[name], value, (*path, name))

@@ -13,13 +13,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
-from oracle import epochs, guard, histograms, increments, pooled, units
+from oracle import derived, epochs, guard, histograms, increments, pooled, units
 from oracle.arithmetic import Number, difference, fold, is_finite, rank, to_double, total
 from oracle.definitions import COUNTERS, SECOND, Definition
 from oracle.log import Partition, Point, render
@@ -106,15 +106,12 @@ def compute(partitions: Sequence[Partition], definitions: Iterable[Definition]) 
     """Apply every definition to what the partitions hold."""
     result = Result()
     wanted = list(definitions)
-    by_metric: dict[str, list[tuple[int, Point]]] = {
-        source.metric: [] for definition in wanted for source in definition.sources
-    }
+    by_metric: dict[str, list[tuple[int, Point]]] = {}
     for number, partition in enumerate(partitions):
         for point in partition.points:
-            if point.metric in by_metric:
-                by_metric[point.metric].append((number, point))
+            by_metric.setdefault(point.metric, []).append((number, point))
     for definition in wanted:
-        names = sorted({source.metric for source in definition.sources})
+        names = sorted(name for name in by_metric if reads(definition, name))
         candidates = [found for name in names for found in by_metric[name]]
         carries = any(other.final and other.carry for other in wanted if _pane(other, definition))
         _compute_one(partitions, candidates, definition, result, carries)
@@ -241,8 +238,8 @@ def _within_limit(
 def _counts(definition: Definition, partition: Partition, point: Point, tally: Tally) -> bool:
     """Whether the definition counts the point; if it matches, the tally says what became of it."""
     if point.kind not in (*COUNTED, *SHAPES) or not any(
-        source.metric == point.metric
-        and all(_has(point, attribute, wanted) for attribute, wanted in source.where)
+        derived.reads(source.metric, point.metric)
+        and all(_has(definition, point, attribute, wanted) for attribute, wanted in source.where)
         for source in definition.sources
     ):
         return False
@@ -290,8 +287,13 @@ def _beyond_corrections(definition: Definition, partition: Partition, point: Poi
     return before >= end + definition.grace and before - end > definition.corrections
 
 
-def _has(point: Point, attribute: str, wanted: Sequence[Any]) -> bool:
-    found = look_up(point, attribute)
+def reads(definition: Definition, metric: str) -> bool:
+    """Whether one of a definition's sources names the metric."""
+    return any(derived.reads(source.metric, metric) for source in definition.sources)
+
+
+def _has(definition: Definition, point: Point, attribute: str, wanted: Sequence[Any]) -> bool:
+    found = attribute_of(definition, point, attribute)
     return found is not None and found in {render(value) for value in wanted}
 
 
@@ -304,11 +306,19 @@ def look_up(point: Point, attribute: str) -> str | None:
     return next((render(place[forced]) for place in places if forced in place), None)
 
 
+def attribute_of(definition: Definition, point: Point, name: str) -> str | None:
+    """What a point has for a definition, which may make it of something else."""
+    for own, made in definition.attributes:
+        if own == name:
+            return derived.value(made, partial(look_up, point))
+    return look_up(point, name)
+
+
 def group_of(definition: Definition, point: Point) -> tuple[tuple[str, str], ...]:
     """The labels of the point's group, sorted; an attribute that is absent is no label."""
     labels = {"tenant": point.tenant}
     for attribute in definition.keep:
-        if (value := look_up(point, attribute)) is not None:
+        if (value := attribute_of(definition, point, attribute)) is not None:
             labels[attribute] = value
     return tuple(sorted(labels.items()))
 

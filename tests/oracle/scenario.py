@@ -16,8 +16,10 @@
 
 Instead of both steps `define` takes over_points=p99 (quantile:0.95, distinct_count:12, ...). What
 a histogram is written as says `histograms.text`.
-It also takes instrument=histogram (or exponential_histogram), zone=Europe/Berlin, unit=s,
-source_unit=ms (else `1`), temporality=cumulative, late=carry, limit=3 and expire=2 (or expire=1m).
+`match=load.*` in place of `metric=` names every metric that begins so, and `attributes=` says as
+JSON what attributes are made of others. It also takes instrument=histogram (or
+exponential_histogram), zone=Europe/Berlin, unit=s, source_unit=ms (else `1`),
+temporality=cumulative, late=carry, limit=3 and expire=2 (or expire=1m).
 A final point is written `= none` if it has no value, `since 0` if it does not start with its
 window, and `of history.x` if it follows the time of a history.
 
@@ -162,7 +164,10 @@ def _topic(word: str) -> str:
 def _definition(text: str) -> Definition:
     name, *settings = text.split()
     given = dict(setting.split("=", 1) for setting in settings)
-    source: dict[str, object] = {"metric": given["metric"], "unit": given.get("source_unit", "1")}
+    source: dict[str, object] = {"unit": given.get("source_unit", "1")}
+    source |= {name: given[name] for name in ("metric", "match") if name in given}
+    if "attributes" in given:
+        source["attributes"] = json.loads(given["attributes"])
     if "instrument" in given:
         source["instrument"] = given["instrument"]
     if "where" in given:

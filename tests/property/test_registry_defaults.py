@@ -36,6 +36,10 @@ def one_spelling(keep: dict[str, str]) -> dict[str, str]:
 
 PUBLISH = some(final=st.booleans(), upsert=st.booleans(), keep=KEEP.map(one_spelling))
 LIMITS = some(series=st.integers(1, 5))
+MADE = st.sampled_from(
+    ["y", ["y", "v"], {"from": "w", "lower": True}, {"from": "z", "default": ""}]
+)
+ATTRIBUTES = st.dictionaries(st.sampled_from("xyz"), MADE, max_size=2)
 WHERE = st.dictionaries(st.sampled_from("xyz"), st.sampled_from(["1", "p", ["p", "q"]]), max_size=2)
 OVERRIDE = some(
     owner=st.sampled_from(["dev", "ops"]),
@@ -47,8 +51,11 @@ AGGREGATE = st.sampled_from(
     [{"over_points": "p99"}, {"over_time": "avg", "over_space": "sum"}, {"over_time": "increase"}]
 )
 NAMES = st.sampled_from(
-    [{}, {"metric": "m"}, {"metric": "n"}, {"any_of": [{"metric": "m"}, {"metric": "o"}]}]
-)
+    [
+        {}, {"metric": "m"}, {"match": "m*"}, {"any_of": [{"match": "*o"}, {"metric": "m"}]},
+        {"metric": "n"}, {"any_of": [{"metric": "m"}, {"metric": "o"}]},
+    ]
+)  # fmt: skip
 
 
 @st.composite
@@ -66,7 +73,9 @@ def layer(draw: st.DrawFn) -> dict[str, Any]:
             environments=st.dictionaries(st.sampled_from(["dev", "prod"]), OVERRIDE),
         )
     )  # fmt: skip
-    source = draw(NAMES) | draw(some(unit=st.sampled_from(["s", "min"]), where=WHERE))
+    source = draw(NAMES) | draw(
+        some(unit=st.sampled_from(["s", "min"]), where=WHERE, attributes=ATTRIBUTES)
+    )
     return fields | ({"source": source} if source else {})
 
 

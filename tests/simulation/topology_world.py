@@ -36,7 +36,10 @@ from oracle.oracle import Key
 from oracle.upserts import row_of
 
 from metric_registry import granularities, zones
+from metric_registry.check import check_files
 from metric_registry.compile import compile_plan
+from metric_registry.derive import Derivation
+from metric_registry.load import SourceFile
 from metric_registry.over_points import Written, spelled
 from metric_registry.plan import ResolvedDefinition
 from streams.batch import decode_table
@@ -50,6 +53,11 @@ SECOND = 1_000_000_000
 SHARD_PARTITIONS = 2
 ADDED = load([Path(__file__).resolve().parents[2] / "examples" / "apdex.py"])
 """Aggregates of users' own."""
+PLAIN: dict[str, Any] = {
+    "apiVersion": "tidemill/v1", "kind": "Metric", "name": "n", "description": "d", "owner": "o",
+    "source": {"metric": "m", "unit": "1"}, "space": {"keep": []},
+    "time": {"granularities": ["1m"]}, "aggregate": {"over_time": "increase"},
+}  # fmt: skip
 RESTARTS = int(os.environ.get("TIDEMILL_RESTARTS", "1"))
 
 
@@ -322,7 +330,9 @@ def resolved(definition) -> ResolvedDefinition:
     return ResolvedDefinition(
         name=definition.name,
         version=definition.name.ljust(16, "0"),
-        sources=tuple(sorted({source.metric for source in definition.sources})),
+        sources=tuple(sorted({s.metric for s in definition.sources if "*" not in s.metric})),
+        patterns=tuple(sorted({s.metric for s in definition.sources if "*" in s.metric})),
+        attributes=tuple(derivation(name, made) for name, made in sorted(definition.attributes)),
         where=tuple((a, tuple(str(v) for v in values)) for a, values in where),
         source_unit=definition.source_unit,
         read_unit=definition.unit,
@@ -346,6 +356,14 @@ def resolved(definition) -> ResolvedDefinition:
         zone_rules=zone.rules if any(map(granularities.is_calendar, sizes)) else "",
         pane=0 if pane in sizes else pane,
     )
+
+
+def derivation(name: str, made: object) -> Derivation:
+    """An attribute of a definition, by the product's own reading of it."""
+    text = json.dumps({**PLAIN, "source": {**PLAIN["source"], "attributes": {name: made}}})
+    text = text.replace('"keep": []', f'"keep": {json.dumps([name])}')
+    (found,) = check_files([SourceFile("story.yaml", text.encode())]).definitions
+    return found.attributes[0]
 
 
 def granularity(size: windows.Size) -> granularities.Granularity:

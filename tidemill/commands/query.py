@@ -15,6 +15,7 @@ from cyclopts import Parameter
 from pydantic_core import PydanticCustomError
 
 from metric_registry.durations import DurationError, parse
+from metric_registry.explain import reads
 from metric_registry.granularities import (
     Granularity,
     is_calendar,
@@ -163,9 +164,7 @@ def _say_why(
         note(f"a {size} window is published when it has ended; what it holds so far: --open; "
              f"finer ones come sooner: --resolution {text_of(finest)}")  # fmt: skip
     elif not holding.held:
-        note(
-            f"does an agent send {' or '.join(definition.sources)}? Look further back with --since"
-        )
+        note(f"does an agent send {reads(definition)}? Look further back with --since")
 
 
 def _granularity(definition: ResolvedDefinition, given: str | None) -> Granularity:

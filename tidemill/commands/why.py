@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 
+from metric_registry.explain import reads
 from metric_registry.plan import ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST
 from tidemill.accounts import crowded, lateness, noticed, refused
@@ -105,4 +106,4 @@ def accounts_of(situation: Situation) -> list[str]:
 
 def _reads(definition: ResolvedDefinition) -> str:
     where = " and ".join(f"{name} is {' or '.join(v)}" for name, v in definition.where)
-    return " or ".join(definition.sources) + (f" where {where}" if where else "")
+    return reads(definition) + (f" where {where}" if where else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -74,11 +74,16 @@ def look_up(stream: Stream, name: str) -> str | None:
     return None
 
 
-def group_labels(stream: Stream, keep: Sequence[str]) -> GroupLabels:
-    """The group of a stream, by the attributes kept and always the tenant."""
+def group_labels(
+    stream: Stream, keep: Sequence[str], lookup: Callable[[str], str | None] | None = None
+) -> GroupLabels:
+    """The group of a stream, by the attributes kept and always the tenant.
+
+    lookup: Gives the attributes, if not `look_up` of the stream.
+    """
     labels = {TENANT: stream.tenant}
     for name in keep:
-        value = look_up(stream, name)
+        value = look_up(stream, name) if lookup is None else lookup(name)
         if value is not None:
             labels[name] = value
     written = ",".join([f"{quoted(name)}:{quoted(labels[name])}" for name in sorted(labels)])

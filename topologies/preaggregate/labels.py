@@ -122,7 +122,8 @@ def find_texts(
     """Where the text of each wanted name is, into ``found`` i64[names, 3] (place, begin, end).
 
     ``content`` from ``begin`` on: a canonical map, and perhaps more. ``code`` at ``names``: how
-    many names, and where the key of each is in ``texts`` (-1: not looked for in the map).
+    many names, and where the key of each is in ``texts`` (-1: not looked for in the map; an end
+    below zero: something is made of it, by the Python form).
     ``fixed``: what is found if the map does not have it. Numbers are written to the scratch.
 
     Returns how much of the scratch is used, or UNUSUAL: a value that only the Python form writes.
@@ -152,8 +153,13 @@ def find_texts(
             return UNUSUAL
         for name in range(wanted):
             spelled, spelled_end = code[names + 1 + 2 * name], code[names + 2 + 2 * name]
+            watched = spelled_end < 0
+            if watched:
+                spelled_end = -spelled_end
             if spelled < 0 or not equal(content, key, key_end, texts, spelled, spelled_end):
                 continue
+            if watched:
+                return UNUSUAL
             if kind == canonical.STRING:
                 found[name, 0] = CONTENT
                 found[name, 1] = first

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
+from metric_registry.derive import lookup_of
 from metric_registry.over_points import bounds_of
 from metric_registry.plan import Plan, ResolvedDefinition
 from metric_registry.ucum import Conversion, NoConversion
@@ -93,9 +94,10 @@ class Match(NamedTuple):
 def matched(plan: Plan, stream: Stream) -> list[Match]:
     """The definitions whose conditions a stream meets, in their order."""
     found: list[Match] = []
-    for index in plan.matches(stream.metric, partial(look_up, stream)):
+    lookup = partial(look_up, stream)
+    for index in plan.matches(stream.metric, lookup):
         definition = plan.definitions[index]
-        group = group_labels(stream, definition.keep)
+        group = group_labels(stream, definition.keep, lookup_of(definition.attributes, lookup))
         read, kind = reading_of(definition, stream), kind_of(definition, stream)
         wanted = bounds_of(definition.over_points)
         if read == WHOLE and wanted is not None:

@@ -2,17 +2,23 @@
 
 Streams of one *context* (resource, scope, metric) differ in their points' attributes alone. Which
 definitions read a metric of this name, unit and kind is its *shape*; few shapes serve all contexts.
+
+An attribute that a definition derives is computed once a context, of what its resource and scope
+have. What it is made of is watched for: a stream whose points have that themselves is matched by
+the Python form, in which each distinct value is computed once.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from metric_registry.derive import Derivation
 from metric_registry.plan import Plan, ResolvedDefinition
 from metric_registry.ucum import SAME, Conversion
 from topologies.identity.stream import FORCED, TENANT, Stream, look_up, quoted
@@ -21,8 +27,12 @@ from topologies.preaggregate.matching_kernel import CONTEXT_WIDTH, PART_WIDTH, S
 from topologies.preaggregate.members import kind_of, reading_of
 
 I64 = npt.NDArray[np.int64]
+Asked = tuple[str, Derivation | None]
+"""What a definition asks of streams: a name, and what it makes it of if streams do not have it."""
 Span = tuple[int, int]
 NONE: Span = -1, -1
+WATCHED = "resource."
+"""In the place of a name that is only watched for: nobody asks what a context says of it."""
 
 
 class Recipes:
@@ -36,7 +46,7 @@ class Recipes:
         self._code = array("q", [0])
         self._contexts = array("q")
         self._fixed = array("q")
-        self._shapes: dict[tuple[str, str, int, bool], tuple[int, tuple[str, ...]]] = {}
+        self._shapes: dict[tuple[str, str, int, bool], tuple[int, tuple[Asked, ...]]] = {}
         self.conversions: list[Conversion] = [SAME]
         """By the number that a match has."""
         self.refusals: list[Refusal] = []
@@ -56,8 +66,8 @@ class Recipes:
             shape = self._shapes[key] = self._shape(context)
         code, names = shape
         row, size = len(self._fixed) // 2, 0
-        for name in names:
-            text = look_up(context, name)
+        for name, made in names:
+            text = look_up(context, name) if made is None else made.of(partial(look_up, context))
             span = NONE if text is None else self._span(text)
             size += span[1] - span[0]
             self._fixed.extend(span)
@@ -76,15 +86,23 @@ class Recipes:
             np.frombuffer(self._texts, np.uint8),
         )
 
-    def _shape(self, stream: Stream) -> tuple[int, tuple[str, ...]]:
-        """The code for streams like this, and the names that it asks for."""
+    def _shape(self, stream: Stream) -> tuple[int, tuple[Asked, ...]]:
+        """The code for streams like this, and what it asks for."""
         readers = [(i, self._plan.definitions[i]) for i in self._plan.candidates(stream.metric)]
-        keeps = sorted({tuple(sorted({TENANT, *each.keep})) for _, each in readers})
-        names = sorted({name for keep in keeps for name in keep} | _asked(readers))
-        number = {name: i for i, name in enumerate(names)}
-        at_names = self._write(len(names), *(x for n in names for x in self._key(n)))
+        keeps = sorted({_kept(each) for _, each in readers}, key=repr)
+        asked = {one for keep in keeps for one in keep}
+        asked |= {_asked(each, name) for _, each in readers for name, _ in each.where}
+        names = sorted(asked, key=repr)
+        number = {one: i for i, one in enumerate(names)}
+        watched = sorted({name for _, made in names if made is not None for name in made.sources})
+        watched = [name for name in watched if self._key(name) != NONE]
+        at_names = self._write(
+            len(names) + len(watched),
+            *(x for name, made in names for x in (NONE if made else self._key(name))),
+            *(x for name in watched for x in self._watched(name)),
+        )
         at_keeps = [
-            self._write(len(keep), *(x for n in keep for x in (number[n], *self._prefix(n))))
+            self._write(len(keep), *(x for n in keep for x in (number[n], *self._prefix(n[0]))))
             for keep in keeps
         ]
         parts = [self._part(stream, index, one, keeps, number) for index, one in readers]
@@ -92,20 +110,22 @@ class Recipes:
             at_names,
             self._write(len(keeps), *at_keeps),
             self._write(len(parts), *(x for part in parts for x in part)),
-            sum(len(quoted(name).encode()) + 2 for name in names),
+            sum(len(quoted(name).encode()) + 2 for name, _ in names),
         )
         assert len(self._code) - shape == SHAPE_WIDTH
-        self.names, self.keeps = max(self.names, len(names)), max(self.keeps, len(keeps))
+        nowhere: list[Asked] = [(WATCHED, None)] * len(watched)
+        self.names = max(self.names, len(names) + len(watched))
+        self.keeps = max(self.keeps, len(keeps))
         self.parts = max(self.parts, len(parts))
-        return shape, tuple(names)
+        return shape, (*names, *nowhere)
 
     def _part(
         self,
         stream: Stream,
         index: int,
         definition: ResolvedDefinition,
-        keeps: list[tuple[str, ...]],
-        number: dict[str, int],
+        keeps: list[tuple[Asked, ...]],
+        number: dict[Asked, int],
     ) -> list[int]:
         read, refusal = reading_of(definition, stream), -1
         if isinstance(read, Refusal):
@@ -113,12 +133,13 @@ class Recipes:
             read = SAME
         if read not in self.conversions:
             self.conversions.append(read)
-        keep = keeps.index(tuple(sorted({TENANT, *definition.keep})))
+        keep = keeps.index(_kept(definition))
         made = [index, kind_of(definition, stream), self.conversions.index(read), refusal, keep]
         made.append(len(definition.where))
         assert len(made) == PART_WIDTH
         for name, texts in definition.where:
-            made += [number[name], len(texts), *(x for text in texts for x in self._span(text))]
+            asked = number[_asked(definition, name)]
+            made += [asked, len(texts), *(x for text in texts for x in self._span(text))]
         return made
 
     def refused(self, refusal: Refusal) -> int:
@@ -146,9 +167,19 @@ class Recipes:
         """What to look for in a point's attributes."""
         return NONE if name == TENANT or name.startswith(FORCED) else self._span(name)
 
+    def _watched(self, name: str) -> Span:
+        """The same, for a name that is not read but makes a stream one for the Python form."""
+        begin, end = self._span(name)
+        return begin, -end
+
     def _prefix(self, name: str) -> Span:
         return self._span(f"{quoted(name)}:")
 
 
-def _asked(readers: Iterable[tuple[int, ResolvedDefinition]]) -> set[str]:
-    return {name for _, definition in readers for name, _ in definition.where}
+def _asked(definition: ResolvedDefinition, name: str) -> Asked:
+    return name, next((made for made in definition.attributes if made.name == name), None)
+
+
+def _kept(definition: ResolvedDefinition) -> tuple[Asked, ...]:
+    """The labels of a definition's groups, in order of name."""
+    return tuple(_asked(definition, name) for name in sorted({TENANT, *definition.keep}))

@@ -109,7 +109,12 @@ def test_the_readmes_example_is_a_good_definition() -> None:
 
 
 def test_the_readmes_defaults_serve_its_example() -> None:
-    example, defaults = YAML_OF_README[:2]
+    example, source, defaults = YAML_OF_README
+    with_attributes = re.sub(r"source:.*\n(  .*\n)+", lambda _: source, example)
+    with_attributes = with_attributes.replace("region]", "region, pair, tier]")
+    (found,) = check_files([SourceFile("a.yaml", with_attributes.encode())]).definitions
+    assert [made.name for made in found.attributes] == ["cluster_id", "pair", "region", "tier"]
+    VALIDATOR.validate(yaml.safe_load(with_attributes))
     example = re.sub(r"^(time|aggregate|owner): .*\n", "", example, flags=re.MULTILINE)
     files = [
         SourceFile("team/_defaults.yaml", defaults.encode()),

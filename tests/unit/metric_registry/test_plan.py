@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields, replace
+from typing import Any
 
 import pytest
 
 from metric_registry.aggregates import coarser_from_finer_groups
 from metric_registry.check import check_files
 from metric_registry.compile import CompileError, compile_plan
+from metric_registry.derive import Derivation
 from metric_registry.explain import explain
 from metric_registry.load import SourceFile
 from metric_registry.plan import (
@@ -82,8 +84,9 @@ def test_everything_is_explicit_in_the_resolved_form() -> None:
 def test_plans_of_the_release_before_instruments_are_read_and_have_the_hash_that_they_had() -> None:
     plan = compile_plan([resolved()])
     assert b"instrument" not in plan.to_json()
+    later = ("source_instrument", "patterns", "attributes")
     assert plan.hash == digest(
-        [{k: v for k, v in asdict(resolved()).items() if k != "source_instrument"}], 32
+        [{k: v for k, v in asdict(resolved()).items() if k not in later}], 32
     )
     assert Plan.from_json(plan.to_json()) == plan
     shaped = compile_plan(
@@ -239,6 +242,38 @@ def test_coherence_is_what_the_routing_key_lets_be_known() -> None:
     assert [one.free_key for one in routed.definitions] == [None, None, ()]
     assert routed.common_key == ()
     assert {one.coherence for one in explain(plan, []).definitions} == {"coherent"}
+
+
+def test_what_is_made_of_an_attribute_tells_its_place_only_if_it_is_a_name_of_it() -> None:
+    def told(*sources: str, **steps: Any) -> str:
+        made = Derivation(name="host", sources=sources, **steps)
+        plan = compile_plan([other(keep=("host",), attributes=(made,))])
+        assert "`host` is" in explain(plan).text()
+        return explain(plan, ["host"]).definitions[0].coherence
+
+    assert told("host") == told("resource.host").replace("coherent", "conventional")
+    assert told("name") == told("host", "name") == told("host", lower=True) == "partials"
+
+
+def test_patterns_are_read_with_names_and_stored_where_they_are_used() -> None:
+    one = other(name="a", sources=("n",), where=(), patterns=("m.*", "*.x"))
+    plan = Plan.from_json(compile_plan([one, other(name="b", where=())]).to_json())
+    assert [plan.candidates(name) for name in ("n", "m.a", "a.x", "m", "a.x.y")] == [
+        (0,), (0,), (0,), (), (),
+    ]  # fmt: skip
+    assert "1 source metric" not in explain(plan).text()
+    assert "3 source metrics and 2 patterns" in explain(plan).text()
+
+
+def test_an_attribute_that_nobody_asks_for_changes_no_version() -> None:
+    text = EXAMPLE.decode()
+    text = text.replace("  unit:", "  attributes: {host: [host.name]}\n  unit:")
+    (unused,) = check_files([SourceFile("a.yaml", text.encode())]).definitions
+    assert unused == resolved()
+    kept = text.replace("[tenant,", "[host, tenant,")
+    renamed = kept.replace("[host.name]", "[hostname]")
+    versions = {resolved().version, *(resolved(t.encode()).version for t in (kept, renamed))}
+    assert len(versions) == 3
 
 
 def test_the_common_key_makes_every_definition_free() -> None:

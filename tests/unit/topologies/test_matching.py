@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from metric_registry.check import check_files
+from metric_registry.derive import Derivation
 from metric_registry.load import SourceFile
 from metric_registry.plan import Plan, ResolvedDefinition
 from topologies.encodings.otlp import Scanner
@@ -62,15 +64,31 @@ conditions = st.dictionaries(
 )
 
 
+derivations = st.builds(
+    Derivation,
+    name=st.sampled_from(["a", "b", "new"]),
+    sources=st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True).map(tuple),
+    lower=st.booleans(),
+    capture=st.sampled_from(["", "(x|7)", "^[a-z]+$"]),
+    write=st.just("{0}!"),
+    mapped=st.sampled_from([None, (("7", "seven"), ("x", "ex"), ("x!", "ex!"))]),
+    default=st.sampled_from([None, "", "x"]),
+)
+name_of = operator.attrgetter("name")
+
+
 @st.composite
 def definition(draw: st.DrawFn) -> ResolvedDefinition:
+    made = tuple(sorted(draw(st.lists(derivations, max_size=2, unique_by=name_of)), key=name_of))
     where = sorted((name, tuple(sorted(set(texts)))) for name, texts in draw(conditions).items())
     over_time = draw(st.sampled_from(["sum", "increase", "max"]))
     return replace(
         BASE,
         sources=tuple(sorted(draw(st.sets(st.sampled_from(["m", "n"]), min_size=1)))),
+        patterns=tuple(sorted(draw(st.sets(st.sampled_from(["*", "m*", "*n", "x*"]), max_size=1)))),
+        attributes=made,
         where=tuple(where),
-        keep=tuple(sorted(draw(st.sets(st.sampled_from(NAMES), max_size=4)))),
+        keep=tuple(sorted(draw(st.sets(st.sampled_from([*NAMES, "new"]), max_size=4)))),
         over_time=over_time,
         over_space="sum" if over_time == "increase" else draw(st.sampled_from(["sum", "max"])),
         read_unit=draw(st.sampled_from(["s", "min"])),

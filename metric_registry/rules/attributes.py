@@ -1,0 +1,74 @@
+"""Attributes that a definition makes of those that streams have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from metric_registry.derive import PLACE
+from metric_registry.fields import Problem
+from metric_registry.patterns import compiled
+from metric_registry.rules.subject import Rule, Subject
+from metric_registry.syntax.nodes import Path
+
+_ATTRIBUTES: Path = ("source", "attributes")
+
+
+def names_of_their_own(subject: Subject) -> Iterator[Problem]:
+    """TM220: no attribute takes the place of the tenant, or of one that the resource has."""
+    for name in subject.definition.source.attributes:
+        if name == "tenant" or name.startswith("resource."):
+            yield Problem(
+                code="TM220",
+                message=f"`{name}` cannot be made of another attribute",
+                path=(*_ATTRIBUTES, name),
+                on_key=True,
+                help="give it another name: the tenant, and what the resource has, stay what "
+                "they are",
+            )
+
+
+def steps_fit(subject: Subject) -> Iterator[Problem]:
+    """TM221: what is written of a match is there."""
+    for name, made in subject.definition.source.attributes.items():
+        path = (*_ATTRIBUTES, name)
+        if made.write is None:
+            continue
+        if made.capture is None:
+            yield Problem(
+                code="TM221",
+                message="`write` is of a match, and there is no `capture`",
+                path=(*path, "write"),
+                on_key=True,
+                help="add `capture: PATTERN`, or leave `write` out",
+            )
+            continue
+        groups = compiled(made.capture).groups
+        for place in PLACE.findall(made.write):
+            if int(place) > groups:
+                yield Problem(
+                    code="TM221",
+                    message=f"`{{{place}}}` is a group that the pattern does not have: it has "
+                    f"{groups}",
+                    path=(*path, "write"),
+                    help="put what is wanted between `(` and `)` in `capture`; `{0}` is all of it",
+                )
+                break
+
+
+def used(subject: Subject) -> Iterator[Problem]:
+    """TM222: an attribute that nothing asks for. Defaults may give it to all."""
+    definition = subject.definition
+    asked = {*definition.source.where, *definition.space.keep}
+    for name in definition.source.attributes:
+        path = (*_ATTRIBUTES, name)
+        if name not in asked and subject.merged.says(path):
+            yield Problem(
+                code="TM222",
+                message=f"neither `where` nor `keep` asks for `{name}`",
+                path=path,
+                on_key=True,
+                help=f"add `{name}` to `keep`, or remove it",
+            )
+
+
+RULES: tuple[Rule, ...] = (names_of_their_own, steps_fit, used)
