@@ -104,6 +104,16 @@ def read(paths: Iterable[str | Path], largest: int = 4 << 20) -> list[SourceFile
     return Reader(largest).read(paths)
 
 
+def write(file: SourceFile) -> None:
+    """Puts a file's bytes in its place, all or none of them. Raises OSError."""
+    path = os.path.realpath(file.path)
+    temporary = f"{path}.new"
+    with open(temporary, "wb") as new:
+        new.write(file.data)
+    os.chmod(temporary, os.stat(path).st_mode & 0o777)
+    os.replace(temporary, path)
+
+
 def _find(directory: str) -> list[str]:
     found: list[str] = []
     for folder, folders, names in os.walk(directory):

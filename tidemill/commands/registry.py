@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import difflib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from metric_registry.check import Report
+from metric_registry.check import Include, Report
 from metric_registry.check import check as check_definitions
 from metric_registry.compile import compile_plan
 from metric_registry.errors import to_json
 from metric_registry.explain import explain as explain_plan
+from metric_registry.fix import fix as fix_definitions
+from metric_registry.load import Reader, read, write
 from metric_registry.models import schema as json_schema
 from metric_registry.rules import Settings as Allowed
 from metric_registry.show import show as show_definition
@@ -40,6 +43,7 @@ def check(
     aggregates: Aggregates = (),
     environment: Environment = None,
     strict: bool = False,
+    fix: bool = False,
     output: Form = "text",
 ) -> int:
     """Say everything that is wrong with definitions, with its line and the way out.
@@ -53,8 +57,13 @@ def check(
         Files or folders; without any, what the deployment runs.
     strict:
         Warnings count.
+    fix:
+        Put right in the files what only one thing can have been meant by. Comments and layout stay,
+        and no definition that is good changes its version.
     """
-    report = check_definitions(_paths(paths), _allowed(aggregates, environment))
+    permitted = _allowed(aggregates, environment)
+    given = _paths(paths)
+    report = _fixed(given, permitted) if fix else check_definitions(given, permitted)
     print(report.text() if output == "text" else report.json())
     if report.errors:
         return FAILED
@@ -156,6 +165,23 @@ def _allowed(given: Sequence[Path], environment: str | None = None) -> Allowed:
         )
     except DefinitionsError as error:
         raise CommandError(str(error)) from None
+
+
+def _fixed(paths: Sequence[Path], permitted: Allowed) -> Report:
+    """Repairs files, and says what was put right; the report is of what they are then."""
+    files = read(paths, permitted.largest_file)
+
+    def include() -> Include:
+        reader = Reader(permitted.largest_file)
+        reader.read(paths)
+        return reader.include
+
+    done = fix_definitions(files, permitted, include)
+    for file in done.changed:
+        write(file)
+    if done.text():
+        print(f"{done.text()}\n", file=sys.stderr)
+    return done.report
 
 
 def _paths(given: Sequence[Path]) -> list[Path]:

@@ -5,37 +5,19 @@
 
 from __future__ import annotations
 
-import re
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from registry_cases import CASES, files_of, parts
 
 from metric_registry.catalogue import CATALOGUE
 from metric_registry.check import Report, check_files
 from metric_registry.load import SourceFile
 from metric_registry.rules import Settings
-
-CASES = sorted((Path(__file__).parent / "faulty").glob("*.txt"))
-MARK = "----\n"
-
-
-def parts(case: Path) -> tuple[str, str]:
-    text, _, said = case.read_bytes().decode().rpartition(MARK)
-    return text, said
-
-
-def files_of(text: str) -> tuple[dict[str, str], str]:
-    """The files of a case by path, and the environment."""
-    first, *others = re.split(r"^=== (.+)\r?\n", text, flags=re.MULTILINE)
-    files = {"metrics.yaml": first} if first else {}
-    environment = ""
-    for name, content in zip(others[::2], others[1::2], strict=True):
-        chosen = name.strip().removeprefix("--environment ")
-        if chosen != name.strip():
-            environment = chosen
-        else:
-            files[chosen] = content
-    return files, environment
 
 
 def checked(text: str) -> Report:
