@@ -198,7 +198,7 @@ _ADDITIONS = {
 
 def _unknown_choice(path: Path, given: object, expected: str) -> Problem:
     choices = [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
-    if path in (("apiVersion",), ("kind",)):
+    if path in (("apiVersion",), ("kind",)) and isinstance(given, str):
         choices = KINDS if path == ("kind",) else choices
         near = difflib.get_close_matches(str(given), choices, n=1) or choices[:1]
         return Problem(
