@@ -251,6 +251,10 @@ class World:
             if key.size == size and domain in cells and key.window_end > closed
         }
 
+    def published_at(self) -> dict[str, int]:
+        """How far each roll-up task is by now."""
+        return {f"telemetry.partials/{shard}": task.at for shard, task in enumerate(self.reducers)}
+
     def standing(self, definition: Definition, size: Any) -> dict[tuple[int, Group], Any]:
         """What stands published of windows: value, points, late points and revision."""
         return {
