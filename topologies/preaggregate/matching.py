@@ -67,9 +67,8 @@ class Matcher:
         contexts, fixed, code, texts = recipes.arrays()
         parts = [np.zeros((0, kernel.MATCH_WIDTH), np.int64)]
         at = first
+        matches = np.zeros((max(ROOM, last - at) + recipes.parts, kernel.MATCH_WIDTH), np.int64)
         while at < last:
-            room = max(ROOM, last - at) + recipes.parts
-            matches = np.zeros((room, kernel.MATCH_WIDTH), np.int64)
             counts[kernel.GROUPS], counts[kernel.MATCHES] = len(self._groups), 0
             at = int(
                 kernel.match_streams(
@@ -78,7 +77,7 @@ class Matcher:
                 )
             )  # fmt: skip
             self._groups.grown(int(counts[kernel.GROUPS]))
-            parts.append(matches[: counts[kernel.MATCHES]])
+            parts.append(matches[: counts[kernel.MATCHES]].copy())
             reason = int(counts[kernel.REASON])
             if reason == kernel.IS_UNUSUAL:
                 parts.append(self._unusual(at))
