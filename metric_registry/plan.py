@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import msgspec
 
-from metric_registry.derive import Derivation, lookup_of, pattern_of
+from metric_registry.derive import Derivation, NamePattern, lookup_of
 from metric_registry.granularities import Granularity, order, step_of
 from metric_registry.over_points import SUMS, result_of
 
@@ -184,16 +183,14 @@ class Plan:
     panes: tuple[Pane, ...] = field(init=False, compare=False, repr=False)
     """By seconds, ascending."""
     _by_metric: Mapping[str, tuple[int, ...]] = field(init=False, compare=False, repr=False)
-    _patterns: tuple[tuple[int, re.Pattern[str]], ...] = field(
-        init=False, compare=False, repr=False
-    )
+    _patterns: tuple[tuple[int, NamePattern], ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hash", digest([_stored(d) for d in self.definitions], 32))
         object.__setattr__(self, "panes", _panes(self.definitions))
         object.__setattr__(self, "_by_metric", _by_metric(self.definitions))
         every = ((i, match) for i, one in enumerate(self.definitions) for match in one.patterns)
-        object.__setattr__(self, "_patterns", tuple((i, pattern_of(m)) for i, m in every))
+        object.__setattr__(self, "_patterns", tuple((i, NamePattern.of(m)) for i, m in every))
 
     @property
     def metrics(self) -> frozenset[str]:
@@ -210,7 +207,7 @@ class Plan:
         named = self._by_metric.get(metric, ())
         if not self._patterns:
             return named
-        matched = {index for index, pattern in self._patterns if pattern.fullmatch(metric)}
+        matched = {index for index, pattern in self._patterns if pattern.matches(metric)}
         return tuple(sorted(matched.union(named)))
 
     def matches(self, metric: str, lookup: AttributeLookup) -> tuple[int, ...]:
@@ -274,13 +271,8 @@ def version_of(definition: Mapping[str, Any]) -> str:
     if definition["zone_rules"]:
         semantic["zone_rules"] = definition["zone_rules"]
     semantic["attributes"] = [asdict(one) for one in definition["attributes"]]
-    for later in (
-        "over_points",
-        "source_instrument",
-        "patterns",
-        "attributes",
-    ):  # changes no version where it is not used
-        if not semantic[later]:  # it came later, and changes no version where it is not used
+    for later in ("over_points", "source_instrument", "patterns", "attributes"):
+        if not semantic[later]:  # changes no version where it is not used
             del semantic[later]
     return digest({"apiVersion": API_VERSION, **semantic}, 16)
 

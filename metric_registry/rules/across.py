@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from metric_registry.derive import pattern_of
+from metric_registry.derive import NamePattern
 from metric_registry.fields import Problem
 from metric_registry.plan import SEMANTIC_FIELDS, ResolvedDefinition, canonical
 from metric_registry.rules.subject import Settings
@@ -91,10 +91,10 @@ def rollups_have_names_of_their_own(
     for one in placed:
         for metric in one.definition.sources:
             readers.setdefault(metric, one)
-    patterns = [(pattern_of(m), one) for one in placed for m in one.definition.patterns]
+    patterns = [(NamePattern.of(m), one) for one in placed for m in one.definition.patterns]
     for index, one in enumerate(placed):
         name = one.definition.name
-        by_pattern = (who for pattern, who in patterns if pattern.fullmatch(name))
+        by_pattern = (who for pattern, who in patterns if pattern.matches(name))
         reader = readers.get(name) or next(by_pattern, None)
         if reader is not None:
             whose = "its own source" if reader is one else f"a source of `{reader.definition.name}`"

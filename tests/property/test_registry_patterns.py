@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metric_registry.derive import NamePattern
 from metric_registry.pattern_syntax import PatternError
 from metric_registry.patterns import LONGEST_TEXT, compiled
 
@@ -80,3 +81,15 @@ def test_anything_is_a_pattern_or_told_to_be_none(text: str) -> None:
     except PatternError as error:
         told = error.at
     assert 0 <= told <= len(text)
+
+
+@given(st.text("ab.*", max_size=8), st.lists(st.text("ab.\n", max_size=9), max_size=6))
+@settings(max_examples=1000, deadline=None)
+def test_a_pattern_of_names_means_any_text_by_a_star(match: str, names: list[str]) -> None:
+    reference = re.compile(".*".join(re.escape(part) for part in match.split("*")), re.DOTALL)
+    for name in names:
+        assert NamePattern.of(match).matches(name) == bool(reference.fullmatch(name))
+
+
+def test_a_name_that_almost_matches_many_stars_is_looked_at_once() -> None:
+    assert not NamePattern.of("*a" * 30 + "*b").matches("a" * 100_000)

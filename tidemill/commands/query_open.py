@@ -134,6 +134,7 @@ def _say_why(
     for sentence in explain(asyncio.run(ask_situation(settings, definition)))[0].sentences:
         note(sentence)
     if closed is None:
-        note(f"does an agent send {' or '.join(definition.sources)}?")
+        names = [*definition.sources, *definition.patterns]
+        note(f"does an agent send {' or '.join(names)}?")
     else:
         note(f"what was sealed: tidemill query {definition.name}")
