@@ -28,7 +28,7 @@ from tests.simulation.test_topic_epochs import story as story_of_epochs
 from tests.simulation.topology_world import again
 from topologies.queries import questions
 
-STORIES = int(os.environ.get("TIDEMILL_STORIES", "36"))
+STORIES = int(os.environ.get("TIDEMILL_STORIES", "12"))
 SEED = int(os.environ.get("TIDEMILL_SEED", "1"))
 SCENARIOS = Path(__file__).resolve().parents[1] / "oracle" / "scenarios"
 
@@ -145,7 +145,7 @@ def test_open_windows_of_histogram_points_hold_them(seed: int):
     check(name, seed, story(random.Random(seed), histograms=True))
 
 
-@pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STORIES // 3)))
+@pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STORIES // 6)))
 def test_open_windows_of_cumulative_histograms_hold_what_they_add(seed: int):
     name = "open_windows_of_cumulative_histograms_hold_what_they_add"
     check(name, seed, run_of_histograms(random.Random(seed)))
