@@ -215,6 +215,63 @@ def test_a_client_that_goes_away_stops_its_query(store: StoreProcess) -> None:
     wait_until(store, running("sleepEachRow(1) FROM numbers(3600)"), b"0\n")
 
 
+def test_an_insert_whose_commit_fails_is_refused_with_the_engines_reason(
+    store: StoreProcess,
+) -> None:
+    made = ask(
+        store,
+        body="CREATE TABLE strict (a UInt64, CONSTRAINT small CHECK a < 100) ENGINE = MergeTree "
+        "PARTITION BY a ORDER BY a",
+    )
+    assert made.status == 200, made.body
+    limited = "INSERT INTO strict SETTINGS max_partitions_per_insert_block = 1 FORMAT CSV\n1\n2\n"
+    for sql, code in (
+        ("INSERT INTO strict VALUES (1), (100)", "469"),
+        ('INSERT INTO strict (a) FORMAT JSONEachRow {"a": 1}\n{"a": 100}', "469"),
+        (limited, "252"),
+        ("INSERT INTO strict FORMAT CSV\n1\nx\n", "117"),
+    ):
+        reply = ask(store, body=sql)
+        assert (reply.code, reply.status) != (None, 200), sql
+        assert reply.code == code, reply.body
+        assert reply.body.count(b"Code: ") == 1
+        assert b"/fd/" not in reply.body
+    assert ask(store, body="SELECT count() FROM strict").body == b"0\n"
+    named = ask(store, body="INSERT INTO {t:Identifier} FORMAT CSV\n1\n", param_t="strict")
+    assert named.status == 200, named.body
+    assert ask(store, body="SELECT count() FROM strict").body == b"1\n"
+
+
+def test_an_insert_that_is_cancelled_is_not_acknowledged(store: StoreProcess) -> None:
+    ask(store, body="CREATE TABLE cut (n UInt64) ENGINE = MergeTree PARTITION BY n % 3 ORDER BY n")
+    rows = 3_000
+    acknowledged: list[int] = []
+    cancelled = threading.Event()
+
+    def insert() -> None:
+        number = 0
+        while not cancelled.is_set():
+            values = "\n".join(map(str, range(number * rows, (number + 1) * rows)))
+            reply = ask(store, body=f"INSERT INTO cut FORMAT CSV\n{values}")
+            if reply.status == 200:
+                acknowledged.append(number)
+            elif reply.code == "394":
+                cancelled.set()
+            number += 1
+
+    inserting = threading.Thread(target=insert)
+    inserting.start()
+    while not cancelled.is_set():
+        ask(store, body="KILL QUERY WHERE query_kind = 'Insert' ASYNC")
+    inserting.join()
+    counted = (
+        f"SELECT intDiv(n, {rows}) AS batch, count() FROM cut GROUP BY batch FORMAT JSONEachRow"
+    )
+    counts = [json.loads(line) for line in ask(store, body=counted).body.splitlines()]
+    whole = {int(row["batch"]) for row in counts if int(row["count()"]) == rows}
+    assert set(acknowledged) <= whole
+
+
 def wait_until(store: StoreProcess, sql: str, answer: bytes) -> None:
     deadline = time.monotonic() + 20
     while (found := ask(store, body=sql).body) != answer:

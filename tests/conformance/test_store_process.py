@@ -75,11 +75,13 @@ def test_sigterm_stops_within_five_seconds_whatever_is_running(stopped: StorePro
         thread.join()
 
 
-def test_acknowledged_inserts_outlive_kill_9_and_repeated_ones_count_once(
-    stopped: StoreProcess,
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_acknowledged_inserts_outlive_each_end_and_repeated_ones_count_once(
+    stopped: StoreProcess, how: str
 ) -> None:
-    """Batches over three partitions; after each kill the last is sent again under its token."""
+    """Batches over three partitions; after each end the last is sent again under its token."""
     chance = random.Random(7)
+    end = {"kill": stopped.kill, "stop": stopped.stop}[how]
     rows = 3_000
     stopped.start()
     connect(stopped).command(
@@ -88,7 +90,7 @@ def test_acknowledged_inserts_outlive_kill_9_and_repeated_ones_count_once(
     )
     acknowledged = 0
     for _ in range(4):
-        killer = threading.Timer(chance.uniform(0.05, 0.6), stopped.kill)
+        killer = threading.Timer(chance.uniform(0.05, 0.6), end)
         killer.start()
         while killer.is_alive() or stopped.process is not None:
             try:
@@ -118,7 +120,7 @@ def send(client: Any, batch: int, rows: int) -> None:
 
 
 def test_a_full_disk_is_told_before_anything_is_lost(stopped: StoreProcess) -> None:
-    """The engine takes no notice of a write that fails, so none may begin on a full disk."""
+    """None may begin on a full disk."""
     stopped.start()
     client = connect(stopped)
     client.command("CREATE TABLE full (a UInt64) ENGINE = MergeTree ORDER BY a")

@@ -8,6 +8,8 @@ engine: settings, database and temporary tables are its own, so each request get
 from __future__ import annotations
 
 import fcntl
+import re
+import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +24,7 @@ from tidemill.embedded_store.config import StoreConfig
 from tidemill.embedded_store.errors import StartError, StoreError
 
 VERSION = "1\n"
+_OPEN_FILES = "/proc/self/fd" if Path("/proc/self/fd").exists() else "/dev/fd"
 
 
 class Rows(Protocol):
@@ -39,18 +42,11 @@ class _Stream(Protocol):
     def cancel(self) -> None: ...
 
 
-class _Insert(Protocol):
-    def append(self, data: bytes) -> None: ...
-    def finish(self) -> Any: ...
-    def cancel(self) -> None: ...
-
-
 class _Connection(Protocol):
     _conn: Any
 
     def query(self, query: str, format: str, params: Mapping[str, str] | None) -> Rows: ...  # noqa: A002
     def send_query(self, query: str, format: str, params: Mapping[str, str] | None) -> _Stream: ...  # noqa: A002
-    def send_insert(self, query: str, format: str) -> _Insert: ...  # noqa: A002
     def close(self) -> None: ...
 
 
@@ -90,8 +86,9 @@ class Stream:
 class Handle:
     """A session of the engine. One statement at a time; close it."""
 
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: _Connection, folder: Path) -> None:
         self._connection = connection
+        self._folder = folder
 
     def __enter__(self) -> Handle:
         return self
@@ -123,29 +120,37 @@ class Handle:
         except Exception as error:
             raise errors.engine_error(str(error)) from error
 
-    def insert(self, sql: str, form: str, pieces: Iterable[bytes]) -> int:
-        """Insert data given in pieces; all of it is committed at the end, or nothing is.
+    def insert(
+        self,
+        into: str,
+        settings: str,
+        form: str,
+        pieces: Iterable[bytes],
+        parameters: Mapping[str, str] | None = None,
+    ) -> int:
+        """Insert data given in pieces; raises StoreError where not all of it was committed.
+
+        The pieces go through a file without a name: chdb's own way for data in pieces
+        (`send_insert`) says that all is well where the commit fails or is cancelled, and the rows
+        are gone.
 
         Args:
-            sql: The INSERT without FORMAT, VALUES or data.
+            into: `INSERT INTO ...` up to where its source may be named.
+            settings: The SETTINGS clause, or nothing.
+            form: Of the data.
 
         Returns:
             Rows written; also those that a deduplication token dropped.
         """
-        try:
-            insert = self._connection.send_insert(sql, form)
-        except Exception as error:
-            raise errors.engine_error(str(error)) from error
-        try:
-            for piece in pieces:
-                insert.append(piece)
-            return int(insert.finish().rows_written)
-        except StoreError:
-            insert.cancel()
-            raise
-        except Exception as error:
-            insert.cancel()
-            raise errors.engine_error(str(error)) from error
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            file.writelines(pieces)
+            file.flush()
+            name = f"{_OPEN_FILES}/{file.fileno()}"
+            sql = f"{into}\nFROM INFILE '{name}' {settings}\nFORMAT {form}"
+            try:
+                return self.query(sql, parameters=parameters).rows_written()
+            except StoreError as error:
+                raise errors.engine_error(_without_file(error.message, name)) from None
 
     def set(self, settings: Mapping[str, str]) -> None:
         """Settings of this handle, in their order. Raises StoreError for an unknown one."""
@@ -164,6 +169,12 @@ class Handle:
         return int(found["statement_count"])
 
 
+def _without_file(message: str, name: str) -> str:
+    """A failure as it is told of data that came with the statement."""
+    plain = message.replace(f": (in file/uri {name})", "")
+    return re.sub(r"^(Code: \d+\. DB::Exception: )\1+", r"\1", plain)
+
+
 class Engine:
     """The engine over one folder, open until ``close``."""
 
@@ -178,7 +189,9 @@ class Engine:
         _forget_empty_default(self._path)
         settings = config.data / "engine.xml"
         try:
-            self._keeper = Handle(_connect(f"{self._path}?config-file={_write(settings, config)}"))
+            self._keeper = Handle(
+                _connect(f"{self._path}?config-file={_write(settings, config)}"), self._path
+            )
         except Exception as error:
             self._lock.close()
             raise StartError(f"the engine did not open {config.data}: {error}") from error
@@ -190,7 +203,7 @@ class Engine:
 
     def handle(self) -> Handle:
         """A fresh session of the engine."""
-        return Handle(_connect(str(self._path)))
+        return Handle(_connect(str(self._path)), self._path)
 
     def kill(self, comment: str) -> None:
         """Stop the queries with this ``log_comment``; returns at once."""

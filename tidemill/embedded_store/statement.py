@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 HEAD_BYTES = 262_144
 """An INSERT's text up to its data must fit here (ClickHouse's default ``max_query_size``)."""
@@ -16,6 +16,8 @@ HEAD_BYTES = 262_144
 # send_query answers block by block, each complete in itself: joined they are one answer only in
 # formats without header and footer.
 _STREAMED = {"NATIVE", "TABSEPARATED", "TSV", "CSV", "ROWBINARY", "JSONEACHROW", "NDJSON"}
+
+_NAMES_FOLLOW = {"INTO", "TABLE", "."}
 
 _TOKEN = re.compile(
     rb"""
@@ -37,6 +39,7 @@ class Statement:
     Attributes:
         verb: First keyword in capitals; INSERT and SELECT also where WITH comes first.
         format: Name after FORMAT (``Values`` for VALUES), or None.
+        source_at: INSERT with data: what it reads from may be named here.
         head_end: INSERT with data: the statement without format and data ends here.
         data_at: INSERT with data: the data begins here; None for every other statement.
         files: It reads or writes files by INFILE or OUTFILE, which servers leave to their clients.
@@ -44,6 +47,7 @@ class Statement:
 
     verb: str
     format: str | None = None
+    source_at: int = 0
     head_end: int = 0
     data_at: int | None = None
     files: bool = False
@@ -92,6 +96,7 @@ def read_statement(text: bytes) -> Statement:
     """
     verb = ""
     before = ""
+    settings_at: int | None = None
     for token in _tokens(text):
         if not token.word:
             if token.text == "(" and not verb:
@@ -103,31 +108,33 @@ def read_statement(text: bytes) -> Statement:
         elif verb == "WITH" and token.depth == 0 and token.text == "INSERT":
             verb = "INSERT"
         if verb == "INSERT" and token.depth == 0:
+            if token.text == "SETTINGS" and before not in _NAMES_FOLLOW and settings_at is None:
+                settings_at = token.start
             found = _insert_part(text, token, before)
             if found is not None:
-                return found
+                return replace(found, source_at=settings_at or found.head_end)
         before = token.text
     return Statement(verb, _asked_format(text), files=_writes_file(text))
 
 
 def _insert_part(text: bytes, token: _Token, before: str) -> Statement | None:
     """What a keyword of an INSERT decides, or None to read on."""
-    if before in {"INTO", "TABLE", "."}:
+    if before in _NAMES_FOLLOW:
         return None  # a table with a keyword's name
     if token.text == "VALUES":
-        return Statement("INSERT", "Values", token.start, token.end)
+        return Statement("INSERT", "Values", head_end=token.start, data_at=token.end)
     if token.text == "INFILE" and before == "FROM":
         return Statement("INSERT", files=True)
     if token.text in {"SELECT", "WITH", "WATCH", "EXPLAIN"}:
         return Statement("INSERT")
     if token.text == "FORMAT":
-        name = next(iter(_tokens(text[token.end : token.end + 256])), None)
-        if name is not None and name.word:
-            start = token.end + name.start
-            end = token.end + name.end
-            return Statement(
-                "INSERT", text[start:end].decode(), token.start, _skip_line_end(text, end)
-            )
+        found = next(iter(_tokens(text[token.end : token.end + 256])), None)
+        if found is not None and found.word:
+            start = token.end + found.start
+            end = token.end + found.end
+            at = _skip_line_end(text, end)
+            name = text[start:end].decode()
+            return Statement("INSERT", name, head_end=token.start, data_at=at)
     return None
 
 

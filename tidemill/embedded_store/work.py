@@ -68,10 +68,7 @@ class Work:
         self._prepare()
         at = self.statement.data_at
         if at is not None and not (self.statement.format == "Values" and request.parameters):
-            head = _decoded(text[: self.statement.head_end])
-            self.summary.written_rows = self._handle.insert(
-                head, self.statement.format or "", chain((text[at:],), rest)
-            )
+            self._insert(text, chain((text[at:],), rest))
             return b""
         sql = _decoded(self._whole(text, rest))
         if not self.statement.streamed:
@@ -106,6 +103,16 @@ class Work:
         except StoreError:
             return False
         return True
+
+    def _insert(self, text: bytes, data: Iterator[bytes]) -> None:
+        found = self.statement
+        self.summary.written_rows = self._handle.insert(
+            _decoded(text[: found.source_at]),
+            _decoded(text[found.source_at : found.head_end]),
+            found.format or "",
+            data,
+            self._request.parameters,
+        )
 
     def _all(self, rows: Rows) -> bytes:
         self.summary.add(rows)
