@@ -223,7 +223,7 @@ class Plan:
     def from_json(cls, data: bytes) -> Plan:
         """The plan that `to_json` wrote. Raises PlanError if it is damaged or of another format."""
         try:
-            stored = msgspec.json.decode(data, type=_StoredPlan)
+            stored = _PLAN.decode(data)
         except msgspec.MsgspecError as error:
             raise PlanError(f"not a plan: {error}") from error
         if stored.format != PLAN_FORMAT:
@@ -252,6 +252,9 @@ class _StoredPlan:
     format: int
     hash: str
     definitions: tuple[ResolvedDefinition, ...]
+
+
+_PLAN = msgspec.json.Decoder(_StoredPlan)
 
 
 def canonical(value: Any) -> bytes:

@@ -94,6 +94,9 @@ class Settings:
         return self.file
 
 
+_SETTINGS = msgspec.json.Decoder(Settings)
+
+
 def load(file: Path | None) -> Settings:
     """The settings of a file, or the defaults.
 
@@ -103,7 +106,7 @@ def load(file: Path | None) -> Settings:
     if file is None:
         return Settings()
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=Settings)
+        found = _SETTINGS.decode(file.read_bytes())
     except FileNotFoundError:
         raise SettingsError(
             f"no settings file {file}: `tidemill up` writes one into its data directory"

@@ -22,6 +22,7 @@ from topologies.preaggregate.intake import Deployment
 MILLISECOND = 1_000_000
 DEPLOYED = "deployed.json"
 FROM_THE_START = 0
+_SINCE = msgspec.json.Decoder(dict[str, int])
 LEAD_NS = 20 * 1_000 * MILLISECOND
 
 
@@ -65,7 +66,7 @@ def deployment(settings: Settings) -> Deployment:
     file = settings.folder / DEPLOYED
     since: dict[str, int] = {}
     if file.exists():
-        since = msgspec.json.decode(file.read_bytes(), type=dict[str, int])
+        since = _SINCE.decode(file.read_bytes())
     plan = load_plan(settings)
     versions = {definition.version for definition in plan.definitions}
     chosen = {v: time for v, time in since.items() if v in versions and time != FROM_THE_START}
@@ -82,7 +83,7 @@ def deploy(settings: Settings, now_ns: int) -> list[str]:
     file = settings.folder / DEPLOYED
     plan = load_plan(settings)
     first = not file.exists()
-    known = {} if first else msgspec.json.decode(file.read_bytes(), type=dict[str, int])
+    known = {} if first else _SINCE.decode(file.read_bytes())
     epochs = remembered(settings)
     new = [d for d in plan.definitions if d.version not in known]
     soon = {d.version: counts_from(d, now_ns + LEAD_NS, epochs) for d in new}

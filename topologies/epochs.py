@@ -35,6 +35,9 @@ class _Told(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     partitions: Annotated[int, msgspec.Meta(gt=0)] | None = None
 
 
+_TOLD = msgspec.json.Decoder(_Told)
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """The points that an epoch counts: those in (since, until]. Both unix ns.
@@ -81,7 +84,7 @@ class Bounds:
     @classmethod
     def from_json(cls, value: bytes) -> Bounds:
         """What `to_json` wrote. Raises ValueError."""
-        told = msgspec.json.decode(value, type=_Told)
+        told = _TOLD.decode(value)
         if told == _Told():
             raise ValueError("neither since nor until")
         return cls(
@@ -129,13 +132,14 @@ class Epochs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @classmethod
     def from_json(cls, value: bytes) -> Epochs:
         """What `to_json` wrote. Raises ValueError."""
-        found = msgspec.json.decode(value, type=cls)
+        found = _EPOCHS.decode(value)
         begins = [epoch.since for epoch in found.later]
         if begins != sorted(set(begins)):
             raise ValueError("epochs are not in order of time")
         return found
 
 
+_EPOCHS = msgspec.json.Decoder(Epochs)
 ONE_EPOCH = Epochs()
 
 

@@ -114,6 +114,10 @@ def decode_key(data: bytes) -> Key:
             raise UnknownRowError(f"the group log holds a row of an unknown kind: {other!r}")
 
 
+_GROUP = msgspec.msgpack.Decoder(GroupRow)
+_OFFSET = msgspec.msgpack.Decoder(OffsetRow)
+
+
 def record(key: Key, value: GroupRow | OffsetRow | None) -> Record:
     """A record to append; None deletes the key."""
     return Record(encode_key(key), None if value is None else msgspec.msgpack.encode(value))
@@ -121,9 +125,9 @@ def record(key: Key, value: GroupRow | OffsetRow | None) -> Record:
 
 def decode_group(value: bytes) -> GroupRow:
     """The value under a `GroupKey`."""
-    return msgspec.msgpack.decode(value, type=GroupRow)
+    return _GROUP.decode(value)
 
 
 def decode_offset(value: bytes) -> OffsetRow:
     """The value under an `OffsetKey` or a `PendingKey`."""
-    return msgspec.msgpack.decode(value, type=OffsetRow)
+    return _OFFSET.decode(value)

@@ -10,6 +10,9 @@ class UnknownRowError(ValueError):
     """A row of a kind that this version does not know: the data is of a newer version."""
 
 
+_TRANSACTION = msgspec.msgpack.Decoder(Transaction)
+
+
 def record(transactional_id: str, transaction: Transaction | None) -> Record:
     """A record to append; None deletes the id."""
     key = msgspec.msgpack.encode(["transaction", transactional_id])
@@ -28,4 +31,4 @@ def decode_key(key: bytes) -> str:
 
 def decode_value(value: bytes) -> Transaction:
     """The transaction as it was appended."""
-    return msgspec.msgpack.decode(value, type=Transaction)
+    return _TRANSACTION.decode(value)

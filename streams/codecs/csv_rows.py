@@ -42,6 +42,7 @@ from streams.values import Bools, Values, check_utf8, masked
 U8 = npt.NDArray[np.uint8]
 
 _SLICE = 4096  # doubles read at once: msgspec holds the interpreter's lock meanwhile
+_NUMBERS = msgspec.json.Decoder(list[float])
 _WORD = np.iinfo(np.int64)
 _WANTED = {
     "i64": "is no integer of 64 bits",
@@ -320,7 +321,7 @@ def _listed(text: _Text, which: I64) -> list[float]:
     copy_fields(text.data, text.starts, text.ends, text.kinds, which, to, joined)
     joined[0], joined[-1] = 0x5B, 0x5D
     try:
-        return msgspec.json.decode(joined.tobytes(), type=list[float])
+        return _NUMBERS.decode(joined.tobytes())
     except msgspec.MsgspecError:  # past the largest double
         return [float(text.field(number)) for number in which.tolist()]
 

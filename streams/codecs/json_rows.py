@@ -17,6 +17,7 @@ from streams.task.outputs import Written, unkeyed
 from streams.task.processor import InputRecord
 from streams.values import Values, values_of
 
+_PARTS = msgspec.json.Decoder(list[Any])
 _KEYS = ("i64", "string", "time")
 _WORD = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _FIELDS: dict[str, Any] = {
@@ -126,7 +127,7 @@ class Json:
             raise ValueError("it has none")
         parts: list[Any] = [key.decode()]
         if len(self.key) > 1:
-            parts = msgspec.json.decode(key, type=list[Any])
+            parts = _PARTS.decode(key)
         if len(parts) != len(self.key):
             raise ValueError(f"it has {len(parts)} parts and should have {len(self.key)}")
         found: list[Any] = []

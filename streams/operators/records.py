@@ -24,6 +24,9 @@ class _Facts(msgspec.Struct):
     stores: dict[str, str]
 
 
+_FACTS = msgspec.json.Decoder(_Facts)
+
+
 class DeclaredProcessor:
     """Passes everything on, refuses the state of another meaning, and outputs to other topics.
 
@@ -54,7 +57,7 @@ class DeclaredProcessor:
             if key != FACTS:
                 yield key, value
                 continue
-            left = msgspec.json.decode(value, type=_Facts)
+            left = _FACTS.decode(value)
             taken_over(left.stores, left.version, self._kept, f"the state of {self._name}")
             self._saved = value
 

@@ -118,13 +118,16 @@ class Deployment:
     @classmethod
     def from_json(cls, data: bytes) -> Deployment:
         """What `to_json` wrote. Raises msgspec.MsgspecError or PlanError."""
-        stored = msgspec.json.decode(data, type=_Stored)
+        stored = _STORED.decode(data)
         return cls(Plan.from_json(bytes(stored.plan)), stored.since)
 
 
 class _Stored(msgspec.Struct):
     since: dict[str, int]
     plan: msgspec.Raw
+
+
+_STORED = msgspec.json.Decoder(_Stored)
 
 
 class _Unusable(Exception):

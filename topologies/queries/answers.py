@@ -35,7 +35,8 @@ from topologies.queries.questions import (
     SourcePart,
     Window,
     least,
-    said_in,
+    reducer_part,
+    source_part,
 )
 from topologies.results import HISTOGRAMS, message_of
 from topologies.rollup.groups import finishing, merged, values
@@ -59,8 +60,8 @@ class Replies:
     def of(cls, sources: Mapping[TaskId, Reply], reducers: Mapping[TaskId, Reply]) -> Replies:
         """Of tasks of pre-aggregation and of the roll-up."""
         return cls(
-            {t.input: (reply, said_in(reply.part, SourcePart)) for t, reply in sources.items()},
-            {t.input: (reply, said_in(reply.part, ReducerPart)) for t, reply in reducers.items()},
+            {t.input: (reply, source_part(reply.part)) for t, reply in sources.items()},
+            {t.input: (reply, reducer_part(reply.part)) for t, reply in reducers.items()},
         )
 
     def _all(self) -> dict[str, Reply]:

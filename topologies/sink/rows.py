@@ -38,6 +38,8 @@ ROLLUP_COLUMNS = (
 CERTIFICATE_COLUMNS = (
     "source_partition", "source_offset", "resolution", "window_end", "domain", "sources", "idle",
 )  # fmt: skip
+_TEXT = msgspec.json.Decoder(str)
+_LABELS = msgspec.json.Decoder(dict[str, str])
 _MAX_NAMES = 60_000
 _LARGEST_NUMBER = (1 << 16) - 1
 _LEAST_PAIR = 5  # bytes of a pair in JSON
@@ -142,7 +144,7 @@ class _Texts:
     def add(self, written: bytes) -> None:
         """Number one more. Raises ValueError where it is no JSON string."""
         try:
-            name = msgspec.json.decode(b'"' + written + b'"', type=str)
+            name = _TEXT.decode(b'"' + written + b'"')
         except msgspec.DecodeError as error:
             raise ValueError(f"a label {written[:80]!r} is no string: {error}") from error
         number = self._names.number(name)
@@ -272,7 +274,7 @@ class MessageReader:
 
 def _compact(labels: bytes) -> bytes:
     try:
-        return msgspec.json.encode(msgspec.json.decode(labels, type=dict[str, str]))
+        return msgspec.json.encode(_LABELS.decode(labels))
     except msgspec.DecodeError as error:
         raise ValueError(f"labels {labels[:80]!r} are no object of strings: {error}") from error
 
