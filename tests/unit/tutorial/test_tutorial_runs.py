@@ -40,8 +40,12 @@ class Shell:
             ["sh", "-c", command], cwd=self.folder, env=self.about, text=True,
             capture_output=True, timeout=240, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        assert done.returncode == 0, (command, done.stdout, done.stderr, self.logs())
         return done.stdout
+
+    def logs(self) -> list[str]:
+        """What runs behind has said."""
+        return [log.read_text()[-3000:] for log in sorted(self.folder.glob("*.log"))]
 
 
 @pytest.fixture
@@ -59,8 +63,8 @@ def pattern(expected: str) -> str:
 
 @pytest.mark.timeout(600)
 def test_every_block_does_what_it_says(shell: Shell):
-    broker, web = free_ports(2)
-    text = TUTORIAL.read_text().replace("9092", str(broker)).replace("6066", str(web))
+    ports = dict(zip(("9092", "6066"), map(str, free_ports(2)), strict=True))
+    text = re.sub("9092|6066", lambda found: ports[found[0]], TUTORIAL.read_text())
     done: list[str] = []
     for file, language, block in BLOCKS.findall(text):
         if language == "python":
