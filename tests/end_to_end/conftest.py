@@ -262,9 +262,9 @@ class Up:
             self.interrupt()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A running stack with the README's definition, shared: tests change nothing in it."""
+    """A running stack with the README's definition, shared by a file: tests change nothing in it."""
     stack = Up(tmp_path_factory.mktemp("up"))
     definition = re.search(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
     assert definition is not None
