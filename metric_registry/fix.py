@@ -3,7 +3,8 @@
 A repair is safe if one thing can have been meant: a misspelled field or choice, a number in quotes,
 a duration in other words, a value that YAML reads as another text. A name is never changed, nor is
 what only a person knows. After each repair everything is checked again: it stays only if its
-finding is gone, no other has come, and every definition that had a version keeps it.
+finding is gone, no other stands on its line, and every definition that had a version keeps it. What
+the mistake hid elsewhere (a field that nobody read is one now, and wrong) is told, and stays.
 """
 
 from __future__ import annotations
@@ -88,8 +89,9 @@ def _against(before: Report, after: Report, finding: Finding) -> str:
             return f"`{name}` would be no good definition any more"
     told = {(one.code, one.file, one.line, one.message) for one in before.findings}
     new = [f for f in after.findings if (f.code, f.file, f.line, f.message) not in told]
-    if any(one.line == finding.line and one.file == finding.file for one in new):
-        return f"then there would be: {new[0].message}"
+    for one in new:
+        if (one.file, one.line) == (finding.file, finding.line):
+            return f"then there would be: {one.message}"
     key = finding.code, finding.file, finding.line, finding.message
     if _count(after, key) < _count(before, key):
         return ""

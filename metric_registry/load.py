@@ -110,6 +110,8 @@ def write(file: SourceFile) -> None:
     temporary = f"{path}.new"
     with open(temporary, "wb") as new:
         new.write(file.data)
+        new.flush()
+        os.fsync(new.fileno())
     os.chmod(temporary, os.stat(path).st_mode & 0o777)
     os.replace(temporary, path)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tidemill.grace import sentences
 from tidemill.holding import Tasks, clock, newest_tasks
+from tidemill.operators import PREAGGREGATION, ROLL_UP
 
 _REASONS = {
     "instrument": "{} is not what `increase` counts: it counts monotonic sums",
@@ -40,7 +41,7 @@ def refused(workers: Mapping[str, Tasks], definition: str | None = None) -> list
     """
     streams: dict[tuple[str, str, str], int] = {}
     points: dict[tuple[str, str, str], int] = {}
-    for row in _rows(workers, "preaggregate", "refused"):
+    for row in _rows(workers, PREAGGREGATION, "refused"):
         key = (row["definition"], row["reason"], row["detail"])
         if definition in (None, row["definition"]):
             streams[key] = streams.get(key, 0) + row["streams"]
@@ -62,7 +63,7 @@ def noticed(workers: Mapping[str, Tasks], definition: str) -> list[str]:
     """
     totals: dict[str, int] = {}
     newest: dict[str, int] = {}
-    for row in _rows(workers, "preaggregate", "resets"):
+    for row in _rows(workers, PREAGGREGATION, "resets"):
         if row["definition"] == definition:
             for kind in _NOTICED:
                 totals[kind] = totals.get(kind, 0) + row.get(kind, 0)
@@ -80,7 +81,7 @@ def noticed(workers: Mapping[str, Tasks], definition: str) -> list[str]:
 
 def lateness(workers: Mapping[str, Tasks], name: str, grace: int) -> list[str]:
     """What grace would have let late points in; grace: the definition's, ns."""
-    return sentences(_rows(workers, "preaggregate", "lateness"), name, grace)
+    return sentences(_rows(workers, PREAGGREGATION, "lateness"), name, grace)
 
 
 def crowded(workers: Mapping[str, Tasks], definition: str | None = None) -> list[str]:
@@ -89,7 +90,7 @@ def crowded(workers: Mapping[str, Tasks], definition: str | None = None) -> list
     Arguments as of `refused`.
     """
     found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in _rows(workers, "rollup", "limits"):
+    for row in _rows(workers, ROLL_UP, "limits"):
         if row["state"] != "within" and definition in (None, row["definition"]):
             whose = row["definition"], row["tenant"], row["granularity"]
             found.setdefault(whose, []).append(row)

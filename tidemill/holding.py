@@ -15,6 +15,7 @@ from typing import Any
 from metric_registry.durations import render
 from metric_registry.plan import ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST, SECOND, window_end
+from tidemill.operators import PREAGGREGATION, ROLL_UP
 from topologies.epochs import Epoch, domain_of, topic_of_source
 
 RAW, PARTIALS = "telemetry.raw", "telemetry.partials"
@@ -89,12 +90,12 @@ def clock(time: int) -> str:
 def _domains(situation: Situation) -> set[str]:
     found = {RAW}
     for tasks in situation.workers.values():
-        found |= {domain_of(topic_of_source(s)) for s in tasks.get("preaggregate", {})}
+        found |= {domain_of(topic_of_source(s)) for s in tasks.get(PREAGGREGATION, {})}
     return found
 
 
 def _explain(situation: Situation, domain: str) -> Holding:
-    reducers = newest_tasks(situation.workers.values(), "rollup")
+    reducers = newest_tasks(situation.workers.values(), ROLL_UP)
     frontiers = [
         task["processor"].get("frontiers", {}).get(domain, {}).get(situation.pane, EARLIEST)
         for task in reducers.values()
@@ -142,7 +143,7 @@ def _coming(situation: Situation, domain: str) -> list[str]:
     """The change of the number of partitions that has been announced, if any."""
     ends = {
         topic_of_source(name): _epoch(task).until
-        for name, task in newest_tasks(situation.workers.values(), "preaggregate").items()
+        for name, task in newest_tasks(situation.workers.values(), PREAGGREGATION).items()
         if domain_of(topic_of_source(name)) == domain
     }
     return [
@@ -166,7 +167,7 @@ def _sources(situation: Situation, domain: str, next_end: int, *, live: bool) ->
     """Why sources have not sealed the window, worst first."""
     tasks = {
         name: task
-        for name, task in newest_tasks(situation.workers.values(), "preaggregate").items()
+        for name, task in newest_tasks(situation.workers.values(), PREAGGREGATION).items()
         if domain_of(topic_of_source(name)) == domain and _epoch(task).owns(next_end)
     }
     current = {topic_of_source(name): _epoch(task).sources for name, task in tasks.items()}

@@ -23,13 +23,11 @@ from metric_registry.plan import Plan
 from streams.queries.questions import QueryError
 from streams.worker.queries import Queries, patiently
 from streams.worker.query_pages import given_in, refused
+from tidemill.operators import PREAGGREGATION, ROLL_UP
 from topologies.epochs import domain_of
 from topologies.queries.answers import Replies, answer, may_overflow
 from topologies.queries.parsing import Asking, found_metric, parse, shares
 from topologies.queries.questions import MetricQuestion, asked
-
-PREAGGREGATION = "preaggregate"
-ROLL_UP = "rollup"
 
 
 class MetricQueries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
@@ -40,6 +40,20 @@ def ask(settings: Settings, metric: str, asked: Mapping[str, str]) -> dict[str, 
         except (OSError, http.client.HTTPException):
             continue  # another one may be there
     return None
+
+
+def join(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The pages of one question as one answer.
+
+    Each page is a question by itself: where records were counted between them no position holds for
+    all rows. Then `position` is None, and `pages` says how many rows each has and its position.
+    """
+    last = answers[-1]
+    joined = {**last, "rows": [row for answer in answers for row in answer["rows"]]}
+    if any(answer["position"] != last["position"] for answer in answers):
+        pages = [{"rows": len(one["rows"]), "position": one["position"]} for one in answers]
+        joined |= {"position": None, "pages": pages}
+    return joined
 
 
 def _refused(error: HTTPError) -> NoAnswer:

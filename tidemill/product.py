@@ -12,6 +12,7 @@ from functools import partial
 from streams.config import TaskSettings
 from streams.topology.builder import StreamsBuilder
 from streams.topology.plan import Plan
+from tidemill.operators import MANAGER, PREAGGREGATION, ROLL_UP
 from tidemill.settings import Settings, topics
 from tidemill.wiring import MILLISECOND
 from topologies.manager.processor import STORES as MANAGED
@@ -38,19 +39,19 @@ def product(settings: Settings, deployed: Deployment) -> Plan:
         topic["telemetry.raw"], also=f"{LATER_EPOCHS}|{HISTORY}", any_number=LATER_EPOCHS
     ).process(
         partial(PreaggregateProcessor, preaggregation(settings, deployed)),
-        name="preaggregate",
+        name=PREAGGREGATION,
         stores=PREAGGREGATED,
         writes=[topic["telemetry.partials"], progress, ledger, dead_letters],
     )
     builder.records(topic["telemetry.partials"]).process(
         lambda _topic, shard: RollupProcessor(shard),
-        name="rollup",
+        name=ROLL_UP,
         stores=ROLLED_UP,
         writes=[topic["telemetry.rollups"], topic["metrics"], topic["rollups"], progress, ledger],
     )
     builder.records(progress).process(
         lambda _topic, _partition: ManagerProcessor(),
-        name="manager",
+        name=MANAGER,
         stores=MANAGED,
         writes=[topic["telemetry.tasks"], dead_letters],
     )

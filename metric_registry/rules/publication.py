@@ -22,6 +22,8 @@ from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Mapping, Path, get
 from metric_registry.values import granularity
 
+_WITHOUT_LATE = "leave `late` out; corrections are in the tables and on the upsert topic"
+
 
 def retention_of_a_window(subject: Subject) -> Iterator[Problem]:
     """TM401: `keep` is about granularities that are computed. Defaults may speak of others too."""
@@ -150,7 +152,7 @@ def histograms_carry_nothing(subject: Subject) -> Iterator[Problem]:
             message="`publish.late` cannot be `carry` for what histogram points observed: what "
             "late ones change of it is not kept as an amount",
             path=("publish", "late"),
-            help="leave `late` out; corrections are in the tables and on the upsert topic",
+            help=_WITHOUT_LATE,
         )
     elif instrument_of(*steps) in ("histogram", "exponential_histogram"):
         yield Problem(
@@ -158,7 +160,7 @@ def histograms_carry_nothing(subject: Subject) -> Iterator[Problem]:
             message="`publish.late` cannot be `carry` for a histogram: what late points change of "
             "it has no minimum, no maximum and no scale of its own",
             path=("publish", "late"),
-            help="leave `late` out; corrections are in the tables and on the upsert topic",
+            help=_WITHOUT_LATE,
         )
 
 

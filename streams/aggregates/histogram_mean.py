@@ -16,16 +16,14 @@ from streams.kernels.moments import (
     COUNT,
     FLAGS,
     NO_SUM,
-    SUM_MINUS_INFINITY,
-    SUM_NAN,
-    SUM_PLUS_INFINITY,
+    SPECIAL_SUM,
     TOTAL,
     WIDE,
 )
 
 _MANY = 1 << 31
 """Counts that the compiled division does not take."""
-_NO_FINITE_SUM = NO_SUM | SUM_NAN | SUM_PLUS_INFINITY | SUM_MINUS_INFINITY
+_NO_FINITE_SUM = NO_SUM | SPECIAL_SUM
 
 
 class HistogramMean(HistogramSum):

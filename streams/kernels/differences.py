@@ -31,6 +31,7 @@ from streams.kernels.moments import (
     NO_HIGHEST,
     NO_LOWEST,
     NO_SUM,
+    SPECIAL_SUM,
     SUM_MINUS_INFINITY,
     SUM_NAN,
     SUM_PLUS_INFINITY,
@@ -46,7 +47,6 @@ RANGES = -1
 """A layout: rows of exponential histograms. Others are explicit, and say how many of their first
 buckets may hold values below zero."""
 
-_SPECIAL = SUM_NAN | SUM_PLUS_INFINITY | SUM_MINUS_INFINITY
 _NONE = np.iinfo(np.int64).min
 _LEAST_BITS = 3
 _FRACTION = 1074 - 96  # the place of a limb's lowest bit in a wide sum
@@ -75,7 +75,7 @@ def _flags_of_sums(flags: Word, before: Word) -> Word:
     """The flags of the difference of two sums that have these."""
     if ((flags | before) & NO_SUM) != 0:
         return NO_SUM
-    now, then = flags & _SPECIAL, before & _SPECIAL
+    now, then = flags & SPECIAL_SUM, before & SPECIAL_SUM
     if now == 0 and then == 0:
         return 0
     if ((now | then) & SUM_NAN) != 0 or now == then:

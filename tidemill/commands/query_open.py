@@ -16,12 +16,13 @@ from tidemill.commands.errors import FAILED, TIMED_OUT, UNREACHABLE, CommandErro
 from tidemill.commands.output import Form, emit, note
 from tidemill.commands.why import no_worker
 from tidemill.holding import clock, explain
-from tidemill.open_windows import NoAnswer, ask
+from tidemill.open_windows import NoAnswer, ask, join
 from tidemill.settings import Settings
 from tidemill.situation import ask as ask_situation
 from topologies.sink.stored import StoredHistogram
 
 _MOMENTS = ("count", "sum", "min", "max")
+_RAW = "telemetry.raw"
 _MOST_ROWS = 10_000
 """Rows that a worker gives at once, at most."""
 WAIT_MS = 10_000
@@ -37,7 +38,8 @@ def query_open(
     output: Form,
 ) -> int:
     """Print what open windows hold so far; quantiles by the names of their columns."""
-    rows, answer = _ask(settings, definition, size, labels, limit)
+    answer = join(_ask(settings, definition, size, labels, limit))
+    rows = answer["rows"]
     columns = ["window_end", "seals", "labels"]
     columns += [*_MOMENTS, *quantiles] if quantiles else ["value"]
     now = time.time_ns()
@@ -49,11 +51,7 @@ def query_open(
     if not rows:
         _say_why(settings, definition, size, answer)
     else:
-        read = {
-            name: at for name, at in answer["position"].items() if name.startswith("telemetry.raw")
-        }
-        counted = ", ".join(f"{name} {at}" for name, at in read.items())
-        note(f"so far: exactly the records of {counted} (next offset), late ones aside")
+        note(_valid_at(answer))
         if answer["next"] is not None:
             note(f"the first {len(rows)} rows; ask for more with --limit")
     return 0
@@ -65,13 +63,14 @@ def _ask(
     size: Granularity,
     labels: Mapping[str, str],
     limit: int,
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows, page by page, and the last answer."""
+) -> list[dict[str, Any]]:
+    """The answers, page by page."""
     asked = {f"label.{name}": value for name, value in labels.items()}
     asked |= {"granularity": text_of(size), "wait_ms": str(WAIT_MS)}
-    rows: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
+    left = limit
     while True:
-        asked["limit"] = str(min(max(limit - len(rows), 1), _MOST_ROWS))
+        asked["limit"] = str(min(max(left, 1), _MOST_ROWS))
         try:
             answer = ask(settings, definition.name, asked)
         except NoAnswer as error:
@@ -79,10 +78,22 @@ def _ask(
             raise CommandError(f"{error}{again}", TIMED_OUT if error.passes else FAILED) from None
         if answer is None:
             raise CommandError(no_worker(settings), UNREACHABLE)
-        rows += answer["rows"]
-        if answer["next"] is None or len(rows) >= limit:
-            return rows, answer
+        answers.append(answer)
+        left -= len(answer["rows"])
+        if answer["next"] is None or left <= 0:
+            return answers
         asked["next"] = answer["next"]
+
+
+def _valid_at(answer: Mapping[str, Any]) -> str:
+    if answer["position"] is None:
+        return (
+            f"so far, in {len(answer['pages'])} pages, between which more was counted: each row is "
+            "exact for its page alone (positions: -o json)"
+        )
+    read = {at: offset for at, offset in answer["position"].items() if at.startswith(_RAW)}
+    counted = ", ".join(f"{name} {offset}" for name, offset in read.items())
+    return f"so far: exactly the records of {counted} (next offset), late ones aside"
 
 
 def _told(
@@ -125,8 +136,7 @@ def _say_why(
     answer: Mapping[str, Any],
 ) -> None:
     closed = answer["closed_until"]
-    read = sum(answer["position"].values())
-    if not read:
+    if answer["position"] is not None and not any(answer["position"].values()):
         note(f"no record has arrived yet, so no window of {definition.name} is open")
         return
     until = "" if closed is None else f"; those up to {clock(closed)}Z are closed"

@@ -12,6 +12,7 @@ from tidemill import epochs, probe
 from tidemill.accounts import crowded, refused
 from tidemill.diagnosis.finding import Finding, fail, ok, warn
 from tidemill.holding import Tasks, newest_tasks
+from tidemill.operators import PREAGGREGATION
 from tidemill.probe import Unreachable
 from tidemill.repartition import epochs_of
 from tidemill.settings import Settings
@@ -75,7 +76,7 @@ async def _epochs(settings: Settings) -> list[Finding]:
     except (Unreachable, DefinitionsError):
         return []  # said of the broker, and of the definitions
     ports = (settings.worker_port + number for number in range(settings.workers))
-    tasks = newest_tasks(await asyncio.gather(*map(_answer, ports)), "preaggregate")
+    tasks = newest_tasks(await asyncio.gather(*map(_answer, ports)), PREAGGREGATION)
     since = {d.version: deployed.since.get(d.version, 0) for d in deployed.plan.definitions}
     now = time.time_ns()
     first = settings.raw_partitions

@@ -18,6 +18,7 @@ from streams.queries.parsing import MOST_ROWS, MOST_WAIT_MS, behind_in, bound_in
 from streams.queries.questions import QueryError
 from topologies.cardinality import share_of
 from topologies.epochs import LIVE
+from topologies.preaggregate.columns import PaneKey
 from topologies.queries.questions import MetricQuestion
 from topologies.windows import level_of
 
@@ -64,7 +65,7 @@ def parse(definition: ResolvedDefinition, given: Mapping[str, str]) -> Asking:
     question = MetricQuestion(
         definition.name,
         _level(definition, given),
-        f"{definition.finest * SECOND}/{definition.grace_ns}/{definition.corrections_ns}",
+        PaneKey(definition.finest * SECOND, definition.grace_ns, definition.corrections_ns).text(),
         given.get("domain", LIVE),
         _labels(definition, given),
         time_in(given, "from", EARLIEST),
