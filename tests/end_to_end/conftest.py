@@ -264,7 +264,7 @@ class Up:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A running stack with the README's definition, for a file's tests: they change nothing in it."""
+    """A running stack with the README's definition; a file's tests share it, change nothing."""
     stack = Up(tmp_path_factory.mktemp("up"))
     definition = re.search(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
     assert definition is not None
