@@ -209,6 +209,24 @@ _CODES = (
         "space: {keep: [region]}",
     ),
     Code(
+        "TM114",
+        "error",
+        "name of a table",
+        "The store has a view for each definition, named as the definition is. Under the name of "
+        "one of its own tables, readers would be given that table.",
+        "name: rollups",
+        "name: requests.rollups",
+    ),
+    Code(
+        "TM115",
+        "error",
+        "name too long for the store",
+        "The store keeps a view in a file of its name, in which each `.`, `-` and `/` takes three "
+        "bytes. It refuses a longer one, and nothing would be stored from then on.",
+        f"name: {'.'.join(['requests'] * 20)}",
+        f"name: {'.'.join(['requests'] * 10)}",
+    ),
+    Code(
         "TM201",
         "error",
         "aggregates not stated",
@@ -696,6 +714,14 @@ _CODES = (
         "definition among defaults",
         "`_defaults.yaml` is read with every definition below it, also with a single one, so it "
         "holds nothing that would then be computed.",
+    ),
+    Code(
+        "TM513",
+        "warning",
+        "names that readers take for one",
+        "On the final topic a rollup is a metric among others. OpenTelemetry does not tell names "
+        "apart by case, and Prometheus writes `.`, `-` and `/` as `_`: two rollups would be one "
+        "metric there.",
     ),
 )
 

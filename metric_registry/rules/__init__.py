@@ -12,6 +12,7 @@ from metric_registry.rules import (
     histograms,
     listing,
     measurement,
+    naming,
     publication,
     windows,
 )
@@ -19,6 +20,7 @@ from metric_registry.rules.subject import Rule, Settings, Subject
 
 RULES: tuple[Rule, ...] = (
     *listing.RULES,
+    *naming.RULES,
     *measurement.RULES,
     *histograms.RULES,
     *attributes.RULES,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from metric_registry.derive import NamePattern
 from metric_registry.fields import Problem
+from metric_registry.names import for_readers
 from metric_registry.plan import SEMANTIC_FIELDS, ResolvedDefinition, canonical
 from metric_registry.rules.subject import Settings
 
@@ -109,9 +110,36 @@ def rollups_have_names_of_their_own(
             )
 
 
+def names_that_readers_tell_apart(
+    placed: Sequence[Placed], settings: Settings
+) -> Iterator[tuple[int, Problem]]:
+    """TM513: one metric to those who read the final topic by their own rules for names."""
+    first: dict[str, Placed] = {}
+    for index, one in enumerate(placed):
+        name = one.definition.name
+        if not one.definition.publish_final:
+            continue
+        before = first.setdefault(for_readers(name), one)
+        if before.definition.name != name:
+            in_case = before.definition.name.lower() == name.lower()
+            who = "OpenTelemetry" if in_case else "Prometheus"
+            yield (
+                index,
+                Problem(
+                    code="TM513",
+                    message=f"`{name}` and `{before.definition.name}` in {before.where} are one "
+                    f"name to {who}",
+                    path=("name",),
+                    help="rename one of the two, or leave one off the final topic with "
+                    "`publish: {final: false}`",
+                ),
+            )
+
+
 RULES: tuple[RuleAcross, ...] = (
     one_name_one_definition,
     one_number_one_name,
     few_enough,
     rollups_have_names_of_their_own,
+    names_that_readers_tell_apart,
 )

@@ -29,7 +29,7 @@ from planted.faults import HERE, PACKAGES, ROOT, BrokenPlantError, Fault, compla
 
 COPIED = (*PACKAGES, "docs", "examples", "tests/aggregates", "tests/oracle", "tests/planted",
           "tests/property", "tests/simulation", "tests/temporality", "tests/unit")  # fmt: skip
-SINGLE = ("pyproject.toml", "tests/conftest.py")
+SINGLE = ("pyproject.toml", "tests/conftest.py", "tests/registry_cases.py")
 HEAVY = ("duckdb", "hypothesis", "numba.core.compiler", "numba.core.registry", "pytest",
          "opentelemetry.proto.collector.metrics.v1.metrics_service_pb2")  # fmt: skip
 """Loaded once and shared by every run: of others, none of it is planted in."""

@@ -16,6 +16,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from metric_registry.names import TABLES
 from topologies.sink import histograms
 
 _MERGING = {"min_parts_to_merge_at_once": 10, "merge_selector_base": 8}
@@ -256,7 +257,7 @@ def definition_view(schema: Schema, rollup: str, kind: str = "") -> str | None:
 
     A person writes ``SELECT * FROM tidemill.`host.cpu.seconds```.
     """
-    if rollup in ("rollups", "rollups_v1", "certificates_v1", "schema_versions", ""):
+    if not rollup or rollup in TABLES:
         return None
     name = rollup.replace("\\", "\\\\").replace("`", "\\`")
     value = rollup.replace("\\", "\\\\").replace("'", "\\'")
