@@ -453,6 +453,23 @@ _CODES = (
         "  attributes: {region: [region, cloud.region]}",
     ),
     Code(
+        "TM223",
+        "error",
+        "condition that nothing meets",
+        "The values of an attribute with a map are those that the map gives, and the default. A "
+        "condition on another one holds for no point, ever.",
+        "source:\n"
+        "  metric: requests\n"
+        '  unit: "{request}"\n'
+        "  attributes: {tier: {from: plan, map: {acme: gold, globex: silver}}}\n"
+        "  where: {tier: golden}",
+        "source:\n"
+        "  metric: requests\n"
+        '  unit: "{request}"\n'
+        "  attributes: {tier: {from: plan, map: {acme: gold, globex: silver}}}\n"
+        "  where: {tier: gold}",
+    ),
+    Code(
         "TM301",
         "error",
         "windows do not nest",
@@ -631,6 +648,18 @@ _CODES = (
         "counts from zero; so no later point can have it added.",
         "aggregate: {over_points: exponential_histogram}\npublish: {late: carry}",
         "aggregate: {over_points: exponential_histogram}\npublish: {temporality: cumulative}",
+    ),
+    Code(
+        "TM410",
+        "warning",
+        "more groups than the limit",
+        "Conditions and maps bound how many different groups a tenant can have, and that is above "
+        "the limit of the definition. Those beyond it would be one row, "
+        "`otel.metric.overflow=true`.",
+        "source: {metric: requests, where: {type: [Fetch, Produce, Metadata]}, unit: By}\n"
+        "space: {keep: [type]}\nlimits: {series: 2}",
+        "source: {metric: requests, where: {type: [Fetch, Produce, Metadata]}, unit: By}\n"
+        "space: {keep: [type]}\nlimits: {series: 3}",
     ),
     Code(
         "TM501",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 
 from metric_registry.derive import PLACE
 from metric_registry.fields import Problem
 from metric_registry.patterns import compiled
 from metric_registry.rules.subject import Rule, Subject
-from metric_registry.syntax.nodes import Path
+from metric_registry.syntax.nodes import Path, Sequence, get
 
 _ATTRIBUTES: Path = ("source", "attributes")
 
@@ -71,4 +72,31 @@ def used(subject: Subject) -> Iterator[Problem]:
             )
 
 
-RULES: tuple[Rule, ...] = (names_of_their_own, steps_fit, used)
+def values_that_can_be(subject: Subject) -> Iterator[Problem]:
+    """TM223: a condition on what a map never gives."""
+    definition = subject.definition
+    for name, made in definition.source.attributes.items():
+        if made.map is None:
+            continue
+        values = set(made.map.values())
+        given: list[str] = sorted(values if made.default is None else {*values, made.default})
+        path: Path = ("source", "where", name)
+        several = isinstance(get(subject.root, path), Sequence)
+        for index, value in enumerate(definition.source.where.get(name, ())):
+            if value not in given:
+                near = difflib.get_close_matches(value, given, n=1)
+                listed = ", ".join(f"`{one}`" for one in given[:_SHOWN])
+                listed += ", ..." if len(given) > _SHOWN else ""
+                yield Problem(
+                    code="TM223",
+                    message=f"`{name}` is never `{value}`: its map does not give that",
+                    path=(*path, index) if several else path,
+                    help=(f"did you mean `{near[0]}`? " if near else "") + f"it gives {listed}",
+                    replacement=near[0] if near and near[0].isidentifier() else None,
+                )
+
+
+_SHOWN = 10
+"""Values that are listed, at most."""
+
+RULES: tuple[Rule, ...] = (names_of_their_own, steps_fit, used, values_that_can_be)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+from metric_registry.cardinality import groups_at_most
 from metric_registry.durations import SECOND, render, render_seconds
 from metric_registry.fields import Problem
 from metric_registry.granularities import (
@@ -17,7 +18,7 @@ from metric_registry.granularities import (
 )
 from metric_registry.over_points import name_in
 from metric_registry.plan import instrument_of
-from metric_registry.resolve import expires_after, retention
+from metric_registry.resolve import derivations, expires_after, retention
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Mapping, Path, get
 from metric_registry.values import granularity
@@ -104,6 +105,26 @@ def series_limit(subject: Subject) -> Iterator[Problem]:
         )
 
 
+def groups_within_the_limit(subject: Subject) -> Iterator[Problem]:
+    """TM410: what conditions and maps let through is more than the limit."""
+    definition, limit = subject.definition, subject.definition.limits.series
+    made = tuple(derivations(definition)) if definition.source.attributes else ()
+    most = groups_at_most(definition.space.keep, definition.source.where, made)
+    if most is None or not 0 < limit < most:
+        return
+    stated: Path = ("limits", "series")
+    room = most <= subject.settings.most_series
+    yield Problem(
+        code="TM410",
+        message=f"conditions and maps allow {most:,} groups a tenant, and the limit is "
+        f"{limit:,}: the others would be one row",
+        path=stated if get(subject.root, stated) is not None else ("space", "keep"),
+        help=f"allow them with `limits: {{series: {most}}}`, or keep fewer attributes"
+        if room
+        else "keep fewer attributes, or list fewer values",
+    )
+
+
 MOST_SILENT_WINDOWS = 1000
 
 
@@ -181,6 +202,7 @@ RULES: tuple[Rule, ...] = (
     retention_outlives_corrections,
     coarse_outlives_fine,
     series_limit,
+    groups_within_the_limit,
     expiry,
     only_sums_add_up,
     histograms_carry_nothing,
