@@ -15,15 +15,21 @@ class CompileError(ValueError):
     """Definitions that cannot be planned together; `check` finds the same with its position."""
 
 
-def compile_plan(definitions: Iterable[ResolvedDefinition]) -> Plan:
+def compile_plan(
+    definitions: Iterable[ResolvedDefinition], leaving: Iterable[ResolvedDefinition] = ()
+) -> Plan:
     """The plan of these definitions, the same for every order they come in.
+
+    leaving: Other versions that still have windows to close or to correct; they may have the names
+    of `definitions`.
 
     Raises CompileError for two definitions of one name, or more than MAX_DEFINITIONS.
     """
-    ordered = tuple(sorted(definitions, key=lambda definition: definition.name))
-    if len(ordered) > MAX_DEFINITIONS:
-        raise CompileError(f"{len(ordered)} definitions, a plan holds at most {MAX_DEFINITIONS}")
-    for first, second in itertools.pairwise(ordered):
+    current = sorted(definitions, key=lambda definition: definition.name)
+    for first, second in itertools.pairwise(current):
         if first.name == second.name:
             raise CompileError(f"two definitions are named {first.name}: run the check")
-    return Plan(ordered)
+    every = sorted((*current, *leaving), key=lambda one: (one.name, one.version))
+    if len(every) > MAX_DEFINITIONS:
+        raise CompileError(f"{len(every)} definitions, a plan holds at most {MAX_DEFINITIONS}")
+    return Plan(tuple(every))

@@ -35,15 +35,6 @@ def remembered(settings: Settings) -> Epochs:
     return Epochs.from_json(file.read_bytes()) if file.exists() else ONE_EPOCH
 
 
-def introduced(name: str, since: int, epochs: Epochs) -> str:
-    """What is said of a new definition that counts from `since` on."""
-    said = f"new definition {name}: it counts from {rfc3339(since)} on"
-    for epoch in epochs.later:
-        if epoch.since == since:
-            said += f", when {epoch.topic} begins; it has windows that do not end at that time"
-    return said
-
-
 def findings(
     epochs: Epochs, tasks: Mapping[str, Mapping[str, Any]], since: Mapping[str, int],
     definitions: Iterable[ResolvedDefinition], first: int, now: int,

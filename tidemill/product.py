@@ -15,10 +15,10 @@ from streams.topology.plan import Plan
 from tidemill.operators import MANAGER, PREAGGREGATION, ROLL_UP
 from tidemill.settings import Settings, topics
 from tidemill.wiring import MILLISECOND
+from topologies.deployment import Deployment
 from topologies.manager.processor import STORES as MANAGED
 from topologies.manager.processor import ManagerProcessor
 from topologies.preaggregate.config import PreaggregateConfig
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateProcessor
 from topologies.preaggregate.state import STORES as PREAGGREGATED
 from topologies.rollup.processor import RollupProcessor

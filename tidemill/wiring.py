@@ -11,13 +11,14 @@ import msgspec
 from metric_registry.check import check
 from metric_registry.compile import compile_plan
 from metric_registry.granularities import size_of
-from metric_registry.plan import Plan
+from metric_registry.plan import Plan, PlanError
 from metric_registry.rules import Settings as Allowed
+from streams.event_time.windows import SECOND
 from tidemill import own_aggregates
-from tidemill.epochs import introduced, remembered
+from tidemill.changes import changes
+from tidemill.epochs import remembered
 from tidemill.settings import Settings
-from topologies.joining import counts_from
-from topologies.preaggregate.intake import Deployment
+from topologies.deployment import Deployment, changed, without_closed
 
 MILLISECOND = 1_000_000
 DEPLOYED = "deployed.json"
@@ -62,38 +63,58 @@ def load_plan(settings: Settings) -> Plan:
 
 
 def deployment(settings: Settings) -> Deployment:
-    """The plan, and since when each version of a definition counts, as `deploy` wrote it down."""
-    file = settings.folder / DEPLOYED
-    since: dict[str, int] = {}
-    if file.exists():
-        since = _SINCE.decode(file.read_bytes())
-    plan = load_plan(settings)
-    versions = {definition.version for definition in plan.definitions}
-    chosen = {v: time for v, time in since.items() if v in versions and time != FROM_THE_START}
-    return Deployment(plan, chosen)
+    """What `deploy` wrote down last; the definitions as they are where it never did.
+
+    Raises:
+        DefinitionsError: Some definition has a mistake, or what was written cannot be read.
+    """
+    allowed(settings.aggregates, settings.environment)  # processes know them from here on
+    return _written(settings) or Deployment(load_plan(settings))
 
 
 def deploy(settings: Settings, now_ns: int) -> list[str]:
-    """Write down since when each version counts; returns a sentence for each that is new.
+    """Write down which definitions are in force from when on; returns a sentence for each change.
 
     A data directory's first definitions count from the start. What comes later counts from an
     event time a little ahead, which all partitions reach after they have been told; or from a
     change of partitions on that was announced, if that lies within windows of it.
     """
-    file = settings.folder / DEPLOYED
     plan = load_plan(settings)
-    first = not file.exists()
-    known = {} if first else _SINCE.decode(file.read_bytes())
+    before = _written(settings)
     epochs = remembered(settings)
-    new = [d for d in plan.definitions if d.version not in known]
-    soon = {d.version: counts_from(d, now_ns + LEAD_NS, epochs) for d in new}
-    fresh = dict.fromkeys(soon, FROM_THE_START) if first else soon
-    since = {d.version: (known | fresh)[d.version] for d in plan.definitions}
+    after = Deployment(plan)
+    if before is not None:
+        after = changed(before, plan, now_ns + LEAD_NS, epochs)
+        after = without_closed(after, now_ns, settings.raw_retention_hours * 3_600 * SECOND)
+    file = settings.folder / DEPLOYED
     settings.folder.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".new")
-    temporary.write_bytes(msgspec.json.encode(since) + b"\n")
+    temporary.write_bytes(after.to_json() + b"\n")
     temporary.replace(file)
-    return [] if first else [introduced(d.name, since[d.version], epochs) for d in new]
+    return [] if before is None else changes(before, after, epochs)
+
+
+def _written(settings: Settings) -> Deployment | None:
+    file = settings.folder / DEPLOYED
+    if not file.exists():
+        return None
+    written = file.read_bytes()
+    try:
+        return Deployment.from_json(written)
+    except (msgspec.MsgspecError, PlanError) as error:
+        return _of_before(settings, written, error)
+
+
+def _of_before(settings: Settings, written: bytes, error: Exception) -> Deployment:
+    """From a file that only says since when each version counts, as earlier programs wrote it."""
+    try:
+        since = _SINCE.decode(written)
+    except msgspec.MsgspecError:
+        raise DefinitionsError(f"{settings.folder / DEPLOYED}: {error}") from error
+    known = [one for one in load_plan(settings).definitions if one.version in since]
+    chosen = {one.version: since[one.version] for one in known}
+    later = {version: time for version, time in chosen.items() if time != FROM_THE_START}
+    return Deployment(compile_plan(known), later)
 
 
 def retention_days(plan: Plan) -> dict[int, int]:

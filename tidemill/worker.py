@@ -104,7 +104,7 @@ class WorkerApp(App):
         config = worker_config(settings, number)
         super().__init__(config, plan.topologies(), stores_of(plan))
         self.page("/stats/sink")(_sink_view(self.sink))
-        asked = pages(MetricQueries(self.queries, deployed.plan)) if config.answers else {}
+        asked = pages(MetricQueries(self.queries, deployed)) if config.answers else {}
         for path, page in asked.items():
             self.page(path)(page)
 

@@ -28,8 +28,8 @@ from streams.event_time.windows import SECOND
 from streams.queries.questions import Reply
 from streams.task.events import TaskId
 from streams.task.processor import InputRecord
+from topologies.deployment import Deployment
 from topologies.preaggregate.config import PreaggregateConfig
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateProcessor
 from topologies.queries.answers import Replies, answer, may_overflow
 from topologies.queries.parsing import parse, shares

@@ -24,8 +24,8 @@ from metric_registry.compile import compile_plan
 from metric_registry.load import SourceFile
 from streams.event_time.windows import SECOND
 from streams.task.processor import InputRecord
+from topologies.deployment import Deployment
 from topologies.preaggregate.config import PreaggregateConfig
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateProcessor
 
 BASE = 1_700_006_400 * SECOND

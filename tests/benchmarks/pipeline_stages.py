@@ -24,10 +24,10 @@ from streams.worker.batches import Entry, encode
 from streams.worker.unpacking import FetchedBatches
 from tidemill.settings import Settings
 from tidemill.wiring import load_plan
+from topologies.deployment import Deployment
 from topologies.encodings.otlp import Scanner
 from topologies.identity.series import SeriesTable
 from topologies.preaggregate import aggregation, cells, intake, panes
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.known import KnownStreams
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup import processor as rollup

@@ -11,7 +11,7 @@ from pipeline_traffic import Profile, Traffic
 
 from streams.config import TaskSettings, Topology
 from streams.task.processor import InputRecord, Processor
-from topologies.preaggregate.intake import Deployment
+from topologies.deployment import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor
 

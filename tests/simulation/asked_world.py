@@ -36,7 +36,7 @@ from tests.simulation.topology_world import (
     granularity,
     resolved,
 )
-from topologies.preaggregate.intake import Deployment
+from topologies.deployment import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.queries.answers import Replies, answer, may_overflow
 from topologies.queries.parsing import parse, shares

@@ -17,8 +17,8 @@ from metric_registry.load import SourceFile
 from streams.batch import decode_table
 from streams.event_time.windows import SECOND
 from streams.task.processor import InputRecord
+from topologies.deployment import Deployment
 from topologies.partials import from_table
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 
 DEFINITION = b"""

@@ -26,8 +26,8 @@ from tests.simulation.stories import settled, story
 from tests.simulation.topology_world import SHARD_PARTITIONS, Rows, resolved
 from tidemill.product import preaggregation, product
 from tidemill.settings import Settings, topics
+from topologies.deployment import Deployment
 from topologies.manager.processor import ManagerProcessor
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor
 

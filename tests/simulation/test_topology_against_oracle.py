@@ -9,6 +9,7 @@ log; the final topic is held against OpenTelemetry's data model.
 TIDEMILL_STORIES and TIDEMILL_SEED choose the stories, TIDEMILL_RESTARTS multiplies restarts.
 """
 
+import hashlib
 import os
 import random
 import re
@@ -24,14 +25,15 @@ from oracle import log as oracle_log
 from oracle import scenario, windows
 from oracle.histograms import mark
 from oracle.log import Record
-from oracle.oracle import compute
+from oracle.oracle import Result, compute
 
 from metric_registry.compile import compile_plan
 from tests.simulation.comparison import check, compare, conforms, ended, leave_out_histories
 from tests.simulation.histogram_runs import run_of_histograms
 from tests.simulation.stories import HISTORIES_END, settled, story
 from tests.simulation.topology_world import Pipeline, again, resolved
-from topologies.preaggregate.intake import Deployment
+from topologies.deployment import Deployment, changed
+from topologies.epochs import ONE_EPOCH
 
 SECOND = 1_000_000_000
 END = scenario.nanoseconds("3000")
@@ -155,6 +157,81 @@ def with_plan(topic, number, log, since: int, joined: Deployment) -> list[Record
     at = min(newer, default=len(records))
     moved = [Record(r.offset + 1, r.headers, r.value) for r in records[at:]]
     return [*records[:at], Record(at, {"control": b"plan"}, joined.to_json()), *moved]
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + max(1, STORIES // 6)))
+def test_random_logs_while_definitions_are_replaced(seed: int):
+    """Twice: definitions change, go, come, and come back; a window is of the version that is in
+    force when it begins. Each change is a record in each partition before its time.
+    """
+    rng = random.Random(f"replaced/{seed}")
+    told = scenario.loads(story(rng))
+    stages = list(changing(told.definitions, rng))
+    times = sorted(rng.sample(range(12 * 10), 2))
+    deployed = [Deployment(planned(stages[0]))]
+    log = told.log
+    for stage, tenths in zip(stages[1:], times, strict=True):
+        time = scenario.EPOCH + stages[0][0].finest * tenths // 10
+        deployed.append(changed(deployed[-1], planned(stage), time, ONE_EPOCH))
+        log = {place: with_plan(*place, log, time, deployed[-1]) for place in log}
+    with again(__file__, f"random_logs_while_definitions_are_replaced[{seed}]", SEED=seed):
+        want = Result({}, {}, {})
+        for stage in stages:
+            computed = compute(oracle_log.read(told.log), stage)
+            version = {one.name: one.version for one in planned(stage).definitions}
+            for found, wanted in ((computed.first, want.first), (computed.latest, want.latest)):
+                for key, cell in found.items():
+                    begins = windows.start_of(key.window_end, key.size)
+                    if owned(deployed[-1], version[key.definition], begins):
+                        wanted[key] = cell
+        got = Pipeline(stages[0], log, rng, deployed[0]).run()
+        if got.refused:
+            leave_out_histories(want, got)
+        compare(want, got, [one for stage in stages for one in stage], settled_log(told.log))
+        conforms(got.finals)
+
+
+def changing(definitions, rng: random.Random):
+    """Three sets of definitions that share panes and a unit, so that all know base lines."""
+    first = definitions[0]
+    if first.over_points:
+        first = replace(first, over_points=None, over_time="last", over_space="max")
+    sizes = [first.sizes, (first.finest,), (first.finest, 4 * first.finest)]
+    same = {"grace": first.grace, "corrections": first.corrections, "unit": first.unit}
+    same["source_unit"] = first.source_unit
+    now = [first, *(replace(d, sizes=rng.choice(sizes), **same) for d in definitions[1:])]
+    before = now
+    for _ in range(3):
+        yield now
+        back, now = before, [one for one in now if rng.random() < 0.8] or now[:1]
+        before = now
+        if rng.random() < 0.3:
+            now = back
+        now = [varied(one, sizes, rng) if rng.random() < 0.5 else one for one in now]
+        if rng.random() < 0.4:
+            now = [*now, replace(first, name=f"d{rng.randrange(7, 9)}", over_space="sum")]
+        now = list({one.name: one for one in now}.values())
+
+
+def varied(one, sizes, rng: random.Random):
+    """Another version of a definition."""
+    if one.over_points:
+        return replace(one, sizes=rng.choice(sizes))
+    space = rng.choice(["sum", "max", "count"])
+    return replace(one, sizes=rng.choice(sizes), over_space=space)
+
+
+def planned(definitions):
+    """The plan, with versions that follow what definitions say."""
+
+    def version(one) -> str:
+        return hashlib.blake2b(repr(one).encode(), digest_size=8).hexdigest()
+
+    return compile_plan([replace(resolved(one), version=version(one)) for one in definitions])
+
+
+def owned(deployed: Deployment, version: str, begins: int) -> bool:
+    return any(since <= begins < until for since, until in deployed.spans(version))
 
 
 def settled_log(log) -> bool:

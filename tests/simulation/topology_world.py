@@ -45,7 +45,7 @@ from metric_registry.plan import ResolvedDefinition
 from streams.batch import decode_table
 from streams.task.processor import InputRecord
 from tidemill.own_aggregates import load
-from topologies.preaggregate.intake import Deployment
+from topologies.deployment import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor
 

@@ -43,7 +43,7 @@ from streams.testing import MemoryLog, TaskDriver
 from streams.topology import agg
 from streams.topology.builder import StreamsBuilder
 from streams.values import Values
-from topologies.preaggregate.intake import Deployment
+from topologies.deployment import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor
 

@@ -21,6 +21,7 @@ from streams.event_time.windows import EARLIEST, SECOND
 from streams.kernels.fold import BASE_META, BASE_RAW, BASE_START, BASE_TIME
 from streams.kernels.keep import LATE
 from streams.kernels.rows import IS_CUMULATIVE, IS_HISTOGRAM, IS_INTEGER
+from topologies.deployment import ALWAYS, Span
 from topologies.epochs import Bounds
 from topologies.partials import PartialRows
 from topologies.preaggregate.cells import Cells
@@ -48,16 +49,20 @@ Found = list[tuple[Window, GroupRows]]
 
 @dataclass(frozen=True, slots=True)
 class Publishes:
-    """What a definition publishes: windows of `levels` that begin at `since` or later.
+    """What a definition publishes: windows of `levels` that begin within one of `spans`.
 
     states: Its aggregate over points, as plans spell it, if that needs a state.
     """
 
     levels: frozenset[int]
     bound: Bound
-    since: int = EARLIEST
+    spans: tuple[Span, ...] = ALWAYS
     version: str = ""
     states: str = ""
+
+    def owns(self, begins: int) -> bool:
+        """Whether windows that begin then are of this version."""
+        return any(since <= begins < until for since, until in self.spans)
 
 
 class Aggregation:
@@ -225,7 +230,7 @@ class Aggregation:
             (definition, end, counts)
             for end, found in told
             for definition, counts in found
-            if end - self.key.pane >= self.definitions[definition].since
+            if self.definitions[definition].owns(end - self.key.pane)
         ]
 
     def _bounded(self, groups: GroupRows) -> GroupRows:
@@ -245,7 +250,7 @@ class Aggregation:
         levels = {
             index
             for index, publishes in self.definitions.items()
-            if level in publishes.levels and begins >= publishes.since
+            if level in publishes.levels and publishes.owns(begins)
         }
         partial = {version for version, whole in self.whole_from.items() if begins < whole}
         levels = {index for index in levels if self.definitions[index].version not in partial}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streams.event_time.windows import SECOND
-from topologies.preaggregate.intake import Deployment
+from topologies.deployment import Deployment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -11,10 +11,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from metric_registry.plan import Plan, PlanError
+from metric_registry.plan import PlanError
 from streams.errors import UNREADABLE_JSON
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
 from streams.task.processor import InputRecord
+from topologies.deployment import Deployment
 from topologies.encodings.accept import NEGATIVE, NEWEST, OLDEST, REJECTED, TOLD, accept
 from topologies.encodings.otlp import Scanner
 from topologies.encodings.points import Points
@@ -84,7 +85,7 @@ class Batch:
     repeats: list[int] = field(default_factory=list[int])
     rejected: dict[int, int] = field(default_factory=dict[int, int])
     negative: dict[int, int] = field(default_factory=dict[int, int])
-    plans: dict[int, Deployment] = field(default_factory=dict[int, "Deployment"])
+    plans: dict[int, Deployment] = field(default_factory=dict[int, Deployment])
     bounds: dict[int, Bounds] = field(default_factory=dict[int, Bounds])
     newest: dict[int, int] = field(default_factory=dict[int, int])
     oldest: dict[int, int] = field(default_factory=dict[int, int])
@@ -98,36 +99,6 @@ class _Message:
     value: bytes
     bounds: Bounds
     is_repeat: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """Definitions in force, and from which event time on each version of them counts.
-
-    `since` maps a version to unix ns: windows that begin earlier are not published under it. A
-    version that is absent was there from the beginning.
-    """
-
-    plan: Plan
-    since: Mapping[str, int] = field(default_factory=dict[str, int])
-
-    def to_json(self) -> bytes:
-        """As the value of a record with the header control=plan, and as a block of state."""
-        return msgspec.json.encode({"since": self.since, "plan": msgspec.Raw(self.plan.to_json())})
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Deployment:
-        """What `to_json` wrote. Raises msgspec.MsgspecError or PlanError."""
-        stored = _STORED.decode(data)
-        return cls(Plan.from_json(bytes(stored.plan)), stored.since)
-
-
-class _Stored(msgspec.Struct):
-    since: dict[str, int]
-    plan: msgspec.Raw
-
-
-_STORED = msgspec.json.Decoder(_Stored)
 
 
 class _Unusable(Exception):

@@ -12,10 +12,11 @@ from metric_registry.plan import Plan, ResolvedDefinition
 from metric_registry.ucum import Conversion, NoConversion
 from metric_registry.units import conversion_of
 from streams.aggregates.needed import require
-from streams.event_time.windows import EARLIEST, SECOND
+from streams.event_time.windows import SECOND
 from streams.kernels import rows as layout
 from streams.kernels.rows import TIME_DELTA_INCREASE, TIME_INCREASE, WANTS_VALUE
 from topologies.cardinality import share_of
+from topologies.deployment import Deployment
 from topologies.encodings.points import (
     CUMULATIVE,
     GAUGE,
@@ -30,7 +31,6 @@ from topologies.preaggregate.aggregation import Publishes
 from topologies.preaggregate.columns import PaneKey
 from topologies.preaggregate.guard import Bound
 from topologies.preaggregate.histograms import WHOLE, bounds_refused, part_read
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.ledger import Refusal
 from topologies.windows import level_of
 
@@ -62,9 +62,9 @@ def pane_keys(
         rules = definition.zone_rules
         levels = frozenset(level_of(one, rules) for one in definition.granularities)
         bound = Bound(share_of(definition.series_limit), definition.version)
-        since = deployed.since.get(definition.version, EARLIEST)
+        spans = deployed.spans(definition.version)
         states = "" if definition.over_points in IN_THE_ROW else definition.over_points
-        publishes = Publishes(levels, bound, since, definition.version, states)
+        publishes = Publishes(levels, bound, spans, definition.version, states)
         found.setdefault(key, {})[index] = publishes
     return [
         (key, tuple(sorted(frozenset[int]().union(*(p.levels for p in members.values())))), members)

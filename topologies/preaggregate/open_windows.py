@@ -20,6 +20,7 @@ from streams.event_time.levels import ends_of, is_hopping, order, step_of, windo
 from streams.event_time.windows import SECOND
 from streams.kernels.fold import POINT_WHOSE
 from streams.queries.questions import Place, QueryError
+from topologies.deployment import Span
 from topologies.partials import to_table
 from topologies.preaggregate.chains import are_samples, with_steps
 from topologies.preaggregate.lattice import Window
@@ -152,7 +153,7 @@ def open_windows(
     """
     reached: list[Place | None] = []
     told: dict[str, int] = {}
-    versions: dict[str, int] = {}
+    versions: dict[str, tuple[Span, ...]] = {}
     crowd: dict[str, int] = {}
     windows: list[Said] = []
     for aggregation in aggregations:
@@ -170,7 +171,7 @@ def open_windows(
         told[pane] = aggregation.told
         for index in indexes:
             version = aggregation.definitions[index].version
-            versions[version] = aggregation.definitions[index].since
+            versions[version] = aggregation.definitions[index].spans
             crowd[version] = aggregation.cells.crowd(index)
         turn = Turn(question)
         windows += _windows(aggregation, plan, question, indexes, turn)

@@ -15,6 +15,7 @@ from streams.batch import encode_table
 from streams.event_time.windows import EARLIEST, LATEST, window_end
 from streams.queries.questions import Part, Question
 from streams.task.processor import InputRange, InputRecord, OutputRecord
+from topologies.deployment import Deployment
 from topologies.epochs import Bounds, domain_of, first_bounds
 from topologies.partials import split, to_table
 from topologies.preaggregate import state
@@ -25,7 +26,7 @@ from topologies.preaggregate.contents import Contents
 from topologies.preaggregate.epochs import owned
 from topologies.preaggregate.forgetting import Forgetting
 from topologies.preaggregate.histograms import Contradiction
-from topologies.preaggregate.intake import BATCH, Batch, Deployment, Intake, idle_mark
+from topologies.preaggregate.intake import BATCH, Batch, Intake, idle_mark
 from topologies.preaggregate.known import KnownStreams
 from topologies.preaggregate.ledger import Ledger
 from topologies.preaggregate.members import carries, pane_keys
@@ -436,8 +437,7 @@ class PreaggregateProcessor:
         """From the record at `offset` on these definitions are in force."""
         if deployed == self.deployed:
             return
-        before = {definition.version for definition in self.deployed.plan.definitions}
-        self.deployed = deployed
+        before, self.deployed = self.deployed, deployed
         known = {aggregation.key: aggregation for aggregation in self.aggregations}
         members = self._known.matched_anew(deployed.plan)
         adopted: list[Aggregation] = []
@@ -453,8 +453,9 @@ class PreaggregateProcessor:
             )  # fmt: skip
             adopted.append(aggregation)
         self.aggregations = adopted
+        there = {one.version for one in before.plan.definitions}
         for version, since in deployed.since.items():
-            if since < self.newest and version not in before:
+            if since < self.newest and version not in there:
                 self.ledger.counts.joined_late += 1  # points of its first window may be missing
 
     # --- state -------------------------------------------------------------------------------

@@ -18,11 +18,12 @@ import numpy as np
 from streams.errors import Fatal
 from streams.kernels.fold import BASE_WIDTH
 from streams.kernels.rows import STREAM_WIDTH
+from topologies.deployment import Deployment
 from topologies.preaggregate.aggregation import Aggregation
 from topologies.preaggregate.columns import Late, Members
 from topologies.preaggregate.forgetting import Forgetting
 from topologies.preaggregate.groups import Groups
-from topologies.preaggregate.intake import Deployment, Intake
+from topologies.preaggregate.intake import Intake
 from topologies.preaggregate.ledger import Refusal
 from topologies.preaggregate.memberships import Memberships
 from topologies.preaggregate.panes import I64, StreamRows, empty_bases

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pydantic_core import PydanticCustomError
@@ -39,9 +39,9 @@ class Asking:
     wait_ms: int
 
 
-def found_metric(plan: Plan, name: str) -> ResolvedDefinition:
+def found_metric(definitions: Iterable[ResolvedDefinition], name: str) -> ResolvedDefinition:
     """The definition of this name. Raises `QueryError` with those that exist."""
-    by_name = {definition.name: definition for definition in plan.definitions}
+    by_name = {definition.name: definition for definition in definitions}
     if name in by_name:
         return by_name[name]
     close = difflib.get_close_matches(name, by_name, 1)

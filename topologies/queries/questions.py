@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from streams.event_time.windows import EARLIEST, LATEST
 from streams.queries.questions import LAST_HASH, Part, Place, QueryError, Question
+from topologies.deployment import Span
 from topologies.epochs import LIVE
 
 GROUPS_A_TURN = 8_192
@@ -69,7 +70,7 @@ class SourcePart(msgspec.Struct, frozen=True):
 
     Attributes:
         source: Who says it; sources: how many there are of its topic, 0: not known yet.
-        versions: Of the metric: version -> since when it counts, unix ns.
+        versions: Of the metric: version -> where the windows begin that it publishes, unix ns.
         told: Pane key -> the frontier that it has sent last.
         crowd: Version -> the most groups that a tenant has here in a virtual shard.
         reached: All groups up to this place were looked at; None: to the end.
@@ -77,7 +78,7 @@ class SourcePart(msgspec.Struct, frozen=True):
 
     source: str
     sources: int
-    versions: dict[str, int]
+    versions: dict[str, tuple[Span, ...]]
     told: dict[str, int]
     crowd: dict[str, int]
     windows: list[Window]

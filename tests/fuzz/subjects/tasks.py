@@ -25,8 +25,9 @@ from streams.task.processor import InputRecord
 from tests.fuzz.subject import Outcome, shown
 from tests.fuzz.subjects.otlp import requests
 from tests.fuzz.subjects.tables import naive
+from topologies.deployment import Deployment
 from topologies.partials import from_table
-from topologies.preaggregate.intake import Deployment, idle_mark
+from topologies.preaggregate.intake import idle_mark
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 
 _SECOND = 10**9

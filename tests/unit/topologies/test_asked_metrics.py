@@ -98,9 +98,9 @@ def test_a_wrong_question_is_told_what_is_right(given: dict[str, str], code: str
 
 def test_an_unknown_metric_is_told_the_nearest_one():
     with pytest.raises(QueryError, match=r"did you mean 'rooms.temperature'") as error:
-        found_metric(PLAN, "room.temperature")
+        found_metric(PLAN.definitions, "room.temperature")
     assert (error.value.status, error.value.more) == (404, {"metrics": ["rooms.temperature"]})
-    assert found_metric(PLAN, "rooms.temperature") is ROOMS
+    assert found_metric(PLAN.definitions, "rooms.temperature") is ROOMS
     assert shares(PLAN, "rooms.temperature") == {ROOMS.version: 1000}
 
 

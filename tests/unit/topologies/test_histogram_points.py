@@ -20,11 +20,11 @@ from streams.kernels.fold import POINT_RAW, POINT_WIDTH
 from streams.kernels.rows import IS_HISTOGRAM
 from streams.task.processor import InputRecord
 from tidemill.accounts import refused as refusals
+from topologies.deployment import Deployment
 from topologies.encodings.otlp import Scanner
 from topologies.partials import from_table
 from topologies.preaggregate.columns import PointColumns
 from topologies.preaggregate.contents import Contents
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.panes import empty_bases, fold
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.groups import values

@@ -16,8 +16,8 @@ from streams.batch import BytesColumn, decode_table
 from streams.kernels.rows import GROUP_WIDTH
 from streams.task.processor import InputRecord, OutputRecord
 from topologies import partials
+from topologies.deployment import Deployment
 from topologies.partials import PartialRows, from_table, split
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup import messages
 from topologies.rollup.processor import RollupProcessor

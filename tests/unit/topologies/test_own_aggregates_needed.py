@@ -26,7 +26,7 @@ from streams.batch import Table, decode_table, encode_table
 from streams.errors import Fatal
 from streams.task.processor import InputRecord
 from tidemill.own_aggregates import load
-from topologies.preaggregate.intake import Deployment
+from topologies.deployment import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor
 

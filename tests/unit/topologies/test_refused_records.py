@@ -6,7 +6,7 @@ from metric_registry.check import check_files
 from metric_registry.compile import compile_plan
 from metric_registry.load import SourceFile
 from streams.task.processor import InputRecord
-from topologies.preaggregate.intake import Deployment
+from topologies.deployment import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 
 DEFINITION = b"""

@@ -19,8 +19,8 @@ from streams.aggregates.encoding import pack, unpack
 from streams.batch import decode_table
 from streams.errors import Fatal
 from streams.task.processor import InputRecord, OutputRecord
+from topologies.deployment import Deployment
 from topologies.identity.series_blocks import _HEADER
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.memberships import MATCHING
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.processor import RollupProcessor

@@ -22,10 +22,10 @@ from streams.task.processor import InputRecord
 from tests.simulation.test_topic_epochs import ended, story
 from tests.simulation.topology_world import resolved
 from topologies.cardinality import share_of
+from topologies.deployment import Deployment
 from topologies.epochs import Bounds, Epoch, Sealed, domain_of, frontier, number_of, topic_of
 from topologies.manager.units import Manager, SourceSealed
 from topologies.partials import PartialRows
-from topologies.preaggregate.intake import Deployment
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
 from topologies.rollup.windows import Windows
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,12 +37,17 @@ class Shell:
                 subprocess.Popen(words, cwd=self.folder, env=self.about, stdout=log, stderr=log)
             )
             return ""
-        done = subprocess.run(
+        with subprocess.Popen(
             ["sh", "-c", command], cwd=self.folder, env=self.about, text=True,
-            capture_output=True, timeout=240, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, (command, done.stdout, done.stderr, self.logs())
-        return done.stdout
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                said, errors = process.communicate(timeout=240)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # what it started, too
+                raise AssertionError(f"{command} does not end: {self.logs()}") from None
+        assert process.returncode == 0, (command, said, errors, self.logs())
+        return said
 
     def logs(self) -> list[str]:
         """What runs behind has said."""
