@@ -3,7 +3,7 @@
 `example` is what a good definition's sections are replaced with to make the mistake, `fix` what
 makes it good again; a test puts both to the check. Codes keep their meaning and are not reused.
 TM0 files, TM1 fields, TM2 measurement, TM3 time, TM4 publication and limits, TM5 definitions
-together.
+together, TM6 tests of definitions.
 """
 
 from __future__ import annotations
@@ -751,6 +751,73 @@ _CODES = (
         "On the final topic a rollup is a metric among others. OpenTelemetry does not tell names "
         "apart by case, and Prometheus writes `.`, `-` and `/` as `_`: two rollups would be one "
         "metric there.",
+    ),
+    Code(
+        "TM601",
+        "error",
+        "test of what is not defined",
+        "`metric` of a test names a definition among the files that are read.",
+    ),
+    Code(
+        "TM602",
+        "error",
+        "test that expects nothing",
+        "A test without rows to compare passes whatever is computed. `expect: {1m: []}` says that "
+        "there are no rows.",
+    ),
+    Code(
+        "TM603",
+        "error",
+        "unknown stream",
+        "What is sent is of a stream that the test describes under `streams`.",
+    ),
+    Code(
+        "TM604",
+        "error",
+        "not a time",
+        "A time of a test is so long after its start, `1m30s`, or one of the calendar with its "
+        "offset, `2026-01-01T00:01:30Z`.",
+    ),
+    Code(
+        "TM605",
+        "error",
+        "stream that the definition does not read",
+        "Its metric or its attributes are not what the definition asks for, so its points would "
+        "count nowhere: usually a misspelling. A stream that shows what is left out says so by "
+        "`ignored: true`.",
+    ),
+    Code(
+        "TM606",
+        "error",
+        "row that cannot be",
+        "The definition has no such granularity, no window that ends then, or no such label: no "
+        "input would make this row.",
+    ),
+    Code(
+        "TM607",
+        "error",
+        "point that its stream cannot have",
+        "A gauge or a sum has numbers, a histogram has buckets; all but a gauge have a "
+        "temporality.",
+    ),
+    Code(
+        "TM608",
+        "error",
+        "step that says not one thing",
+        "A step sends points, or moves the watermark. Points and the watermark in one step would "
+        "leave open which comes first.",
+    ),
+    Code(
+        "TM609",
+        "warning",
+        "stream without points",
+        "It is described and never sent.",
+    ),
+    Code(
+        "TM610",
+        "error",
+        "test named twice",
+        "A name tells which test has failed.",
     ),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, get_args, get_origin
@@ -16,7 +17,7 @@ from metric_registry.models import GAUGE, MetricDefinition
 from metric_registry.over_points import KNOWN, Written, settled
 from metric_registry.syntax.nodes import Data, Path
 
-Document = TypeVar("Document", bound=MetricDefinition)
+Document = TypeVar("Document", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def validate(data: Data, model: type[Document]) -> Document | list[Problem]:
         return model.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
-    problems = [_problem(detail) for detail in details]
+    problems = [_problem(detail, _kind_of(model)) for detail in details]
     proposed = {(*p.path[:-1], p.replacement) for p in problems if p.code == "TM101"}
     another = any(p.code == "TM105" for p in problems)  # whose fields nobody knows
     return [
@@ -67,7 +68,25 @@ def validate(data: Data, model: type[Document]) -> Document | list[Problem]:
     ]
 
 
-def _problem(detail: ErrorDetails) -> Problem:
+def _kind_of(model: type[BaseModel]) -> _Kind:
+    """Defaults have the fields of definitions."""
+    return _kind(MetricDefinition if issubclass(model, MetricDefinition) else model)
+
+
+@cache
+def _kind(model: type[BaseModel]) -> _Kind:
+    return _Kind(_sections(model, ()), model is MetricDefinition)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of document: its fields by section, and whether it is a definition."""
+
+    sections: Mapping[Path, list[str]]
+    is_definition: bool
+
+
+def _problem(detail: ErrorDetails, of: _Kind) -> Problem:
     kind = detail["type"]
     context = detail.get("ctx") or {}
     on_key = bool(detail["loc"]) and detail["loc"][-1] == "[key]"
@@ -84,11 +103,11 @@ def _problem(detail: ErrorDetails) -> Problem:
             replacement=context.get("replacement") or None,
         )
     if kind == "extra_forbidden":
-        return _unknown_field(path)
+        return _unknown_field(path, of)
     if kind == "missing":
-        return _missing(path)
+        return _missing(path, of)
     if kind == "literal_error":
-        return _unknown_choice(path, detail["input"], str(context["expected"]))
+        return _unknown_choice(path, detail["input"], str(context["expected"]), of)
     if kind in ("too_short", "too_long"):
         return _size(path, kind, context)
     expected = _KINDS.get(kind, detail["msg"])
@@ -128,16 +147,16 @@ def dotted(path: Path) -> str:
     return text.removeprefix(".")
 
 
-def _unknown_field(path: Path) -> Problem:
+def _unknown_field(path: Path, of: _Kind) -> Problem:
     parent, name = path[:-1], str(path[-1])
-    known = field_names(parent)
+    known = _field_names(parent, of)
     section = f" in `{dotted(parent)}`" if parent else ""
     message = f"there is no field `{name}`{section}"
-    inside = path[0] == _ENVIRONMENTS
+    inside = of.is_definition and path[0] == _ENVIRONMENTS
     elsewhere = [
         where
-        for where in _SECTIONS
-        if where != parent and not inside and _ANY not in where and name in field_names(where)
+        for where, fields in of.sections.items()
+        if where != parent and not inside and _ANY not in where and name in fields
     ]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
     if inside and (parent[2:], name) in _MEANING and name not in near:
@@ -170,9 +189,9 @@ def _unknown_field(path: Path) -> Problem:
     return Problem(code="TM101", message=message, path=path, on_key=True, help=advice)
 
 
-def _missing(path: Path) -> Problem:
+def _missing(path: Path, of: _Kind) -> Problem:
     parent, name = path[:-1], str(path[-1])
-    if name == "aggregate":
+    if name == "aggregate" and of.is_definition:
         message = "the definition does not say how it aggregates over time"
         return Problem(code="TM201", message=message, path=path, help=GAUGE)
     section = f" in `{dotted(parent)}`" if parent else ""
@@ -180,7 +199,7 @@ def _missing(path: Path) -> Problem:
         code="TM102",
         message=f"`{name}` is missing{section}",
         path=path,
-        help=f"add `{_ADDITIONS.get(name, f'{name}: ...')}`",
+        help=f"add `{(_ADDITIONS if of.is_definition else {}).get(name, f'{name}: ...')}`",
     )
 
 
@@ -196,10 +215,17 @@ _ADDITIONS = {
 }
 
 
-def _unknown_choice(path: Path, given: object, expected: str) -> Problem:
+def _unknown_choice(path: Path, given: object, expected: str, of: _Kind) -> Problem:
     choices = [part.strip(" '") for part in expected.replace(" or ", ", ").split(",")]
     if path in (("apiVersion",), ("kind",)) and isinstance(given, str):
-        choices = KINDS if path == ("kind",) else choices
+        choices = KINDS if path == ("kind",) and of.is_definition else choices
+        if of.is_definition and given == "Test":
+            return Problem(
+                code="TM105",
+                message="a test stands in a file of its own, whose name ends in `.test.yaml`",
+                path=path,
+                help="move it there; `tidemill registry test` runs it",
+            )
         near = difflib.get_close_matches(str(given), choices, n=1) or choices[:1]
         return Problem(
             code="TM105",
@@ -269,13 +295,15 @@ def _size(path: Path, kind: str, context: dict[str, Any]) -> Problem:
     return Problem(code="TM110", message=message, path=path, help=f"at most {most} are allowed")
 
 
-def field_names(path: Path) -> list[str]:
+def _field_names(path: Path, of: _Kind) -> list[str]:
     """The fields of the section at `path`, as they are written."""
     steps = tuple(0 if isinstance(step, int) else step for step in path)
-    for named in ((_ENVIRONMENTS,), ("source", "attributes")):
-        if steps[: len(named)] == named and len(steps) > len(named):
-            steps = (*named, _ANY, *steps[len(named) + 1 :])
-    return list(_SECTIONS.get(steps, ()))
+    for section, fields in of.sections.items():
+        if len(section) == len(steps) and all(
+            known in (step, _ANY) for known, step in zip(section, steps, strict=True)
+        ):
+            return fields
+    return []
 
 
 def _sections(model: type[BaseModel], path: Path) -> dict[Path, list[str]]:
@@ -301,7 +329,6 @@ def _models_in(annotation: Any) -> list[tuple[type[BaseModel], Path]]:
     return inner
 
 
-_SECTIONS = _sections(MetricDefinition, ())
 _MEANING = {
     *(((), name) for name in ("source", "unit", "space", "aggregate", "name", "description")),
     *((("time",), name) for name in ("granularities", "zone")),

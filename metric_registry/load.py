@@ -10,6 +10,8 @@ from pathlib import Path
 from metric_registry.inherit import FOLDER_FILES
 
 SUFFIXES = (".yaml", ".yml")
+TEST_SUFFIXES = (".test.yaml", ".test.yml")
+"""Of files that hold tests of definitions, and no definitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +50,19 @@ class Reader:
         """The files that `paths` name, in order of their paths, each once.
 
         Directories are searched to the bottom for *.yaml and *.yml; what begins with a dot is
-        passed over.
+        passed over, and so are tests, also those that are named beside something else.
         """
         files: list[SourceFile] = []
-        for path in map(str, paths):
+        given = list(map(str, paths))
+        for path in [path for path in given if not is_test(path)] or given:
             found = _find(path) if os.path.isdir(path) else [path]
+            found = [one for one in found if not is_test(one)]
             if not found and self._is_new(path):
                 message = f"there is no *.yaml or *.yml file in `{path}`"
+                if is_test(path):
+                    message = f"`{path}` holds tests, and no definitions"
                 files.append(SourceFile(path, failure=message, code="TM004"))
-            files += [self._file(one) for one in found if self._is_new(one)]
+            files += [self.file(one) for one in found if self._is_new(one)]
         for file in list(files):
             files += self._defaults(file)
         return sorted(files, key=lambda file: file.path)
@@ -65,7 +71,7 @@ class Reader:
         """A file that another one names, and its folders' defaults; nothing of it is read twice."""
         if not self._is_new(path):
             return []
-        file = replace(self._file(path), wanted=False)
+        file = replace(self.file(path), wanted=False)
         return [file, *self._defaults(file)]
 
     def _is_new(self, path: str) -> bool:
@@ -75,7 +81,8 @@ class Reader:
         self._read.add(identity)
         return True
 
-    def _file(self, path: str) -> SourceFile:
+    def file(self, path: str) -> SourceFile:
+        """A file by itself."""
         folder = os.path.realpath(os.path.dirname(path))
         try:
             with open(path, "rb") as file:
@@ -94,7 +101,7 @@ class Reader:
                 path = os.path.join(folder, name)
                 if os.path.isfile(path) and self._is_new(path):
                     shown = path if os.path.isabs(file.path) else os.path.relpath(path)
-                    found.append(replace(self._file(path), path=shown, wanted=False))
+                    found.append(replace(self.file(path), path=shown, wanted=False))
             folder = os.path.dirname(folder)
         return found
 
@@ -102,6 +109,32 @@ class Reader:
 def read(paths: Iterable[str | Path], largest: int = 4 << 20) -> list[SourceFile]:
     """The files that `paths` name and the defaults of their folders: see `Reader.read`."""
     return Reader(largest).read(paths)
+
+
+def read_tests(paths: Iterable[str | Path], largest: int = 4 << 20) -> list[SourceFile]:
+    """The files of tests that `paths` name, in order of their paths, each once.
+
+    Those of a directory are all below it; that of a definition file `a.yaml` is `a.test.yaml`
+    beside it, if it is there.
+    """
+    named: list[str] = []
+    for path in map(str, paths):
+        if os.path.isdir(path):
+            named += [one for one in _find(path) if is_test(one)]
+        elif is_test(path):
+            named.append(path)
+        else:
+            beside = (os.path.splitext(path)[0] + suffix for suffix in TEST_SUFFIXES)
+            named += [one for one in beside if os.path.isfile(one)]
+    files: dict[str, SourceFile] = {}
+    for path in named:
+        files.setdefault(os.path.realpath(path), Reader(largest).file(path))
+    return sorted(files.values(), key=lambda file: file.path)
+
+
+def is_test(path: str) -> bool:
+    """Whether a file, by its name, holds tests."""
+    return path.endswith(TEST_SUFFIXES)
 
 
 def write(file: SourceFile) -> None:

@@ -268,13 +268,13 @@ def _expiry(value: object) -> tuple[int, int | None]:
 _DURATION_SCHEMA = {"type": "string", "pattern": durations.PATTERN, "examples": ["10s", "1h"]}
 Duration = Annotated[int, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
 """Nanoseconds."""
-_GRANULARITY_SCHEMA = {
+GRANULARITY_SCHEMA = {
     "type": "string",
     "pattern": r"^([0-9]{1,8}(s|m|h|d)( ?/ ?[0-9]{1,8}(s|m|h|d))?|1w|1mo)$",
     "examples": ["10s", "1mo", "5m/1m"],
 }
 WindowSize = Annotated[
-    Granularity, BeforeValidator(granularity), WithJsonSchema(_GRANULARITY_SCHEMA)
+    Granularity, BeforeValidator(granularity), WithJsonSchema(GRANULARITY_SCHEMA)
 ]
 """As `granularities` has it, but that a day is 86400 in any zone."""
 _ZONE_SCHEMA = {"type": "string", "examples": ["UTC", "Europe/Berlin"]}
@@ -287,7 +287,7 @@ Expiry = Annotated[
 """Windows; or nanoseconds, in the second place."""
 KEEP_SCHEMA = {
     "type": "object",
-    "propertyNames": _GRANULARITY_SCHEMA,
+    "propertyNames": GRANULARITY_SCHEMA,
     "additionalProperties": _DURATION_SCHEMA,
 }
 _NAME_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255}

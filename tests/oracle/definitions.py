@@ -83,7 +83,8 @@ class Definition:
 
 def load(folder: Path, environment: str = "") -> list[Definition]:
     """Every definition of every *.yaml below `folder` (or of that one file), by name."""
-    files = sorted(folder.rglob("*.y*ml")) if folder.is_dir() else [folder]
+    below = [one for one in folder.rglob("*.y*ml") if not one.match("*.test.y*ml")]
+    files = sorted(below) if folder.is_dir() else [folder]
     docs = [(f.parent, doc) for f in files for doc in yaml.safe_load_all(f.read_text()) if doc]
     found = [parse(doc) for doc in inheritance.whole(docs, environment)]
     if len({definition.name for definition in found}) != len(found):

@@ -82,5 +82,5 @@ def definition_files(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(
         str(path.resolve())
         for path in paths
-        if not path.is_dir() or any(path.rglob("*.yaml")) or any(path.rglob("*.yml"))
+        if not path.is_dir() or any(not each.match("*.test.y*ml") for each in path.rglob("*.y*ml"))
     )

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from metric_registry.cases.models import schema as schema_of_tests
 from metric_registry.check import Include, Report
 from metric_registry.check import check as check_definitions
 from metric_registry.compile import compile_plan
@@ -23,6 +24,7 @@ from metric_registry.rules import Settings as Allowed
 from metric_registry.show import show as show_definition
 from streams.aggregates.promises import PROMISES, BrokenPromise
 from streams.aggregates.promises import check as check_aggregate
+from tidemill.commands import registry_test
 from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, settings_of
 from tidemill.commands.errors import FAILED, FINE, USAGE, WARNINGS, CommandError
 from tidemill.own_aggregates import all_own
@@ -31,7 +33,7 @@ from tidemill.wiring import DefinitionsError, allowed, definition_paths
 Form = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])]
 app = App(
     name="registry",
-    help="Metric definitions: check, explain, show, schema; and aggregates of your own.",
+    help="Metric definitions: check, test, explain, show, schema; and aggregates of your own.",
     help_epilogue="Example: tidemill registry check ./definitions",
     help_format="plaintext",
 )
@@ -93,6 +95,46 @@ def explain(
     return FINE
 
 
+@app.command(name="test", help_epilogue="Example: tidemill registry test ./definitions")
+def run_tests(
+    *paths: Path,
+    aggregates: Aggregates = (),
+    environment: Environment = None,
+    strict: bool = False,
+    output: Form = "text",
+) -> int:
+    """Run the tests of definitions: example inputs, and the rows that must become of them.
+
+    They stand in files `NAME.test.yaml` beside the definitions, and are run by the product's own
+    topology, in this process. Exit code 1 if one fails or has a mistake, 3 under --strict if a
+    definition has none.
+
+    Parameters
+    ----------
+    paths:
+        Files or folders, of definitions or tests; of `a.yaml` those in `a.test.yaml`. Without any,
+        what the deployment runs.
+    strict:
+        Each definition has a test.
+    """
+    permitted, given = _allowed(aggregates, environment), _paths(paths)
+    report = _good(check_definitions(registry_test.beside(given), permitted))
+    found = registry_test.results(given, report, permitted)
+    if output == "json":
+        print(found.json())
+    elif found.read.files:
+        print(found.text())
+    else:
+        print(registry_test.how_to_begin(report, given))
+    if found.failed:
+        return FAILED
+    if strict and found.untested:
+        if output == "text":
+            print(f"Without a test: {', '.join(found.untested)}")
+        return WARNINGS
+    return FINE
+
+
 @app.command(help_epilogue="Example: tidemill registry show served.requests --environment dev")
 def show(
     name: str,
@@ -149,9 +191,15 @@ def aggregates(*files: Path, trees: int = 100) -> int:
 
 
 @app.command(help_epilogue="Example: tidemill registry schema > tidemill.schema.json")
-def schema() -> int:
-    """The JSON Schema of a definition, for editors."""
-    print(json.dumps(json_schema(), indent=2))
+def schema(*, tests: Annotated[bool, Parameter(negative=())] = False) -> int:
+    """The JSON Schema of a definition, for editors.
+
+    Parameters
+    ----------
+    tests:
+        That of a test of a definition.
+    """
+    print(json.dumps(schema_of_tests() if tests else json_schema(), indent=2))
     return FINE
 
 

@@ -34,6 +34,7 @@ WITHOUT_EXAMPLE |= {
     "TM512",
     "TM513",
 }  # of several documents
+WITHOUT_EXAMPLE |= {code for code in CATALOGUE if code.startswith("TM6")}  # of tests
 EXAMPLES = sorted(set(CATALOGUE) - WITHOUT_EXAMPLE)
 
 

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
+from metric_registry.cases.models import schema as schema_of_tests
 from metric_registry.check import check, check_files
 from metric_registry.compile import compile_plan
 from metric_registry.load import SourceFile
@@ -20,6 +21,7 @@ from metric_registry.syntax.nodes import to_data
 
 HERE = Path(__file__).parent
 DEFINITIONS = HERE.parents[2] / "metric_registry" / "definitions"
+FILES = [path for path in sorted(DEFINITIONS.glob("*.yaml")) if ".test." not in path.name]
 README = (DEFINITIONS / "README.md").read_text()
 WHOLE_EXAMPLE = (DEFINITIONS.parent / "README.md").read_text()
 YAML_OF_README = re.findall(r"```yaml\n(.*?)```", WHOLE_EXAMPLE, re.DOTALL)
@@ -55,7 +57,18 @@ def test_every_file_of_the_readme_is_read_by_a_definition() -> None:
     assert named == read
 
 
-@pytest.mark.parametrize("path", sorted(DEFINITIONS.glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted(DEFINITIONS.glob("*.test.yaml")), ids=lambda path: path.name
+)
+def test_an_editor_with_the_schema_of_tests_accepts_those_of_the_starter_definitions(
+    path: Path,
+) -> None:
+    for document in parse(path.read_text()):
+        assert document.root is not None
+        jsonschema.Draft202012Validator(schema_of_tests()).validate(to_data(document.root))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_an_editor_with_the_schema_accepts_the_starter_definitions(path: Path) -> None:
     for document in documents(path):
         VALIDATOR.validate(document)
@@ -109,7 +122,7 @@ def test_the_readmes_example_is_a_good_definition() -> None:
 
 
 def test_the_readmes_defaults_serve_its_example() -> None:
-    example, source, defaults = YAML_OF_README
+    example, source, defaults, _ = YAML_OF_README
     with_attributes = re.sub(r"source:.*\n(  .*\n)+", lambda _: source, example)
     with_attributes = with_attributes.replace("region]", "region, pair, tier]")
     (found,) = check_files([SourceFile("a.yaml", with_attributes.encode())]).definitions

@@ -20,7 +20,13 @@ from tidemill.main import main
 
 SUBCOMMANDS = (
     *("topic list", "topic repartition", "topic epochs"),
-    *("registry check", "registry explain", "registry schema", "registry aggregates"),
+    *(
+        "registry check",
+        "registry test",
+        "registry explain",
+        "registry schema",
+        "registry aggregates",
+    ),
 )
 EVERY = [entry.name for entry in COMMANDS] + list(SUBCOMMANDS)
 
