@@ -735,7 +735,8 @@ _CODES = (
         "TM511",
         "warning",
         "defaults without use",
-        "No definition extends them.",
+        "No definition takes them: none extends them by their name, or none is in their folder or "
+        "below.",
     ),
     Code(
         "TM512",
@@ -751,6 +752,22 @@ _CODES = (
         "On the final topic a rollup is a metric among others. OpenTelemetry does not tell names "
         "apart by case, and Prometheus writes `.`, `-` and `/` as `_`: two rollups would be one "
         "metric there.",
+    ),
+    Code(
+        "TM514",
+        "warning",
+        "include without use",
+        "The file holds no definitions, and none of its defaults is extended by a definition that "
+        "has it read.",
+    ),
+    Code(
+        "TM515",
+        "warning",
+        "environment that changes nothing",
+        "What is said of the environment is so without it, by the defaults or by what the "
+        "definition says for all environments.",
+        "limits: {series: 1000}\nenvironments: {dev: {limits: {series: 1000}}}",
+        "limits: {series: 1000}\nenvironments: {dev: {limits: {series: 10}}}",
     ),
     Code(
         "TM601",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os.path
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from metric_registry import unused
 from metric_registry.documents import Reading, Sources
+from metric_registry.environments import Environments, Validated, unknown
 from metric_registry.errors import Finding, count, to_json
 from metric_registry.fields import Problem, validate
 from metric_registry.inherit import FOLDER_FILES, Inheritance, Written, names_at
@@ -24,6 +25,8 @@ from metric_registry.syntax.nodes import Path as NodePath
 from metric_registry.syntax.nodes import place, to_data
 
 DEFAULTS = Settings()
+_UNSURE = frozenset(("TM505", "TM507", "TM508"))
+"""With one of these nobody knows what definitions take, and what is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +123,12 @@ class _Check:
         self._unread: set[int] = set()
         self.documents: list[Written] = []
         self.entries: list[Entry] = []
+        self._environments = Environments()
+        self._includes: list[unused.Included] = []
         self.refused: set[int] = set()
         self.files = 0
         self._read(files, include)
+        self._every = self.documents
         metrics = [one for one in self.documents if one.kind != "Defaults"]
         self._defaults = [self._checked(o) for o in self.documents if o.kind == "Defaults"]
         self._inheritance = Inheritance(self._defaults, metrics)
@@ -143,6 +149,7 @@ class _Check:
                 for one in reading.written:
                     for name, path in names_at(one.root, "include"):
                         target = os.path.normpath(os.path.join(os.path.dirname(file.path), name))
+                        self._includes.append(unused.Included(one, path, target))
                         if name and target not in have:
                             have.add(target)
                             included += self._included(one, path, target, include)
@@ -187,19 +194,33 @@ class _Check:
         if isinstance(validated, list):
             partly = [each for each in validated if each.code not in ("TM102", "TM201")]
             self._report(one, partly if before or unread else validated, merged, "")
+            for name in self._inheritance.environments_of(one):
+                self._compare(one, name, validated, validated)
             return
-        for name in sorted(self._inheritance.environments_of(one) - {chosen}):
+        plain = validated
+        for name in sorted(self._inheritance.environments_of(one)):
             other = self._inheritance.taken(one, name)[0]
-            if clean and (found := validate(to_data(other.root), MetricDefinition)):
+            found = validate(to_data(other.root), MetricDefinition)
+            self._compare(one, name, plain, found)
+            if name == chosen:
+                merged, validated = other, found
+            elif clean:
                 bad |= self._meaning(one, found, other, name)
-        if chosen in self._inheritance.environments_of(one):
-            merged = self._inheritance.taken(one, chosen)[0]
-            validated = validate(to_data(merged.root), MetricDefinition)
         bad |= self._meaning(one, validated, merged, "")
         if not bad and not isinstance(validated, list):
             line = place(one.root, ("name",)).line
             resolved = resolve(validated, self._settings.own_aggregates)
             self.entries.append(Entry(validated, resolved, one.file, line, merged))
+
+    def _compare(self, one: Written, name: str, plain: Validated, found: Validated) -> None:
+        """Notes what an environment changes of a definition."""
+
+        def up_to(last: Written) -> Validated:
+            merged = self._inheritance.taken(one, name, last)[0]
+            return validate(to_data(merged.root), MetricDefinition)
+
+        speakers = self._inheritance.speakers(one, name)
+        self._environments.see(speakers, name, plain, found, up_to)
 
     def _meaning(
         self,
@@ -235,7 +256,8 @@ class _Check:
         for one, problem in inheritance.wrong():
             self._tell(one, problem)
         if self.documents:
-            for one, problem in inheritance.unused():
+            told = {finding.code for found in self._found.values() for _, finding in found}
+            for one, problem in self._unused() if told.isdisjoint(_UNSURE) else ():
                 self._tell(one, problem)
         self._environment()
         placed = [Placed(entry.resolved, entry.file, entry.line) for entry in self.entries]
@@ -248,22 +270,22 @@ class _Check:
                 if finding.severity == "error":
                     self.refused.add(index)
 
+    def _unused(self) -> Iterator[tuple[Written, Problem]]:
+        for one in self.documents:
+            self._inheritance.note(one)
+        yield from self._inheritance.unused()
+        yield from self._environments.unused()
+        taken = self._inheritance.files_taken
+        yield from unused.includes(self._includes, self._every, taken)
+
     def _environment(self) -> None:
         """TM510: the environment that was chosen is one of those that are there."""
-        chosen = self._settings.environment
         known = self._inheritance.environments
         for one in self.documents:
             known |= set(one.environments)
-        if not chosen or chosen in known or not self.documents:
-            return
-        near = difflib.get_close_matches(chosen, sorted(known), n=1)
-        listed = ", ".join(f"`{name}`" for name in sorted(known)) or "none"
-        problem = Problem(
-            code="TM510",
-            message=f"nothing is said of the environment `{chosen}`",
-            help=(f"did you mean `{near[0]}`? " if near else "") + f"there are {listed}",
-        )
-        self._tell(self.documents[0], problem)
+        problem = unknown(self._settings.environment, known)
+        if problem is not None and self.documents:
+            self._tell(self.documents[0], problem)
 
     def _tell(self, one: Written, problem: Problem) -> None:
         node = place(one.root, problem.path, on_key=problem.on_key)

@@ -108,7 +108,7 @@ class Reading:
             return
         file = self._file
         clean = not document.problems
-        self.written.append(Written(root, file.path, file.home, clean, file.wanted))
+        self.written.append(Written(root, file.path, file.home, clean, file.wanted, file.alone))
 
     def _add(
         self,

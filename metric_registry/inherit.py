@@ -31,6 +31,8 @@ class Written:
     """Whether its fields have no errors."""
     wanted: bool = True
     """Whether its file was asked for, not found on the way."""
+    alone: bool = False
+    """Whether its file was asked for by itself, and what lies beside it was not looked for."""
 
     @property
     def kind(self) -> str:
@@ -86,6 +88,8 @@ class Inheritance:
         self._metrics = {one.name: one for one in metrics}
         self._again: list[tuple[Written, Written]] = []
         self._used: set[int] = set()
+        self.files_taken: dict[str, set[str]] = {}
+        """By the normal paths of definitions, those of the named defaults that they take."""
         self._chains: dict[str, list[tuple[Written, str]]] = {}
         self._broken: set[int] = set()
         for one in sorted(defaults, key=lambda each: (each.file, each.root.line)):
@@ -111,8 +115,13 @@ class Inheritance:
         every = [*self._named.values(), *self._of_folder.values()]
         return {name for one in every for name in one.environments}
 
-    def taken(self, one: Written, environment: str) -> tuple[Merged, bool]:
-        """A definition with all that it takes, and whether all of that is without mistakes."""
+    def taken(
+        self, one: Written, environment: str, last: Written | None = None
+    ) -> tuple[Merged, bool]:
+        """A definition with all that it takes, and whether all of that is without mistakes.
+
+        last: The uppermost document whose word on the environment counts; None: all do.
+        """
         chain = self._chain(one)
         self._used.update(id(layer) for layer, _ in chain)
         layers = [*chain, (one, "")]
@@ -123,6 +132,8 @@ class Inheritance:
                     said = f"the environment `{environment}`" + (text and f" of {text}")
                     way = Way(each.file, said, own=each is one)
                     sheets.append(Sheet(each.environments[environment], way))
+                if each is last:
+                    break
         return merged(sheets, one.root), all(
             layer.clean and id(layer) not in self._broken for layer, _ in chain
         )
@@ -131,6 +142,17 @@ class Inheritance:
         """The environments in which something is otherwise for a definition."""
         every = [layer for layer, _ in self._chain(one)]
         return {name for each in [*every, one] for name in each.environments}
+
+    def speakers(self, one: Written, environment: str) -> list[Written]:
+        """Who says something of an environment for a definition, the lightest first."""
+        every = [layer for layer, _ in self._chain(one)]
+        return [each for each in [*every, one] if environment in each.environments]
+
+    def note(self, one: Written) -> None:
+        """Notes which files a definition takes named defaults from."""
+        if one.extends or self._named:
+            found = {os.path.normpath(layer.file) for layer, _ in self._chain(one) if layer.name}
+            self.files_taken.setdefault(os.path.normpath(one.file), set()).update(found)
 
     def _chain(self, one: Written) -> list[tuple[Written, str]]:
         """The defaults that a definition takes, the lightest first, and by which way each came."""
@@ -241,7 +263,21 @@ class Inheritance:
                 )
 
     def unused(self) -> Iterator[tuple[Written, Problem]]:
-        """TM511: named defaults that nobody extends; asked when every definition was."""
+        """TM511: defaults that no definition takes; asked when every definition was."""
+        for folder, one in sorted(self._of_folder.items()):
+            standing = os.path.basename(one.file) in FOLDER_FILES
+            if one.wanted and not one.alone and standing and id(one) not in self._used:
+                shown = os.path.dirname(one.file) or folder or "."
+                yield (
+                    one,
+                    Problem(
+                        code="TM511",
+                        message=f"there is no definition in `{shown}/` or below that would take "
+                        "these defaults",
+                        path=("kind",),
+                        help="remove them, or move them to where definitions are",
+                    ),
+                )
         for name, one in sorted(self._named.items()):
             if one.wanted and id(one) not in self._used:
                 yield (

@@ -27,6 +27,8 @@ class SourceFile:
     """The real path of its folder; None: that of `path`."""
     wanted: bool = True
     """Whether it was asked for; else it holds defaults of a folder above, or was included."""
+    alone: bool = False
+    """Whether it was asked for by itself, not found in a folder that was searched."""
 
     @property
     def home(self) -> str:
@@ -55,14 +57,16 @@ class Reader:
         files: list[SourceFile] = []
         given = list(map(str, paths))
         for path in [path for path in given if not is_test(path)] or given:
-            found = _find(path) if os.path.isdir(path) else [path]
+            alone = not os.path.isdir(path)
+            found = [path] if alone else _find(path)
             found = [one for one in found if not is_test(one)]
             if not found and self._is_new(path):
                 message = f"there is no *.yaml or *.yml file in `{path}`"
                 if is_test(path):
                     message = f"`{path}` holds tests, and no definitions"
                 files.append(SourceFile(path, failure=message, code="TM004"))
-            files += [self.file(one) for one in found if self._is_new(one)]
+            new = [self.file(one) for one in found if self._is_new(one)]
+            files += [replace(one, alone=alone) for one in new]
         for file in list(files):
             files += self._defaults(file)
         return sorted(files, key=lambda file: file.path)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -16,6 +17,7 @@ from oracle import inheritance
 
 from metric_registry.check import check_files
 from metric_registry.load import SourceFile
+from metric_registry.models import MetricDefinition
 from metric_registry.rules import Settings
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # to shrink a world takes minutes
@@ -168,3 +170,43 @@ def test_findings_and_versions_do_not_depend_on_the_order_of_files(
     other = checked(dict(order), "dev")
     assert one.text() == other.text()
     assert one.definitions == other.definitions
+
+
+def changed(files: dict[str, list[dict[str, Any]]], path: str, name: str, said: Any) -> bool:
+    """Whether a definition is another where a file says something else of an environment."""
+    other = {**files, path: [copy.deepcopy(doc) for doc in files[path]]}
+    other[path][0]["environments"][name] = said
+    before, after = (
+        inheritance.whole([(PurePosixPath(at).parent, doc) for at, (doc,) in each.items()], name)
+        for each in (files, other)
+    )
+    return [MetricDefinition.model_validate(doc) for doc in before] != [
+        MetricDefinition.model_validate(doc) for doc in after
+    ]
+
+
+@given(worlds())
+@settings(max_examples=80, deadline=None, phases=PHASES)
+def test_an_environment_that_is_said_to_change_nothing_changes_nothing(
+    files: dict[str, list[dict[str, Any]]],
+) -> None:
+    told = {
+        (finding.file, finding.source[finding.column :][: finding.length - 2])
+        for finding in checked(files).findings
+        if finding.code == "TM515"
+    }
+    speak = [
+        (path, name)
+        for path, (doc,) in files.items()
+        for name, said in doc.get("environments", {}).items()
+        if said
+    ]
+    assert told <= set(speak)
+    for path, name in speak:
+        changes = changed(files, path, name, {})
+        if (path, name) in told:
+            event("changes nothing")
+            assert not changes
+        elif [each for _, each in speak].count(name) == 1:
+            event("alone")  # so what it says counts, if anybody takes it
+            assert changes or not changed(files, path, name, {"owner": "nobody else"})

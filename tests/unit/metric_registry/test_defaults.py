@@ -124,3 +124,32 @@ def test_where_each_value_comes_from_is_shown(
         "limits.series": ("50,000", f"{shared}:5, `extends: counters`"),
         "limits.beyond": ("other", "by default"),
     }
+
+
+def codes(*paths: Path) -> list[str]:
+    return [finding.code for finding in check(paths).findings]
+
+
+def test_defaults_of_a_folder_are_of_no_use_only_where_what_lies_below_was_looked_for(
+    folder: Path,
+) -> None:
+    other = folder / "other.yaml"
+    other.write_text(METRIC.replace("../shared", "shared") + "owner: team-a\n")
+    other.write_text(other.read_text().replace("time: {", "time: {granularities: [1m], "))
+    (folder / "team" / "brokers" / "served.yaml").unlink()
+    assert codes(other, folder / "team" / "_defaults.yaml") == []
+    assert codes(other, folder / "team") == ["TM511"]
+    assert codes(folder) == ["TM511"]
+
+
+def test_an_include_is_of_use_to_those_who_include_the_one_that_says_it(folder: Path) -> None:
+    index = folder / "shared" / "all.yaml"
+    index.write_text(METRIC.replace("../shared/counters.yaml", "counters.yaml"))
+    text = index.read_text().replace("served", "all").replace("extends: counters\n", "")
+    index.write_text(text + "aggregate: {over_time: increase}\nowner: a\nunit: '{request}'\n")
+    index.write_text(index.read_text().replace("time: {", "time: {granularities: [1m], "))
+    served = folder / "team" / "brokers" / "served.yaml"
+    served.write_text(served.read_text().replace("counters.yaml", "all.yaml"))
+    assert codes(index) == ["TM514"]
+    assert codes(served) == []
+    assert codes(folder) == []
