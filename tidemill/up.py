@@ -15,11 +15,14 @@ from pathlib import Path
 from rich.console import Console
 
 from tidemill import probe
+from tidemill.announcing import introduce
+from tidemill.epochs import remembered
 from tidemill.launcher import Command, Launcher
+from tidemill.probe import Unreachable
 from tidemill.settings import Settings
 from tidemill.topics import TopicsError, create_topics
 from tidemill.view import View
-from tidemill.wiring import deploy
+from tidemill.wiring import decide
 
 LEAST_FREE_BYTES = 500 << 20
 DATA_VERSION = "1"
@@ -74,8 +77,8 @@ def _check_port(name: str, port: int) -> None:
             ) from None
 
 
-def commands(settings: Settings) -> list[Command]:
-    """Every process of the embedded stack."""
+def commands(settings: Settings, say: Callable[[str], None] = print) -> list[Command]:
+    """Every process of the embedded stack; definitions are in force before points can come."""
     python = sys.executable
     data, file = settings.folder, str(settings.file)
     store_port = settings.store_url.rsplit(":", 1)[1]
@@ -91,12 +94,19 @@ def commands(settings: Settings) -> list[Command]:
 
         return ready
 
+    introduced = False
+
     async def broker_ready() -> bool:
+        nonlocal introduced
         if not await probe.listens("127.0.0.1", settings.broker_port):
             return False
         try:
             await create_topics(settings, 5.0)
-        except TopicsError as error:
+            if not introduced:
+                for sentence in await introduce(settings, remembered(settings)):
+                    say(sentence)
+                introduced = True
+        except (TopicsError, Unreachable) as error:
             print(f"topics: {error}", file=sys.stderr)
             return False
         return True
@@ -144,10 +154,9 @@ async def run(settings: Settings, console: Console) -> int:
     """Start everything, show what flows, end everything on SIGINT or SIGTERM."""
     check_before_start(settings)
     settings.save()
-    for sentence in deploy(settings, time.time_ns()):
-        console.print(sentence)
+    decide(settings, time.time_ns(), remembered(settings))  # mistakes are told before all starts
     stop = asyncio.Event()
-    launcher = Launcher(commands(settings), settings.folder / "logs", console.print)
+    launcher = Launcher(commands(settings, console.print), settings.folder / "logs", console.print)
     loop = asyncio.get_running_loop()
 
     def interrupt() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,9 +17,9 @@ from metric_registry.rules import Settings as Allowed
 from streams.event_time.windows import SECOND
 from tidemill import own_aggregates
 from tidemill.changes import changes
-from tidemill.epochs import remembered
 from tidemill.settings import Settings
 from topologies.deployment import Deployment, changed, without_closed
+from topologies.epochs import Epochs
 
 MILLISECOND = 1_000_000
 DEPLOYED = "deployed.json"
@@ -63,7 +64,7 @@ def load_plan(settings: Settings) -> Plan:
 
 
 def deployment(settings: Settings) -> Deployment:
-    """What `deploy` wrote down last; the definitions as they are where it never did.
+    """What was written down last; the definitions as they are where it never did.
 
     Raises:
         DefinitionsError: Some definition has a mistake, or what was written cannot be read.
@@ -72,25 +73,44 @@ def deployment(settings: Settings) -> Deployment:
     return _written(settings) or Deployment(load_plan(settings))
 
 
-def deploy(settings: Settings, now_ns: int) -> list[str]:
-    """Write down which definitions are in force from when on; returns a sentence for each change.
+class Decided(NamedTuple):
+    """What was in force (None: nothing ever), and what is to be."""
+
+    before: Deployment | None
+    after: Deployment
+
+
+def decide(settings: Settings, now_ns: int, epochs: Epochs) -> Decided:
+    """Which definitions are to be in force, and from when on.
 
     A data directory's first definitions count from the start. What comes later counts from an
     event time a little ahead, which all partitions reach after they have been told; or from a
     change of partitions on that was announced, if that lies within windows of it.
+
+    Raises:
+        DefinitionsError: Some definition has a mistake.
     """
     plan = load_plan(settings)
     before = _written(settings)
-    epochs = remembered(settings)
-    after = Deployment(plan)
-    if before is not None:
-        after = changed(before, plan, now_ns + LEAD_NS, epochs)
-        after = without_closed(after, now_ns, settings.raw_retention_hours * 3_600 * SECOND)
+    if before is None:
+        return Decided(None, Deployment(plan))
+    after = changed(before, plan, now_ns + LEAD_NS, epochs)
+    kept = settings.raw_retention_hours * 3_600 * SECOND
+    return Decided(before, without_closed(after, now_ns, kept))
+
+
+def write_down(settings: Settings, deployed: Deployment) -> None:
+    """Workers that start from here on compute this."""
     file = settings.folder / DEPLOYED
     settings.folder.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".new")
-    temporary.write_bytes(after.to_json() + b"\n")
+    temporary.write_bytes(deployed.to_json() + b"\n")
     temporary.replace(file)
+
+
+def changes_of(decided: Decided, epochs: Epochs) -> list[str]:
+    """A sentence for each definition that changes; none for the first ones."""
+    before, after = decided
     return [] if before is None else changes(before, after, epochs)
 
 

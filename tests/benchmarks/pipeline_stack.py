@@ -25,7 +25,8 @@ from tidemill.launcher import Command, Launcher
 from tidemill.settings import Settings
 from tidemill.supervisor import Phase
 from tidemill.up import commands
-from tidemill.wiring import deploy
+from tidemill.wiring import load_plan, write_down
+from topologies.deployment import Deployment
 
 STALLED_S = 120
 SAMPLE_S = 0.25
@@ -77,7 +78,7 @@ def prepare(folder: Path, profile: Profile, workers: int, partitions: int) -> Se
         host_interval=0,
     )
     settings.save()
-    deploy(settings, time.time_ns())
+    write_down(settings, Deployment(load_plan(settings)))
     return settings
 
 

@@ -198,20 +198,21 @@ class Up:
         )
         return {int(end): int(points) for end, points in rows}
 
-    def counts_all_once(self, after: int) -> dict[int, int]:
+    def counts_all_once(self, after: int, rollup: str = "host.cpu.utilization") -> dict[int, int]:
         """Wait until the table counts each point of the log, and each once; windows and points.
 
         Points that come late, since the machine was busy, are counted by a later revision.
 
         Args:
             after: At least one window has to end after this unix time.
+            rollup: It counts the points of system.cpu.utilization.
         """
         counted: dict[int, int] = {}
         sent: Counter[int] = Counter()
 
         def equal() -> bool:
             nonlocal counted, sent
-            counted = self.counted("host.cpu.utilization")
+            counted = self.counted(rollup)
             if max(counted, default=0) <= after:
                 return False
             sent = self.sent("system.cpu.utilization")

@@ -129,3 +129,38 @@ def test_ctrl_c_ends_everything_and_a_second_start_counts_nothing_twice(own_up: 
     assert max(windows.values()) == 1
     assert up.tidemill("check-otlp", "--topic", "metrics", "--until-end", "--strict") == ""
     assert up.interrupt() < 10
+
+
+CHANGING = """apiVersion: tidemill/v1
+kind: Metric
+name: changing
+description: How many points say what processors do
+owner: me
+source: {{metric: system.cpu.utilization, unit: "1"}}
+space: {{keep: [{}]}}
+time: {{granularities: [10s, 1m], grace: 2s, corrections: 1h}}
+aggregate: {{over_points: count}}
+"""
+
+
+def test_a_definition_that_changes_loses_no_window_and_counts_none_twice(own_up: Up):
+    up = own_up
+    file = up.folder / "definitions" / "changing.yaml"
+    file.parent.mkdir()
+    file.write_text(CHANGING.format("cpu.mode"))
+    up.start()
+    up.wait(lambda: up.counted("changing"), "window of the first version")
+    assert up.interrupt() < 10
+
+    file.write_text(CHANGING.format("host.name"))
+    up.start()
+    versions = "SELECT count(DISTINCT version) FROM tidemill.rollups WHERE rollup = 'changing'"
+    up.wait(lambda: up.rows(versions) == [(2,)], "window of the second version", 120)
+    assert "changing changes from version " in up.said()
+    counted = up.counts_all_once(after=max(up.counted("changing")), rollup="changing")
+    assert sum(counted.values()) > 0
+    windows = up.rows(
+        "SELECT window_end, count(DISTINCT version) FROM tidemill.rollups "
+        "WHERE rollup = 'changing' GROUP BY resolution, window_end"
+    )
+    assert {versions for _, versions in windows} == {1}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tidemill.announcing import introduce
 from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, definition_files
 from tidemill.commands.errors import TIMED_OUT, UNREACHABLE, CommandError
 from tidemill.epochs import remember
@@ -16,7 +16,7 @@ from tidemill.probe import Unreachable
 from tidemill.repartition import epochs_of
 from tidemill.settings import Settings, SettingsError, load, with_own_key
 from tidemill.topics import TopicsError, create_topics
-from tidemill.wiring import DefinitionsError, deploy, load_plan
+from tidemill.wiring import DefinitionsError, load_plan
 
 DEFAULTS = Settings()
 
@@ -74,8 +74,9 @@ def init(
         load_plan(settings)  # nothing is made for definitions with mistakes
         file = settings.save()
         created = asyncio.run(create_topics(settings, timeout))
-        remember(settings, asyncio.run(epochs_of(settings)))
-        new = deploy(settings, time.time_ns())
+        epochs = asyncio.run(epochs_of(settings))
+        remember(settings, epochs)
+        new = asyncio.run(introduce(settings, epochs))
     except Unreachable as error:
         raise CommandError(str(error), UNREACHABLE) from None
     except TopicsError as error:

@@ -20,9 +20,11 @@ from tidemill.wiring import (
     DEPLOYED,
     LEAD_NS,
     DefinitionsError,
-    deploy,
+    changes_of,
+    decide,
     deployment,
     load_plan,
+    write_down,
 )
 from topologies.deployment import Deployment
 from topologies.epochs import LIVE, Epochs, Listed
@@ -49,6 +51,14 @@ def definition(name: str, sizes: str) -> ResolvedDefinition:
     report = check_files([SourceFile("d.yaml", DEFINITION.format(name, sizes).encode())])
     assert not report.errors, report.text()
     return report.definitions[0]
+
+
+def deploy(settings: Settings, now: int) -> list[str]:
+    """What is said of the definitions as they are, which are in force from then on."""
+    epochs = remembered(settings)
+    decided = decide(settings, now, epochs)
+    write_down(settings, decided.after)
+    return changes_of(decided, epochs)
 
 
 def test_a_definition_counts_from_a_change_on_that_lies_within_its_windows():

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from pathlib import Path
 
 from streams.worker.app import run_worker
 from streams.worker.kafka import create_topic
 from tidemill.product import product
 from tidemill.settings import Settings, topics
-from tidemill.wiring import deploy, deployment
+from tidemill.wiring import deployment, load_plan, write_down
 from tidemill.worker import worker_config
+from topologies.deployment import Deployment
 
 METRICS = ", ".join(f"{{metric: http.server.measure.{number}}}" for number in range(10))
 QUESTIONS = {"count": "sum", "sum": "sum", "min": "min", "max": "max"}
@@ -59,7 +59,7 @@ def main() -> None:
         bootstrap=bootstrap, raw_partitions=2, shard_partitions=2, app=name,
         worker_port=int(options.removeprefix("web_port=")),
     )  # fmt: skip
-    deploy(settings, time.time_ns())
+    write_down(settings, Deployment(load_plan(settings)))
     asyncio.run(make_topics(settings))
     plan = product(settings, deployment(settings))
     run_worker(worker_config(settings, 0), plan.topologies(), loglevel="WARNING")
