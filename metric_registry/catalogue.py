@@ -273,8 +273,8 @@ _CODES = (
         "TM206",
         "warning",
         "increase of what does not only grow",
-        "increase and rate are for cumulative counters. A value in % or per second goes down as "
-        "well, and each time it does would be taken for a restart.",
+        "increase and rate are for cumulative counters. A value in % or per second, a temperature "
+        "or a power goes down as well, and each time it does would be taken for a restart.",
         "source: {metric: flow, unit: By/s}",
         "source: {metric: flow, unit: By}",
     ),
@@ -468,6 +468,29 @@ _CODES = (
         '  unit: "{request}"\n'
         "  attributes: {tier: {from: plan, map: {acme: gold, globex: silver}}}\n"
         "  where: {tier: gold}",
+    ),
+    Code(
+        "TM224",
+        "warning",
+        "sum of a gauge over time",
+        "A temperature, a power, a rate, a limit or a running total is there all the time, and "
+        "points are looks at it. Looked at twice as often, the sum over a window is twice as much.",
+        "source: {metric: room.temperature, unit: Cel}\n"
+        "aggregate: {over_time: sum, over_space: sum}",
+        "source: {metric: room.temperature, unit: Cel}\n"
+        "aggregate: {over_time: avg, over_space: max}",
+    ),
+    Code(
+        "TM225",
+        "warning",
+        "mean of means",
+        "A mean, or a quantile, of what many requests took does not say how many they were, so "
+        "the mean of several is not that of all requests. Of samples `{over_time: avg, over_space: "
+        "avg}` is fine: each stream weighs the same.",
+        "source: {metric: request.latency.avg, unit: ms}\n"
+        "aggregate: {over_time: avg, over_space: avg}",
+        "source: {metric: request.latency.avg, unit: ms}\n"
+        "aggregate: {over_time: max, over_space: max}",
     ),
     Code(
         "TM301",

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import re
 
-from metric_registry.ucum import Conversion, NoConversion, conversion, is_known
+from metric_registry.ucum import (
+    Conversion,
+    Dimension,
+    NoConversion,
+    UnitError,
+    conversion,
+    is_known,
+    parse,
+)
 
 MAX_LENGTH = 63
 """OpenTelemetry metrics API: an instrument unit has at most 63 ASCII characters."""
@@ -109,3 +117,24 @@ def is_ratio(unit: str) -> bool:
 def is_rate(unit: str) -> bool:
     """Whether values are per time already."""
     return any(unit.endswith(f"/{time}") for time in ("s", "ms", "us", "ns", "min", "h", "d"))
+
+
+_STATES = frozenset(parse(unit).dimension for unit in ("K", "Hz", "W", "V", "A", "Pa"))
+_TIME = parse("s").dimension
+
+
+def _dimension(unit: str) -> Dimension | None:
+    try:
+        return parse(unit).dimension
+    except UnitError:
+        return None
+
+
+def is_state(unit: str) -> bool:
+    """Whether values say how things stand, or flow, at a moment: a temperature, a power, a rate."""
+    return is_rate(unit) or _dimension(unit) in _STATES
+
+
+def is_time(unit: str) -> bool:
+    """Whether values are durations."""
+    return _dimension(unit) == _TIME

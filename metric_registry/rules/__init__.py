@@ -14,6 +14,7 @@ from metric_registry.rules import (
     measurement,
     naming,
     publication,
+    sampled,
     windows,
 )
 from metric_registry.rules.subject import Rule, Settings, Subject
@@ -22,6 +23,7 @@ RULES: tuple[Rule, ...] = (
     *listing.RULES,
     *naming.RULES,
     *measurement.RULES,
+    *sampled.RULES,
     *histograms.RULES,
     *attributes.RULES,
     *windows.RULES,

@@ -177,7 +177,7 @@ def increase_of_a_gauge(subject: Subject) -> Iterator[Problem]:
     definition = subject.definition
     given = definition.source.unit
     over_time = definition.aggregate.over_time
-    if over_time in COUNTERS and (given == "%" or units.is_rate(given)):
+    if over_time in COUNTERS and (given == "%" or units.is_state(given)):
         yield Problem(
             code="TM206",
             message=f"values in `{given}` go down as well as up; {over_time} is for counters",
