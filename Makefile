@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: up test install lint types contracts unit lock clean demo chaos real soak-memory bench bench-parts bench-flames bench-peers simulate fuzz bounds conformance-otel conformance-datasketches planted crashes crashes-real
+.PHONY: reference up test install lint types contracts unit lock clean demo chaos real soak-memory bench bench-parts bench-flames bench-peers simulate fuzz bounds conformance-otel conformance-datasketches planted crashes crashes-real
 
 up: install
 	@$(BIN)/tidemill up
@@ -36,6 +36,10 @@ types:
 
 contracts:
 	$(BIN)/lint-imports
+
+# docs/definition-reference.md, from the models and the catalogue of checks.
+reference:
+	$(BIN)/tidemill registry reference > docs/definition-reference.md
 
 # Three at a time on two cores: many tests wait for processes that start, are killed, or go on.
 unit:

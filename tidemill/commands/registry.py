@@ -20,6 +20,7 @@ from metric_registry.explain import explain as explain_plan
 from metric_registry.fix import fix as fix_definitions
 from metric_registry.load import Reader, read, write
 from metric_registry.models import schema as json_schema
+from metric_registry.reference import reference as definition_reference
 from metric_registry.rules import Settings as Allowed
 from metric_registry.show import show as show_definition
 from streams.aggregates.promises import PROMISES, BrokenPromise
@@ -33,7 +34,7 @@ from tidemill.wiring import DefinitionsError, allowed, definition_paths
 Form = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])]
 app = App(
     name="registry",
-    help="Metric definitions: check, test, explain, show, schema; and aggregates of your own.",
+    help="Metric definitions: check, test, explain, show; and aggregates of your own.",
     help_epilogue="Example: tidemill registry check ./definitions",
     help_format="plaintext",
 )
@@ -200,6 +201,13 @@ def schema(*, tests: Annotated[bool, Parameter(negative=())] = False) -> int:
         That of a test of a definition.
     """
     print(json.dumps(schema_of_tests() if tests else json_schema(), indent=2))
+    return FINE
+
+
+@app.command(help_epilogue="Example: tidemill registry reference > docs/definition-reference.md")
+def reference() -> int:
+    """The reference of definitions as Markdown: every field, every kind of value, every check."""
+    print(definition_reference(), end="")
     return FINE
 
 

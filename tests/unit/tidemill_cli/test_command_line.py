@@ -26,6 +26,7 @@ SUBCOMMANDS = (
         "registry explain",
         "registry schema",
         "registry aggregates",
+        "registry reference",
     ),
 )
 EVERY = [entry.name for entry in COMMANDS] + list(SUBCOMMANDS)
