@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -134,6 +135,7 @@ class Launcher:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env=os.environ | {"PYTHONFAULTHANDLER": "1"},  # the log says where it crashed
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )

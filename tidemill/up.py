@@ -22,7 +22,7 @@ from tidemill.probe import Unreachable
 from tidemill.settings import Settings
 from tidemill.topics import TopicsError, create_topics
 from tidemill.view import View
-from tidemill.wiring import decide
+from tidemill.wiring import DefinitionsError, decide
 
 LEAST_FREE_BYTES = 500 << 20
 DATA_VERSION = "1"
@@ -106,8 +106,8 @@ def commands(settings: Settings, say: Callable[[str], None] = print) -> list[Com
                 for sentence in await introduce(settings, remembered(settings)):
                     say(sentence)
                 introduced = True
-        except (TopicsError, Unreachable) as error:
-            print(f"topics: {error}", file=sys.stderr)
+        except (TopicsError, Unreachable, DefinitionsError) as error:
+            print(f"topics: {error}", file=sys.stderr)  # and tried again
             return False
         return True
 
