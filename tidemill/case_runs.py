@@ -27,8 +27,8 @@ from tidemill.case_requests import Origin, origin_of, requests
 from tidemill.product import product
 from tidemill.settings import Settings
 from tidemill.wiring import MILLISECOND
+from topologies.deployment import Deployment
 from topologies.edge.cut import cut
-from topologies.preaggregate.intake import Deployment
 from topologies.results import HISTOGRAMS, message_of
 from topologies.rollup.upserts import histogram
 
