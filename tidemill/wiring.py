@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -93,10 +94,11 @@ def decide(settings: Settings, now_ns: int, epochs: Epochs) -> Decided:
     plan = load_plan(settings)
     before = _written(settings)
     if before is None:
-        return Decided(None, Deployment(plan))
+        return Decided(None, Deployment(plan, decided=now_ns))
     after = changed(before, plan, now_ns + LEAD_NS, epochs)
     kept = settings.raw_retention_hours * 3_600 * SECOND
-    return Decided(before, without_closed(after, now_ns, kept))
+    after = without_closed(after, now_ns, kept)
+    return Decided(before, before if after == before else replace(after, decided=now_ns))
 
 
 def write_down(settings: Settings, deployed: Deployment) -> None:

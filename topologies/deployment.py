@@ -34,11 +34,17 @@ class Deployment:
         since: Version -> unix ns: it is in force from then on. A version that is neither here nor
             in `ended` was there from the beginning.
         ended: Version -> its earlier spans, ascending. One that is not in `since` has left.
+        decided: When, unix ns: of two the later one holds, whoever is told of them in which order.
     """
 
     plan: Plan
     since: Mapping[str, int] = field(default_factory=dict[str, int])
     ended: Mapping[str, tuple[Span, ...]] = field(default_factory=dict[str, tuple[Span, ...]])
+    decided: int = 0
+
+    def replaces(self, other: Deployment) -> bool:
+        """Whether this is to be in force where the other one is."""
+        return self.decided >= other.decided and self != other
 
     def spans(self, version: str) -> tuple[Span, ...]:
         """Where the windows begin that a version publishes; ascending, apart."""
@@ -54,20 +60,24 @@ class Deployment:
 
     def to_json(self) -> bytes:
         """As the value of a record with the header control=plan, and as a block of state."""
-        told = {"since": self.since} | ({"ended": self.ended} if self.ended else {})
+        told: dict[str, object] = {"since": self.since}
+        told |= {"ended": self.ended} if self.ended else {}
+        told |= {"decided": self.decided} if self.decided else {}
         return msgspec.json.encode({**told, "plan": msgspec.Raw(self.plan.to_json())})
 
     @classmethod
     def from_json(cls, data: bytes) -> Deployment:
         """What `to_json` wrote. Raises msgspec.MsgspecError or PlanError."""
         stored = _STORED.decode(data)
-        return cls(Plan.from_json(bytes(stored.plan)), stored.since, stored.ended)
+        plan = Plan.from_json(bytes(stored.plan))
+        return cls(plan, stored.since, stored.ended, stored.decided)
 
 
 class _Stored(msgspec.Struct):
     since: dict[str, int]
     plan: msgspec.Raw
     ended: dict[str, tuple[Span, ...]] = {}
+    decided: int = 0
 
 
 _STORED = msgspec.json.Decoder(_Stored)
@@ -103,7 +113,7 @@ def changed(before: Deployment, plan: Plan, soon: int, epochs: Epochs) -> Deploy
     left = [d for d in before.plan.definitions if d.version in ended.keys() - there]
     kept = there.union(one.version for one in left)
     ended = {version: spans for version, spans in ended.items() if version in kept}
-    return Deployment(compile_plan(plan.definitions, left), since, ended)
+    return Deployment(compile_plan(plan.definitions, left), since, ended, before.decided)
 
 
 def without_closed(deployed: Deployment, now: int, kept: int) -> Deployment:
@@ -123,7 +133,7 @@ def without_closed(deployed: Deployment, now: int, kept: int) -> Deployment:
     current = {one.version for one in deployed.current}
     ended = {version: spans for version, spans in deployed.ended.items() if version not in over}
     plan = compile_plan(deployed.current, [d for d in left if d.version not in current])
-    return Deployment(plan, deployed.since, ended)
+    return Deployment(plan, deployed.since, ended, deployed.decided)
 
 
 def _reach(one: ResolvedDefinition) -> int:

@@ -414,9 +414,15 @@ class PreaggregateProcessor:
         return bool(self._outputs)
 
     def before_commit(self, position: int) -> list[OutputRecord]:
-        """Ask for the configured definitions, by a record of the input: it takes effect there."""
+        """Ask for the configured definitions, by a record of the input: it takes effect there.
+
+        Not for what was decided before those in force: while workers are replaced one by one a
+        task comes to those that do not know yet.
+        """
         wanted = self._config.deployed
-        if wanted == self.deployed or wanted == self._asked_for or self.watermark == LATEST:
+        if wanted == self._asked_for or self.watermark == LATEST:
+            return []
+        if not wanted.replaces(self.deployed):
             return []
         self._asked_for = wanted
         return [
@@ -434,8 +440,8 @@ class PreaggregateProcessor:
     # --- definitions that change --------------------------------------------------------------
 
     def _adopt(self, deployed: Deployment, offset: int) -> None:
-        """From the record at `offset` on these definitions are in force."""
-        if deployed == self.deployed:
+        """From the record at `offset` on these definitions are in force, unless later ones are."""
+        if not deployed.replaces(self.deployed):
             return
         before, self.deployed = self.deployed, deployed
         known = {aggregation.key: aggregation for aggregation in self.aggregations}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as some
@@ -13,8 +14,11 @@ from metric_registry.compile import compile_plan
 from metric_registry.load import SourceFile
 from metric_registry.plan import Plan, ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST
+from streams.task.processor import InputRecord
 from topologies.deployment import Deployment, changed, without_closed
 from topologies.epochs import LIVE, ONE_EPOCH, Epochs, Listed
+from topologies.preaggregate.config import PreaggregateConfig
+from topologies.preaggregate.processor import PreaggregateProcessor
 
 SECOND = 10**9
 HOUR = 3_600 * SECOND
@@ -122,6 +126,38 @@ def test_the_old_version_goes_on_until_a_change_of_partitions_if_the_new_one_beg
     assert deployed.spans(DAILY.version) == ((begins, LATEST),)
 
 
+def task(deployed: Deployment) -> PreaggregateProcessor:
+    config = PreaggregateConfig(deployed=deployed, sources=1, shard_partitions=1, key=bytes(16))
+    return PreaggregateProcessor(config, LIVE, 0)
+
+
+def told(offset: int, deployed: Deployment) -> InputRecord:
+    return InputRecord(offset, 0, None, deployed.to_json(), (("control", b"plan"),))
+
+
+def test_of_two_decisions_the_later_one_holds_whoever_has_heard_of_which():
+    first = Deployment(plan(SUM), decided=1)
+    second = replace(changed(first, plan(MAX), T, ONE_EPOCH), decided=2)
+    third = replace(changed(second, plan(SUM), T + HOUR, ONE_EPOCH), decided=3)
+    old = task(first)  # of a worker that has not been replaced yet
+    assert old.process([told(0, second)]) == 1
+    assert old.deployed == second
+    assert old.before_commit(1) == []
+
+    old.process([told(1, third), told(2, second)])
+    assert old.deployed == third
+    saved = [(key, value) for key, value in old.snapshot(3).items() if value is not None]
+    moved = task(first)  # the same, behind a restart there
+    moved.restore(saved)
+    assert moved.deployed == third
+    assert moved.before_commit(3) == []
+
+    new = task(replace(third, decided=4))
+    new.restore(saved)
+    (asked,) = new.before_commit(3)
+    assert Deployment.from_json(asked.value or b"").decided == 4
+
+
 def test_without_changes_nothing_is_written_of_them():
-    told = json.loads(Deployment(plan(SUM), {SUM.version: T}).to_json())
-    assert told.keys() == {"since", "plan"}
+    written = json.loads(Deployment(plan(SUM), {SUM.version: T}).to_json())
+    assert written.keys() == {"since", "plan"}
