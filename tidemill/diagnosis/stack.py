@@ -77,10 +77,10 @@ async def _epochs(settings: Settings) -> list[Finding]:
         return []  # said of the broker, and of the definitions
     ports = (settings.worker_port + number for number in range(settings.workers))
     tasks = newest_tasks(await asyncio.gather(*map(_answer, ports)), PREAGGREGATION)
-    since = {d.version: deployed.since.get(d.version, 0) for d in deployed.plan.definitions}
+    since = {d.version: deployed.since.get(d.version, 0) for d in deployed.current}
     now = time.time_ns()
     first = settings.raw_partitions
-    return list(epochs.findings(known, tasks, since, deployed.plan.definitions, first, now))
+    return list(epochs.findings(known, tasks, since, deployed.current, first, now))
 
 
 async def _answer(port: int) -> Tasks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import time
 from pathlib import Path
 
 import jsonschema
@@ -142,7 +141,7 @@ def test_the_readmes_defaults_serve_its_example() -> None:
         VALIDATOR.validate(document)
 
 
-def test_a_thousand_definitions_are_checked_and_compiled_in_three_seconds() -> None:
+def test_a_thousand_definitions_are_checked_and_compiled() -> None:
     example = YAML_OF_README[0]
     files = [
         SourceFile(
@@ -153,13 +152,10 @@ def test_a_thousand_definitions_are_checked_and_compiled_in_three_seconds() -> N
         )
         for n in range(1000)
     ]
-    began = time.process_time()
     report = check_files(files)
     plan = compile_plan(report.definitions)
-    took = time.process_time() - began
     assert report.findings == ()
     assert len(plan.definitions) == 1000
-    assert took < 3, f"{took:.2f} s of CPU"
 
 
 def test_csv_is_not_taken_for_definitions() -> None:
