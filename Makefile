@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: reference up test install lint types contracts unit lock clean demo chaos real soak-memory bench bench-parts bench-flames bench-peers simulate fuzz bounds conformance-otel conformance-datasketches planted crashes crashes-real
+.PHONY: reference up test install lint types contracts unit lock clean demo chaos real soak-memory bench bench-parts bench-flames bench-peers simulate fuzz bounds conformance-otel conformance-datasketches planted crashes crashes-real properties
 
 up: install
 	@$(BIN)/tidemill up
@@ -101,8 +101,15 @@ crashes-real: install
 soak-memory: install
 	$(BIN)/python tests/soak/memory.py
 
+# Every property ten times on examples that nobody has tried; `make test` tries the same each time.
+properties: install
+	for each in 1 2 3 4 5 6 7 8 9 10; do \
+	  HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -q -n 2 --timeout 3600 \
+	    $$(grep -rl --include='test_*.py' 'hypothesis import' tests) || exit 1; \
+	done
+
 # Longer work, with the same rigour, run by hand.
-simulate: install crashes
+simulate: install crashes properties
 	TIDEMILL_ASSIGNMENTS=3000 $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_assignment.py
 	TIDEMILL_HISTORIES=4000 $(BIN)/python -m pytest -q --timeout 3600 -k history tests/simulation/test_group_simulation.py tests/simulation/test_transaction_simulation.py
 	TIDEMILL_HISTORIES=20000 $(BIN)/python -m pytest -q --timeout 3600 -k history tests/simulation/test_log_compaction.py
