@@ -104,11 +104,10 @@ def test_no_stream_makes_more_groups_than_are_said(given: dict[str, Any]) -> Non
         event("not bounded")
         return
     event("bounded")
-    assert few <= most
-    assert many == few, "texts that nobody has thought of make no groups"
+    assert few <= many <= most
     if all(is_plain(made, given) for made in given["attributes"].values()):
         event("to the group")
-        assert few == most
+        assert few == many == most, "texts that nobody has thought of make no groups"
 
 
 @given(definitions())
