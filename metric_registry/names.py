@@ -1,4 +1,4 @@
-"""What a definition's name becomes elsewhere: a view of the store, and a metric of its readers.
+"""What names say, and what a definition's becomes elsewhere: a view, and a metric of its readers.
 
 Sources: OpenTelemetry, Metrics API, "Instrument name syntax" (names are case-insensitive) and
 "Prometheus and OpenMetrics Compatibility" (what no name of theirs has is one `_`); ClickHouse,
@@ -16,6 +16,9 @@ LONGEST_ESCAPED = 205
 """Bytes of a view's escaped name in a database that is named `tidemill`."""
 _NO_WORD = re.compile(r"[^A-Za-z0-9_]")
 _NO_WORDS = re.compile(r"[^a-z0-9]+")
+_STATE = re.compile(r"(?:^|.*[._/-])(?:limit|utilization)|.+_total")
+_MEAN = re.compile(r"(?:^|.*[._/-])(?:avg|mean|average)")
+_QUANTILE = re.compile(r"(?:^|.*[._/-])(?:p[0-9]{2,3}|median|[0-9]{2}(?:th)?[._-]?percentile)")
 
 
 def escaped_length(name: str) -> int:
@@ -26,3 +29,19 @@ def escaped_length(name: str) -> int:
 def for_readers(name: str) -> str:
     """What readers compare, to whom case, or `.`, `-`, `/` and `_`, are all the same."""
     return _NO_WORDS.sub("_", name.lower())
+
+
+def is_mean(name: str) -> bool:
+    """Whether a metric's name says that its values are means."""
+    return _MEAN.fullmatch(name) is not None
+
+
+def is_quantile(name: str) -> bool:
+    """Whether a metric's name says that its values are quantiles."""
+    return _QUANTILE.fullmatch(name) is not None
+
+
+def is_state(name: str) -> bool:
+    """Whether a metric's name says that its values are there all the time, and points look at
+    them: a limit, a utilization, a running total."""
+    return _STATE.fullmatch(name) is not None

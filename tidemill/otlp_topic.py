@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -15,6 +15,14 @@ from aiokafka.errors import KafkaError
 from tidemill.probe import Unreachable
 
 _POLL_MS = 500
+
+
+class Request(NamedTuple):
+    """Where a record is (`topic/partition@offset`), its value, and whose it says that it is."""
+
+    where: str
+    value: bytes
+    tenant: str
 
 
 class NoSuchTopic(LookupError):
@@ -27,8 +35,8 @@ class Stalled(TimeoutError):
 
 async def read_topic(
     bootstrap: str, topic: str, records: int | None, timeout: float = 30.0
-) -> AsyncIterator[tuple[str, bytes]]:
-    """Where each committed record is (`topic/partition@offset`), and its value.
+) -> AsyncIterator[Request]:
+    """The committed records.
 
     Reads from the beginning, each partition in its order, to where the topic ends now, or to
     `records` records, waiting for new ones. Control records (header `control`) are left out.
@@ -61,8 +69,11 @@ async def read_topic(
                     if (records is None and message.offset >= ends[at]) or left == 0:
                         break
                     left = None if left is None else left - 1
-                    if message.value and "control" not in dict(message.headers):
-                        yield f"{topic}/{at.partition}@{message.offset}", message.value
+                    headers = dict(message.headers)
+                    if message.value and "control" not in headers:
+                        where = f"{topic}/{at.partition}@{message.offset}"
+                        tenant = headers.get("tenant", b"default").decode("utf-8", "replace")
+                        yield Request(where, message.value, tenant)
     finally:
         await consumer.stop()
 

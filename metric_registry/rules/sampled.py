@@ -6,17 +6,13 @@ OpenMetrics 1.0, "Counter" (samples of a counter end in `_total`, and are cumula
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from metric_registry import units
 from metric_registry.fields import Problem
+from metric_registry.names import is_mean, is_quantile, is_state
 from metric_registry.over_points import Written
 from metric_registry.rules.subject import Rule, Subject
-
-_STATE = re.compile(r"(?:^|.*[._/-])(?:limit|utilization)|.+_total")
-_MEAN = re.compile(r"(?:^|.*[._/-])(?:avg|mean|average)")
-_QUANTILE = re.compile(r"(?:^|.*[._/-])(?:p[0-9]{2,3}|median|[0-9]{2}(?:th)?[._-]?percentile)")
 
 
 def _steps(subject: Subject, how: str) -> list[str]:
@@ -43,7 +39,7 @@ def sum_of_states(subject: Subject) -> Iterator[Problem]:
     steps = [field for field in _steps(subject, "sum") if field != "over_space"]
     if not steps or units.is_ratio(unit):  # TM205 says it already
         return
-    state = next((name for name in _names(subject) if _STATE.fullmatch(name)), None)
+    state = next((name for name in _names(subject) if is_state(name)), None)
     if units.is_state(unit):
         what = f"values in `{unit}`"
         advice = "use `avg`; of what flows, read the counter behind it with `increase`"
@@ -69,8 +65,8 @@ def mean_of_means(subject: Subject) -> Iterator[Problem]:
     if not steps:
         return
     for name in _names(subject):
-        quantile = _QUANTILE.fullmatch(name) is not None
-        if quantile or (_MEAN.fullmatch(name) and units.is_time(subject.definition.source.unit)):
+        quantile = is_quantile(name)
+        if quantile or (is_mean(name) and units.is_time(subject.definition.source.unit)):
             made = "a mean of quantiles, which is no quantile" if quantile else "a mean of means"
             yield Problem(
                 code="TM225",

@@ -6,6 +6,8 @@ import struct
 from collections import Counter
 from typing import Any
 
+import yaml
+
 SECOND = 1_000_000_000
 Up = Any  # of conftest.py
 
@@ -74,6 +76,21 @@ def apdex(values: list[float], threshold: float) -> float:
     good = sum(value <= threshold for value in values)
     fair = sum(threshold < value <= 4 * threshold for value in values)
     return (2 * good + fair) / (2 * len(values))
+
+
+def test_definitions_are_drafted_from_live_traffic(up: Up):
+    up.wait(lambda: first_rollup(up), "sealed rollup in the table")
+    drafts = up.tidemill("registry", "infer", "--match", "system.cpu.*", "--owner", "me")
+    made = {one["name"]: one for one in yaml.safe_load_all(drafts) if one}
+    cpu = made["system.cpu.time.increase"]
+    assert cpu["source"] == {"metric": "system.cpu.time", "unit": "s"}
+    assert "cpu.mode" in cpu["space"]["keep"]
+    assert cpu["aggregate"] == {"over_time": "increase"}
+    assert made["system.cpu.utilization.mean"]["time"]["granularities"][0] == "10s"
+    (up.folder / "drafts.yaml").write_text(drafts)
+    assert "nothing to complain about" in up.tidemill(
+        "registry", "check", "--strict", "drafts.yaml"
+    )
 
 
 def test_query_shows_what_the_table_holds(up: Up):

@@ -159,8 +159,8 @@ def _check_topic(report: _Report, bootstrap: str, topic: str, records: int | Non
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
     async def read() -> None:
-        async for where, request in read_topic(bootstrap, topic, records):
-            report.take(where, request)
+        async for request in read_topic(bootstrap, topic, records):
+            report.take(request.where, request.value)
 
     try:
         asyncio.run(read())

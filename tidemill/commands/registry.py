@@ -28,16 +28,18 @@ from streams.aggregates.promises import check as check_aggregate
 from tidemill.commands import registry_test
 from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, settings_of
 from tidemill.commands.errors import FAILED, FINE, USAGE, WARNINGS, CommandError
+from tidemill.commands.registry_infer import infer
 from tidemill.own_aggregates import all_own
 from tidemill.wiring import DefinitionsError, allowed, definition_paths
 
 Form = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])]
 app = App(
     name="registry",
-    help="Metric definitions: check, test, explain, show; and aggregates of your own.",
+    help="Metric definitions: draft, check, test, explain, show; and aggregates of your own.",
     help_epilogue="Example: tidemill registry check ./definitions",
     help_format="plaintext",
 )
+app.command(infer, help_epilogue="Example: tidemill registry infer scrape.txt --to drafts.yaml")
 
 
 @app.command(help_epilogue="Example: tidemill registry check ./definitions --strict")

@@ -15,7 +15,7 @@ from streams.kernels.rows import GROUP_WIDTH
 from topologies.partials import PartialRows
 
 ROOT = Path(__file__).resolve().parents[3] / "topologies"
-PAGES = ["preaggregate", "rollup", "manager", "temporality", "queries"]
+PAGES = ["preaggregate", "rollup", "manager", "temporality", "queries", "observe"]
 
 
 def gauge(name: str, points: list[tuple[int, float]]) -> bytes:

@@ -1,0 +1,1 @@
+"""Definitions that somebody could begin with, drafted from what traffic looks like."""

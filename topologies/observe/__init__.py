@@ -1,0 +1,1 @@
+"""What streams there are in traffic, and what they look like."""
