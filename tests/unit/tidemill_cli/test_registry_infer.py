@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,15 @@ def test_drafts_of_real_samples_have_no_finding(
     assert len({one["source"]["metric"] for one in definitions(out).values()}) == drafted
     assert f"of {drafted:,} metrics" in err
     strictly_good(tmp_path, capsys, out)
+
+
+def test_the_draft_of_the_readme_is_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "metric_registry/README.md").read_text()
+    (shown,) = [
+        block for block in re.findall(r"```yaml\n(.*?)```", page, re.S) if "# node" in block
+    ]
+    scrape = DATA / "node_exporter/e2e-output.txt"
+    assert run(capsys, scrape, "--match", "node_cpu_seconds_total")[1] == shown
 
 
 def test_a_scrape_becomes_what_the_collector_would_make_of_it(
