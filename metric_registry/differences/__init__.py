@@ -1,0 +1,1 @@
+"""What becomes of rollups, tables, topics and their readers when definitions change."""
