@@ -40,11 +40,13 @@ class Reader:
     """Reads each file once, with the defaults of the folders that it lies in.
 
     At most `largest` + 1 bytes of a file are read, so that a check can tell it is too large. What
-    cannot be read becomes a SourceFile with a failure: this never raises.
+    cannot be read becomes a SourceFile with a failure: this never raises. Of folders above `top`
+    no defaults are read.
     """
 
-    def __init__(self, largest: int = 4 << 20) -> None:
+    def __init__(self, largest: int = 4 << 20, top: str | Path | None = None) -> None:
         self._largest = largest
+        self._top = None if top is None else os.path.realpath(top)
         self._read: set[str] = set()
         self._folders: set[str] = set()
 
@@ -106,6 +108,8 @@ class Reader:
                 if os.path.isfile(path) and self._is_new(path):
                     shown = path if os.path.isabs(file.path) else os.path.relpath(path)
                     found.append(replace(self.file(path), path=shown, wanted=False))
+            if folder == self._top:
+                break
             folder = os.path.dirname(folder)
         return found
 

@@ -55,7 +55,7 @@ COMMANDS = (
           "tidemill topology graph examples.shop_hours", subcommands=True),
     Entry("version", "version:version", ASK, "The version of tidemill and of what it stands on.",
           "tidemill version -o json"),
-    Entry("registry", "registry:app", DEFINE, "Metric definitions: check, test, explain, show.",
+    Entry("registry", "registry:app", DEFINE, "Definitions of metrics: check, test, explain, diff.",
           "tidemill registry check ./definitions", subcommands=True),
     Entry("load", "processes:load", DEFINE, "Load CSV files as history.",
           "tidemill load tests/data/nab --name nab", passed_on=True),

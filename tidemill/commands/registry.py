@@ -15,6 +15,7 @@ from metric_registry.cases.models import schema as schema_of_tests
 from metric_registry.check import Include, Report
 from metric_registry.check import check as check_definitions
 from metric_registry.compile import compile_plan
+from metric_registry.differences import report as differences
 from metric_registry.errors import to_json
 from metric_registry.explain import explain as explain_plan
 from metric_registry.fix import fix as fix_definitions
@@ -25,7 +26,7 @@ from metric_registry.rules import Settings as Allowed
 from metric_registry.show import show as show_definition
 from streams.aggregates.promises import PROMISES, BrokenPromise
 from streams.aggregates.promises import check as check_aggregate
-from tidemill.commands import registry_test
+from tidemill.commands import registry_diff, registry_test
 from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, settings_of
 from tidemill.commands.errors import FAILED, FINE, USAGE, WARNINGS, CommandError
 from tidemill.commands.registry_infer import infer
@@ -35,7 +36,7 @@ from tidemill.wiring import DefinitionsError, allowed, definition_paths
 Form = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])]
 app = App(
     name="registry",
-    help="Metric definitions: draft, check, test, explain, show; and aggregates of your own.",
+    help="Metric definitions: draft, check, test, explain, diff, show; and aggregates of your own.",
     help_epilogue="Example: tidemill registry check ./definitions",
     help_format="plaintext",
 )
@@ -136,6 +137,40 @@ def run_tests(
             print(f"Without a test: {', '.join(found.untested)}")
         return WARNINGS
     return FINE
+
+
+@app.command(help_epilogue="Example: tidemill registry diff git:HEAD~1 ./definitions")
+def diff(
+    old: str,
+    new: str | None = None,
+    /,
+    *,
+    aggregates: Aggregates = (),
+    environment: Environment = None,
+    exit_code: Annotated[bool, Parameter(negative=())] = False,
+    output: Form = "text",
+) -> int:
+    """Say what becomes of rollups, tables, topics and their readers when definitions change.
+
+    Of each definition that differs: its fields, what rows and series begin, end or go on, whether
+    that breaks who reads them, and what of the past it would take to have it there, too. Nothing is
+    changed by it. Exit code 2 if one of the two cannot be read or has mistakes.
+
+    Parameters
+    ----------
+    old:
+        A file or folder of definitions; `git:REV`, the same paths in a git revision; or `running`,
+        what is in force. A file of that name is `./running`.
+    new:
+        Likewise; without it, the definitions of the deployment.
+    exit_code:
+        Exit code 1 if something differs.
+    """
+    permitted = _allowed(aggregates, environment)
+    found = registry_diff.between(old, new, permitted, settings_of(None))
+    text = differences.text(found) if output == "text" else to_json(differences.to_dict(found))
+    print(text)
+    return FAILED if found and exit_code else FINE
 
 
 @app.command(help_epilogue="Example: tidemill registry show served.requests --environment dev")

@@ -1,0 +1,142 @@
+"""`tidemill registry diff`: the two sets of definitions that are held against each other."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from metric_registry.check import check_files
+from metric_registry.compile import compile_plan
+from metric_registry.differences.compare import Differences, differences
+from metric_registry.load import SUFFIXES, Reader
+from metric_registry.plan import ResolvedDefinition
+from metric_registry.rules import Settings as Allowed
+from tidemill.commands.errors import USAGE, CommandError
+from tidemill.git_files import NoRevision, extract
+from tidemill.settings import Settings
+from tidemill.wiring import (
+    DEPLOYED,
+    DefinitionsError,
+    definition_paths,
+    deployment,
+    retention_days,
+)
+
+RUNNING, GIT = "running", "git:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """What is asked for.
+
+    Attributes:
+        whole: Whether a side is all that a deployment computes, so that both are: the starter
+            definitions are then on both sides or on none.
+        paths: Of definitions of the project, which a git revision has, too.
+    """
+
+    whole: bool
+    paths: tuple[Path, ...]
+    permitted: Allowed
+    settings: Settings
+
+
+def between(old: str, new: str | None, permitted: Allowed, settings: Settings) -> Differences:
+    """What differs between two sets of definitions, by what they are called on the command line.
+
+    new: None: the definitions of the project.
+
+    Raises:
+        CommandError: One of them cannot be had, or has mistakes.
+    """
+    sides = _Sides(
+        whole=new is None or RUNNING in (old, new),
+        paths=_project((old, new), settings),
+        permitted=permitted,
+        settings=settings,
+    )
+    before, after = _definitions(old, sides), _definitions(new, sides)
+    kept = [retention_days(compile_plan(each)) for each in (before, after) if sides.whole]
+    log = settings.raw_retention_hours * 3_600
+    return differences(before, after, log_seconds=log, retention=kept)
+
+
+def _project(named: tuple[str, str | None], settings: Settings) -> tuple[Path, ...]:
+    """The paths that are meant where none is named: the other side's, else the deployment's."""
+    paths = [Path(one) for one in named if one and one != RUNNING and not one.startswith(GIT)]
+    return tuple(paths) or tuple(map(Path, settings.definitions))
+
+
+def _definitions(side: str | None, sides: _Sides) -> tuple[ResolvedDefinition, ...]:
+    if side == RUNNING:
+        return _in_force(sides.settings)
+    if side is None:
+        return _checked(definition_paths(sides.settings), sides)
+    if not side.startswith(GIT):
+        return _checked([*_starter(sides), Path(side)], sides)
+    if not sides.paths:
+        raise CommandError(
+            f"{side}: the deployment has no definitions of its own: name their folder as well, "
+            f"such as `tidemill registry diff {side} ./definitions`",
+            USAGE,
+        )
+    revision = side.removeprefix(GIT)
+    with _at(revision, sides.paths) as (root, paths):
+        return _checked([*_starter(sides), *paths], sides, root, f"{side}:")
+
+
+def _starter(sides: _Sides) -> list[Path]:
+    whole = sides.whole and sides.settings.starter_definitions
+    return definition_paths(sides.settings)[:1] if whole else []
+
+
+@contextmanager
+def _at(revision: str, paths: Sequence[Path]) -> Generator[tuple[Path, list[Path]]]:
+    """A folder with the definitions of a revision, and where in it these paths are."""
+    with ExitStack() as stack:
+        root = Path(os.path.realpath(stack.enter_context(TemporaryDirectory())))
+        try:
+            found = extract(revision, paths, root, SUFFIXES)
+        except NoRevision as error:
+            raise CommandError(str(error), USAGE) from None
+        yield root, found
+
+
+def _checked(
+    paths: Sequence[Path], sides: _Sides, root: Path | None = None, shown: str = ""
+) -> tuple[ResolvedDefinition, ...]:
+    """The definitions of files, which have no mistakes.
+
+    root: no defaults above it are read; in what is said of its files it is `shown` so.
+    """
+    reader = Reader(sides.permitted.largest_file, top=root)
+    report = check_files(reader.read(paths), sides.permitted, reader.include)
+    if report.errors:
+        text = report.text()
+        raise CommandError(text if root is None else _named(text, root, shown), USAGE)
+    return report.definitions
+
+
+def _named(text: str, root: Path, shown: str) -> str:
+    """Each repository has a folder there."""
+    return re.sub(re.escape(str(root)) + "/[0-9]+/", lambda _: shown, text)
+
+
+def _in_force(settings: Settings) -> tuple[ResolvedDefinition, ...]:
+    file = settings.folder / DEPLOYED
+    if not file.exists():
+        raise CommandError(
+            f"nothing runs yet: there is no {file}, which `tidemill up` writes as it puts "
+            "definitions in force; compare files, or name the deployment's settings in "
+            "$TIDEMILL_SETTINGS",
+            USAGE,
+        )
+    try:
+        return deployment(settings).current
+    except DefinitionsError as error:
+        raise CommandError(str(error), USAGE) from None
