@@ -174,7 +174,8 @@ def _written(made: Drafts, found: Files, owner: str, to: Path | None) -> int:
     else:
         to.write_text(text, encoding="utf-8")
     metrics = len({one.metric for one in made.drafts})
-    said = f"{len(made.drafts):,} drafts of {metrics:,} metrics"
+    drafts = f"{len(made.drafts):,} draft{'' if len(made.drafts) == 1 else 's'}"
+    said = f"{drafts} of {metrics:,} metric{'' if metrics == 1 else 's'}"
     if made.undrafted:
         said += f"; {len(made.undrafted):,} without one, see the end"
     note(said + (f": try them with `tidemill registry check {to}`" if to is not None else ""))
