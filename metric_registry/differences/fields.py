@@ -92,6 +92,9 @@ def _windows(was: ResolvedDefinition, now: ResolvedDefinition) -> Iterator[Field
         effects.append(f"there are no more rows of {', '.join(lost)}")
     if won := [text for text in after if text not in before]:
         effects.append(f"rows of {', '.join(won)} begin with their first whole window")
+    if was.finest != now.finest:
+        late = render(now.corrections_ns)
+        effects.append(f"of points about {late} late others count, by the finest windows")
     if effects:
         yield FieldChange(
             "time.granularities", _list(before), _list(after), "; ".join(effects), semantic=True

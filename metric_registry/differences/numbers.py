@@ -27,7 +27,7 @@ def in_tables(
     was: ResolvedDefinition, now: ResolvedDefinition, size: Granularity, other: Granularity
 ) -> Numbers:
     """Of latest revisions in the store. size, other: the granularity before and after."""
-    if was.corrections_ns != now.corrections_ns:
+    if _horizon(was) != _horizon(now):
         return "may differ"
     return _of_points_in_time(was, now, size, other)
 
@@ -38,7 +38,7 @@ def on_the_final_topic(
     """Of points, one a window: what a window's first publication says."""
     if carries(was) != carries(now) or was.grace_ns != now.grace_ns:
         return "may differ"
-    if carries(now) and was.corrections_ns != now.corrections_ns:
+    if carries(now) and _horizon(was) != _horizon(now):
         return "may differ"
     if (adds_up(was) or adds_up(now)) and was.publish_temporality != now.publish_temporality:
         return "may differ"
@@ -56,6 +56,11 @@ def most_groups(one: ResolvedDefinition) -> int | None:
     """Groups of a tenant and window at most, as far as conditions and maps bound them."""
     where: dict[str, Any] = dict(one.where)
     return groups_at_most(one.keep, where, one.attributes)
+
+
+def _horizon(one: ResolvedDefinition) -> tuple[int, int]:
+    """What decides which late points count: they are late by the finest windows."""
+    return one.corrections_ns, one.finest
 
 
 def _of_points_in_time(

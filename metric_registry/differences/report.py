@@ -176,7 +176,7 @@ def _backfill(one: Backfill) -> str:
         f"{one.rows:,} rows a tenant"
     )
     if one.windows_in_log is not None and one.windows_in_log < one.windows:
-        text += f"; the log has raw points of {one.windows_in_log:,} of these windows"
+        text += f"; the log keeps raw points of {one.windows_in_log:,} of these windows at most"
     return text
 
 

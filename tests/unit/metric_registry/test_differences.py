@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+import metric_registry
+from metric_registry.check import check_files
 from metric_registry.differences import report
 from metric_registry.differences.compare import Differences, Kept, differences
 from metric_registry.differences.shape import COLUMNS
 from metric_registry.granularities import text_of
+from metric_registry.load import SourceFile
 from metric_registry.plan import SEMANTIC_FIELDS, ResolvedDefinition
 from tests.simulation.change_scenarios import (
     GAUGE,
@@ -264,6 +268,17 @@ def test_every_granularity_and_every_field_is_in_the_text():
             for outcome in change.outcomes:
                 assert re.search(rf"^  (.*, )?{re.escape(outcome.granularity)}(,.*)?$", text, re.M)
             assert re.search(r"\d definitions? differs? ", text) or text.endswith("same")
+
+
+def test_the_example_of_the_readme_is_what_is_said():
+    page = (Path(metric_registry.__file__).parent / "README.md").read_text()
+    example = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0]
+    (shown,) = re.findall(r"```text\n(kafka.*?)\n```", page, re.DOTALL)
+    before, after = (
+        check_files([SourceFile("kafka.yaml", text.encode())]).definitions
+        for text in (example, example.replace("[tenant, cluster_id, region]", "[tenant, region]"))
+    )
+    assert report.text(differences(before, after, log_seconds=48 * 3_600)) == shown
 
 
 def test_a_day_of_a_zone_is_the_same_granularity_at_other_times():

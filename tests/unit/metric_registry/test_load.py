@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from metric_registry.check import check
-from metric_registry.load import read
+from metric_registry.load import Reader, read
 
 GOOD = Path(__file__).parents[3] / "metric_registry" / "definitions" / "host.yaml"
 
@@ -58,3 +58,16 @@ def test_one_bad_file_keeps_no_other_from_being_read(tmp_path: Path) -> None:
     assert [finding.code for finding in report.findings] == ["TM002"]
     assert len(report.definitions) == 15
     assert report.text().endswith("1 error, 0 warnings; 15 definitions in 2 files without errors.")
+
+
+def test_above_the_top_no_defaults_are_read(tmp_path: Path) -> None:
+    for folder in ("", "top", "top/inner"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "_defaults.yaml").write_text("a: b")
+    file = tmp_path / "top" / "inner" / "m.yaml"
+    file.write_text("a: b")
+    found = {
+        os.path.relpath(one.path, tmp_path) for one in Reader(top=tmp_path / "top").read([file])
+    }
+    assert found == {"top/_defaults.yaml", "top/inner/_defaults.yaml", "top/inner/m.yaml"}
+    assert len(read([file])) >= 4
