@@ -2,50 +2,116 @@
 
 from __future__ import annotations
 
-from metric_registry.plan import ResolvedDefinition
+from dataclasses import fields
+from typing import NamedTuple
+
+from metric_registry.plan import SEMANTIC_FIELDS, Plan, ResolvedDefinition
 from streams.event_time.windows import LATEST, rfc3339
+from topologies.decisions import Decision
 from topologies.deployment import Deployment
 from topologies.epochs import Epochs
 
 
+class Difference(NamedTuple):
+    """A definition that comes (`was` is None), changes, or goes (`now` is None).
+
+    since: unix ns, from when on windows are the new version's, or nobody's; None: that changes not,
+    since only how it is published does, or since it goes before it has begun.
+    """
+
+    name: str
+    was: ResolvedDefinition | None
+    now: ResolvedDefinition | None
+    since: int | None
+
+
+def differences(before: Deployment | None, after: Deployment) -> list[Difference]:
+    """What differs, in order of name; before: None: nothing was in force."""
+    old = {one.name: one for one in before.current} if before else {}
+    new = {one.name: one for one in after.current}
+    return [
+        Difference(name, old.get(name), new.get(name), _since(old.get(name), new.get(name), after))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
 def changes(before: Deployment, after: Deployment, epochs: Epochs) -> list[str]:
     """A sentence for each definition that comes, changes or goes, in order of name."""
-    old = {one.name: one for one in before.current}
-    new = {one.name: one for one in after.current}
-    told: list[str] = []
-    for name in sorted(old.keys() | new.keys()):
-        was, now = old.get(name), new.get(name)
-        if now is None:
-            assert was is not None
-            told.append(_gone(was, before, after))
-        elif was is None:
-            since = _since(now, after)
-            told.append(
-                f"new definition {name}: it counts from {rfc3339(since)} on{_why(since, epochs)}"
-            )
-        elif was.version != now.version:
-            since = _since(now, after)
-            told.append(
-                f"{name} changes from version {was.version} to {now.version}: windows that begin "
-                f"at {rfc3339(since)} or later are the new one's{_why(since, epochs)}; those that "
-                "begin before, late points included, stay the old one's"
-            )
-    return told
+    return [_sentence(each, before, epochs) for each in differences(before, after)]
 
 
-def _gone(was: ResolvedDefinition, before: Deployment, after: Deployment) -> str:
-    until = after.spans(was.version)[-1][1] if was in after.plan.definitions else LATEST
-    if until == LATEST:  # it was taken away before its time had come
+def _sentence(found: Difference, before: Deployment, epochs: Epochs) -> str:
+    name, was, now, since = found
+    if now is None:
+        assert was is not None
+        return _gone(was, since, before)
+    if since is None:
+        assert was is not None
+        return (
+            f"{name} keeps its version {now.version}, and is published otherwise, as soon as "
+            f"workers know: {', '.join(_published(was, now))}"
+        )
+    if was is None:
+        return f"new definition {name}: it counts from {rfc3339(since)} on{_why(since, epochs)}"
+    return (
+        f"{name} changes from version {was.version} to {now.version}: windows that begin "
+        f"at {rfc3339(since)} or later are the new one's{_why(since, epochs)}; those that "
+        "begin before, late points included, stay the old one's"
+    )
+
+
+def holds(newest: Decision | None, files: Plan) -> list[str]:
+    """A sentence where a rollback keeps what files say from being put in force by a start."""
+    if newest is None or newest.how != "rollback":
+        return []
+    names = differing(newest.deployed, files)
+    if not names:
+        return []
+    return [
+        f"the rollback of {rfc3339(newest.deployed.decided)} holds: files say otherwise of "
+        f"{', '.join(names)}, which stay as they were put back. To put in force what files say: "
+        "tidemill registry apply"
+    ]
+
+
+def differing(deployed: Deployment, files: Plan) -> list[str]:
+    """The names of which files say otherwise than what is in force, sorted."""
+    running = {one.name: one for one in deployed.current}
+    written = {one.name: one for one in files.definitions}
+    return sorted(
+        name for name in running.keys() | written.keys() if running.get(name) != written.get(name)
+    )
+
+
+def _published(was: ResolvedDefinition, now: ResolvedDefinition) -> list[str]:
+    """What is not part of the version and differs, as definitions call it."""
+    names = [one.name for one in fields(now) if one.name not in {*SEMANTIC_FIELDS, "version"}]
+    different = [name for name in names if getattr(was, name) != getattr(now, name)]
+    return [name.replace("publish_", "publish.") for name in different]
+
+
+def _gone(was: ResolvedDefinition, until: int | None, before: Deployment) -> str:
+    if until is None:
         since = before.spans(was.version)[-1][0]
         return f"{was.name} goes before {rfc3339(since)}, when it would have begun to count"
     return (
         f"{was.name} goes: its last windows begin before {rfc3339(until)}, and are still corrected "
-        "by late points; what is stored stays until its retention"
+        "by late points; what is stored stays until its retention, and topics stay where they are; "
+        "readers get nothing newer"
     )
 
 
-def _since(one: ResolvedDefinition, deployed: Deployment) -> int:
-    return deployed.spans(one.version)[-1][0]
+def _since(
+    was: ResolvedDefinition | None, now: ResolvedDefinition | None, after: Deployment
+) -> int | None:
+    if now is not None:
+        same = was is not None and was.version == now.version
+        return None if same else after.spans(now.version)[-1][0]
+    if was is None or was not in after.plan.definitions:
+        return None
+    until = after.spans(was.version)[-1][1]
+    return None if until == LATEST else until
 
 
 def _why(since: int, epochs: Epochs) -> str:

@@ -1,10 +1,4 @@
-"""What a deployment knows of topic epochs: for definitions that come, and for people.
-
-Windows lie on one side of a change of partitions. Those of definitions that were there when it was
-announced end at its time; a definition that comes later, with windows that do not, counts from that
-time on. So the folder of a deployment remembers the list of epochs, which is read before the log
-is there.
-"""
+"""What is to be said of topic epochs: for people."""
 
 from __future__ import annotations
 
@@ -14,25 +8,8 @@ from typing import Any
 from metric_registry.plan import ResolvedDefinition
 from streams.event_time.windows import rfc3339
 from tidemill.diagnosis.finding import Finding, ok, warn
-from tidemill.settings import Settings
-from topologies.epochs import LIVE, ONE_EPOCH, Epochs, Listed
+from topologies.epochs import LIVE, Epochs, Listed
 from topologies.joining import crossed
-
-REMEMBERED = "epochs.json"
-
-
-def remember(settings: Settings, epochs: Epochs) -> None:
-    """Write the list of epochs down in the folder of the deployment."""
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    temporary = settings.folder / f"{REMEMBERED}.new"
-    temporary.write_bytes(epochs.to_json() + b"\n")
-    temporary.replace(settings.folder / REMEMBERED)
-
-
-def remembered(settings: Settings) -> Epochs:
-    """The list of epochs as it was written down last."""
-    file = settings.folder / REMEMBERED
-    return Epochs.from_json(file.read_bytes()) if file.exists() else ONE_EPOCH
 
 
 def findings(

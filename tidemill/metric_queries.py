@@ -12,6 +12,7 @@ GET /windows/METRIC?LABEL=VALUE&granularity=...  rows, with the position they ar
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +20,12 @@ import msgspec
 from faust.web import Request, View
 
 from metric_registry.granularities import text_of
+from metric_registry.plan import ResolvedDefinition
 from streams.queries.questions import QueryError
 from streams.worker.queries import Queries, patiently
 from streams.worker.query_pages import given_in, refused
 from tidemill.operators import PREAGGREGATION, ROLL_UP
-from topologies.deployment import Deployment
+from topologies.deployment import InForce
 from topologies.epochs import domain_of
 from topologies.queries.answers import Replies, answer, may_overflow
 from topologies.queries.parsing import Asking, found_metric, parse, shares
@@ -33,9 +35,9 @@ from topologies.queries.questions import MetricQuestion, asked
 class MetricQueries:
     """Asks the tasks of pre-aggregation and of the roll-up, here and at other workers."""
 
-    def __init__(self, queries: Queries, deployed: Deployment) -> None:
+    def __init__(self, queries: Queries, known: InForce) -> None:
         self._queries = queries
-        self._deployed = deployed
+        self._known = known
 
     def metrics(self) -> list[dict[str, Any]]:
         """What can be asked for."""
@@ -46,18 +48,22 @@ class MetricQueries:
                 "granularities": [text_of(size) for size in definition.granularities],
                 "unit": definition.unit,
             }
-            for definition in self._deployed.current
+            for definition in self._begun()
         ]
+
+    def _begun(self) -> tuple[ResolvedDefinition, ...]:
+        """Definitions as the windows have them that begin now."""
+        return self._known.now.begun(time.time_ns())
 
     async def ask(self, metric: str, given: Mapping[str, str]) -> dict[str, Any]:
         """The answer, as JSON; waits as long as the question says. Raises `QueryError`."""
-        asking = parse(found_metric(self._deployed.current, metric), given)
+        asking = parse(found_metric(self._begun(), metric), given)
         return await patiently(lambda: self._once(asking), asking.wait_ms)
 
     async def _once(self, asking: Asking) -> dict[str, Any]:
         question = asking.question
         replies = await self._replies(question)
-        if may_overflow(replies, shares(self._deployed.plan, question.metric)):
+        if may_overflow(replies, shares(self._known.now.plan, question.metric)):
             question = msgspec.structs.replace(question, whole=True)
             replies = await self._replies(question)
         return await asyncio.to_thread(answer, question, asking.limit, asking.bound, replies)

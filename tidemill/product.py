@@ -15,7 +15,7 @@ from streams.topology.plan import Plan
 from tidemill.operators import MANAGER, PREAGGREGATION, ROLL_UP
 from tidemill.settings import Settings, topics
 from tidemill.wiring import MILLISECOND
-from topologies.deployment import Deployment
+from topologies.deployment import Deployment, InForce
 from topologies.manager.processor import STORES as MANAGED
 from topologies.manager.processor import ManagerProcessor
 from topologies.preaggregate.config import PreaggregateConfig
@@ -28,7 +28,7 @@ LATER_EPOCHS = r"telemetry\.raw\.e[1-9][0-9]*"
 HISTORY = r"telemetry\.history\..+"
 
 
-def product(settings: Settings, deployed: Deployment) -> Plan:
+def product(settings: Settings, deployed: Deployment | InForce) -> Plan:
     """Pre-aggregation where points arrive, roll-up and publication by shard, and the manager."""
     topic = {each.name: each for each in topics(settings)}
     progress, ledger = topic["telemetry.progress"], topic["telemetry.ledger"]
@@ -64,7 +64,7 @@ def product(settings: Settings, deployed: Deployment) -> Plan:
     )
 
 
-def preaggregation(settings: Settings, deployed: Deployment) -> PreaggregateConfig:
+def preaggregation(settings: Settings, deployed: Deployment | InForce) -> PreaggregateConfig:
     """What the pre-aggregation tasks of a deployment agree on."""
     return PreaggregateConfig(
         deployed=deployed,

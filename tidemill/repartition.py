@@ -16,14 +16,19 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 
-from streams.event_time.levels import window_end
+from metric_registry.plan import ResolvedDefinition
+from streams.event_time.levels import longest, window_end
 from streams.event_time.windows import rfc3339
+from tidemill.definitions_topic import decisions_of, in_force
 from tidemill.probe import Unreachable
-from tidemill.settings import Settings, topics
+from tidemill.sending import Sent, send
+from tidemill.settings import Settings, announcements, topics
+from topologies.deployment import Deployment
 from topologies.edge.epochs import EpochsReader
 from topologies.epochs import CONTROL, KEY, LIVE, TOPIC, Bounds, Epochs, Listed, topic_of
+from topologies.joining import levels_of
 
 MOST_STEPS = 10_000
 MILLISECOND = 1_000_000
@@ -91,17 +96,23 @@ def change(
 
 
 async def announce(
-    settings: Settings, partitions: int, sizes: Sequence[int], at: int | None, now: int, dry: bool
+    settings: Settings, partitions: int, at: int | None, now: int, dry: bool
 ) -> Change:
     """Make the topic of the new epoch and tell everybody; dry: only say what would be.
 
     Raises:
-        RepartitionError: It can't be.
+        RepartitionError: It can't be, or something else was announced meanwhile.
         Unreachable: The log does not answer.
+        DefinitionsError, UnreadableDecision: What is in force cannot be read.
     """
     try:
         async with asyncio.timeout(60):
-            return await _announce(settings, partitions, sizes, at, now, dry)
+            return await _announce(settings, partitions, at, now, dry)
+    except (ProducerFenced, InvalidProducerEpoch) as error:
+        raise RepartitionError(
+            "another change of partitions or definitions began meanwhile: nothing of this one was "
+            "announced; see: tidemill topic epochs, tidemill registry history"
+        ) from error
     except (KafkaError, OSError, TimeoutError) as error:
         raise Unreachable(
             f"no log answers at {settings.bootstrap} ({type(error).__name__})"
@@ -128,23 +139,18 @@ async def _known(settings: Settings) -> Epochs:
 
 
 async def _announce(
-    settings: Settings, partitions: int, sizes: Sequence[int], at: int | None, now: int, dry: bool
+    settings: Settings, partitions: int, at: int | None, now: int, dry: bool
 ) -> Change:
+    if dry:
+        return await _decide(settings, partitions, at, now)
     producer: Any = AIOKafkaProducer(
         bootstrap_servers=settings.bootstrap,
-        transactional_id=f"{settings.app}-epochs",
+        transactional_id=announcements(settings),
         transaction_timeout_ms=30_000,
     )
     try:
         await producer.start()  # another that is under way is fenced
-        known = await _known(settings)
-        gap = settings.stream_gap_ms * MILLISECOND
-        if not known.later:
-            known = Epochs((), gap)
-        earliest = now + gap + settings.epoch_margin_ms * MILLISECOND
-        decided = change(known, settings.raw_partitions, partitions, earliest, sizes, at)
-        if dry:
-            return decided
+        decided = await _decide(settings, partitions, at, now)
         await _create(settings, decided.new)
         async with producer.transaction():
             await _tell(producer, decided)
@@ -153,20 +159,36 @@ async def _announce(
         await producer.stop()
 
 
+async def _decide(settings: Settings, partitions: int, at: int | None, now: int) -> Change:
+    known = await _known(settings)
+    gap = settings.stream_gap_ms * MILLISECOND
+    if not known.later:
+        known = Epochs((), gap)
+    earliest = now + gap + settings.epoch_margin_ms * MILLISECOND
+    sizes = _levels(in_force(await decisions_of(settings), settings), now)
+    return change(known, settings.raw_partitions, partitions, earliest, sizes, at)
+
+
+def _levels(deployed: Deployment, now: int) -> list[int]:
+    """Of all windows that may be open from `now` on, those of replaced definitions among them."""
+
+    def reaches(one: ResolvedDefinition) -> int:
+        return deployed.spans(one.version)[-1][1] + max(map(longest, levels_of([one])))
+
+    return levels_of(one for one in deployed.plan.definitions if reaches(one) > now)
+
+
 async def _tell(producer: Any, decided: Change) -> None:
     new, before = decided.new, decided.before
-    sent: list[Any] = []
+    records: list[Sent] = []
     for topic, count, bounds in (
         (new.topic, new.partitions, Bounds(since=new.since, partitions=new.partitions)),
         (before.topic, before.partitions, Bounds(until=new.since)),
     ):
-        sent += [
-            await producer.send(topic, bounds.to_json(), partition=number, headers=[CONTROL])
-            for number in range(count)
-        ]
-    sent.append(await producer.send(TOPIC, decided.epochs.to_json(), key=KEY, partition=0))
-    for each in sent:
-        await each
+        told = bounds.to_json()
+        records += [Sent(topic, number, told, headers=(CONTROL,)) for number in range(count)]
+    records.append(Sent(TOPIC, 0, decided.epochs.to_json(), KEY))
+    await send(producer, records)
 
 
 async def _create(settings: Settings, new: Listed) -> None:

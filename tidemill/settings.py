@@ -124,6 +124,12 @@ def with_own_key(settings: Settings) -> Settings:
     return replace(settings, key=secrets.token_hex(16))
 
 
+def announcements(settings: Settings) -> str:
+    """The transactional id of whoever changes definitions or partitions: one at a time, since the
+    next one fences the one before."""
+    return f"{settings.app}-announcements"
+
+
 def topics(settings: Settings) -> list[Topic]:
     """Every topic of a deployment (DESIGN 4), but for history topics, which `load` creates."""
     hours = 3_600_000

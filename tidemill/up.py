@@ -15,17 +15,18 @@ from pathlib import Path
 from rich.console import Console
 
 from tidemill import probe
-from tidemill.announcing import introduce
-from tidemill.epochs import remembered
+from tidemill.announcing import Superseded, introduce
 from tidemill.launcher import Command, Launcher
 from tidemill.probe import Unreachable
 from tidemill.settings import Settings
 from tidemill.topics import TopicsError, create_topics
 from tidemill.view import View
-from tidemill.wiring import DefinitionsError, decide
+from tidemill.wiring import DefinitionsError, load_plan
+from topologies.decisions import UnreadableDecision
 
 LEAST_FREE_BYTES = 500 << 20
 DATA_VERSION = "1"
+_TRIED_AGAIN = (TopicsError, Unreachable, DefinitionsError, UnreadableDecision, Superseded)
 
 
 class UpError(RuntimeError):
@@ -103,11 +104,11 @@ def commands(settings: Settings, say: Callable[[str], None] = print) -> list[Com
         try:
             await create_topics(settings, 5.0)
             if not introduced:
-                for sentence in await introduce(settings, remembered(settings)):
+                for sentence in await introduce(settings):
                     say(sentence)
                 introduced = True
-        except (TopicsError, Unreachable, DefinitionsError) as error:
-            print(f"topics: {error}", file=sys.stderr)  # and tried again
+        except _TRIED_AGAIN as error:
+            print(f"topics: {error}", file=sys.stderr)
             return False
         return True
 
@@ -154,7 +155,7 @@ async def run(settings: Settings, console: Console) -> int:
     """Start everything, show what flows, end everything on SIGINT or SIGTERM."""
     check_before_start(settings)
     settings.save()
-    decide(settings, time.time_ns(), remembered(settings))  # mistakes are told before all starts
+    load_plan(settings)  # mistakes are told before all starts
     stop = asyncio.Event()
     launcher = Launcher(commands(settings, console.print), settings.folder / "logs", console.print)
     loop = asyncio.get_running_loop()

@@ -24,17 +24,20 @@ import faust
 from faust.web import Request, View
 from mode import Service
 
-from metric_registry.plan import Plan
 from streams.config import WorkerConfig
 from streams.topology.stores import stores_of
 from streams.worker.app import App
+from tidemill.following import Following
+from tidemill.following import page as definitions_page
 from tidemill.metric_queries import MetricQueries, pages
 from tidemill.product import product
 from tidemill.settings import ENVIRONMENT, Settings, load
 from tidemill.store_address import PASSWORD, store_address
-from tidemill.wiring import deployment, retention_days
+from tidemill.wiring import allowed, retention_days
+from topologies.deployment import Deployment
 from topologies.sink.app import SinkConfig, SinkService
-from topologies.sink.schema import Schema
+from topologies.sink.histograms import KINDS
+from topologies.sink.store import Kept
 
 NUMBER = "TIDEMILL_WORKER"
 _SINK_DRAIN_S = 6.0
@@ -46,9 +49,17 @@ class Sink(Service):
     def __init__(self, config: SinkConfig, **kw: Any) -> None:
         super().__init__(**kw)
         self._config = config
+        self._kept = Kept(config.schema.retention_days)
         self._stop = asyncio.Event()
         self._service: SinkService | None = None
         self._running: asyncio.Task[None] | None = None
+
+    def follow(self, deployed: Deployment) -> None:
+        """These definitions are in force from here on."""
+        views = {one.name: KINDS.get(one.instrument, "") for one in deployed.current}
+        self._kept = Kept(retention_days(deployed.plan), views)
+        if self._service is not None:
+            self._service.keep(self._kept)
 
     def stats(self) -> dict[str, Any]:
         """What was stored, and why nothing is if nothing is."""
@@ -65,6 +76,7 @@ class Sink(Service):
 
     async def on_start(self) -> None:
         self._service = SinkService(self._config)
+        self._service.keep(self._kept)
         self._running = asyncio.create_task(self._run(self._service))
 
     async def on_stop(self) -> None:
@@ -84,11 +96,12 @@ class Sink(Service):
 
 
 class _Boot(App.BootStrategy):
-    """The topologies as ever, then the sink: stopped first, so that nothing is left half stored."""
+    """What is in force, then the topologies as ever, then the sink: stopped first, so that nothing
+    is left half stored."""
 
     def server(self) -> Iterable[Any]:
         app: Any = self.app
-        return chain(App.BootStrategy.server(self), [app.sink])
+        return chain([app.definitions], App.BootStrategy.server(self), [app.sink])
 
 
 class WorkerApp(App):
@@ -97,14 +110,17 @@ class WorkerApp(App):
     BootStrategy = _Boot
 
     def __init__(self, settings: Settings, number: int, password: str = "") -> None:
-        deployed = deployment(settings)
-        self.sink = Sink(sink_config(settings, number, password, deployed.plan))
+        allowed(settings.aggregates, settings.environment)  # this process knows them from here on
+        self.sink = Sink(sink_config(settings, number, password))
+        self.definitions = Following(settings, number, self.sink.follow)
+        known = self.definitions.known
         (settings.folder / f"worker-{number}").mkdir(parents=True, exist_ok=True)
-        plan = product(settings, deployed)
+        plan = product(settings, known)
         config = worker_config(settings, number)
         super().__init__(config, plan.topologies(), stores_of(plan))
         self.page("/stats/sink")(_sink_view(self.sink))
-        asked = pages(MetricQueries(self.queries, deployed)) if config.answers else {}
+        self.page("/stats/definitions")(definitions_page(self.definitions))
+        asked = pages(MetricQueries(self.queries, known)) if config.answers else {}
         for path, page in asked.items():
             self.page(path)(page)
 
@@ -122,7 +138,7 @@ def worker_config(settings: Settings, number: int) -> WorkerConfig:
     )
 
 
-def sink_config(settings: Settings, number: int, password: str, plan: Plan) -> SinkConfig:
+def sink_config(settings: Settings, number: int, password: str) -> SinkConfig:
     """How the sink of worker `number` behaves.
 
     Raises:
@@ -131,7 +147,6 @@ def sink_config(settings: Settings, number: int, password: str, plan: Plan) -> S
     return SinkConfig(
         bootstrap_servers=settings.bootstrap,
         store=store_address(settings.store_url, password),
-        schema=Schema(retention_days=retention_days(plan)),
         group=f"{settings.app}-sink",
         client_id=f"{settings.app}-sink-{number}",
     )
@@ -141,7 +156,7 @@ def run(settings: Settings, number: int) -> None:
     """Run the worker until SIGTERM or SIGINT; ends the process with Faust's exit code.
 
     Raises:
-        DefinitionsError: Some definition has a mistake.
+        DefinitionsError: A file of aggregates cannot be used.
         SettingsError: `store_url` is no address.
     """
     app = WorkerApp(settings, number, os.environ.get(PASSWORD, ""))

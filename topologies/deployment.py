@@ -58,6 +58,17 @@ class Deployment:
         """The definitions that have not been replaced or taken away, one a name."""
         return tuple(d for d in self.plan.definitions if self.spans(d.version)[-1][1] == LATEST)
 
+    def begun(self, time: int) -> tuple[ResolvedDefinition, ...]:
+        """Of each name the version that windows are of which begin at `time` (unix ns).
+
+        Where it has none the one that comes later, if there is one.
+        """
+        found = {one.name: one for one in self.current}
+        for one in self.plan.definitions:
+            if any(begins <= time < end for begins, end in self.spans(one.version)):
+                found[one.name] = one
+        return tuple(found[name] for name in sorted(found))
+
     def to_json(self) -> bytes:
         """As the value of a record with the header control=plan, and as a block of state."""
         told: dict[str, object] = {"since": self.since}
@@ -71,6 +82,13 @@ class Deployment:
         stored = _STORED.decode(data)
         plan = Plan.from_json(bytes(stored.plan))
         return cls(plan, stored.since, stored.ended, stored.decided)
+
+
+@dataclass(slots=True)
+class InForce:
+    """What a process knows to be in force; whoever reads `telemetry.definitions` sets it anew."""
+
+    now: Deployment
 
 
 class _Stored(msgspec.Struct):

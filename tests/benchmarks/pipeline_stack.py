@@ -25,8 +25,6 @@ from tidemill.launcher import Command, Launcher
 from tidemill.settings import Settings
 from tidemill.supervisor import Phase
 from tidemill.up import commands
-from tidemill.wiring import load_plan, write_down
-from topologies.deployment import Deployment
 
 STALLED_S = 120
 SAMPLE_S = 0.25
@@ -59,7 +57,7 @@ class Measured:
 
 
 def prepare(folder: Path, profile: Profile, workers: int, partitions: int) -> Settings:
-    """Settings with free ports, saved; the definitions written and deployed."""
+    """Settings with free ports, saved; the definitions written."""
     definitions = folder / "definitions"
     definitions.mkdir(parents=True)
     (definitions / "bench.yaml").write_text(profile.yaml())
@@ -78,7 +76,6 @@ def prepare(folder: Path, profile: Profile, workers: int, partitions: int) -> Se
         host_interval=0,
     )
     settings.save()
-    write_down(settings, Deployment(load_plan(settings)))
     return settings
 
 

@@ -18,10 +18,11 @@ from tests.conformance.sink_world import (
     producing,
     sinking,
     stored_all,
+    until,
 )
 from topologies.sink.queries import query_certificates, query_rollups
 from topologies.sink.schema import Schema, SchemaTooNew, migrations, preparation
-from topologies.sink.store import Store
+from topologies.sink.store import Kept, Store
 
 KNOWN = ("min_parts_to_merge_at_once", "merge_selector_base")
 
@@ -191,3 +192,55 @@ def test_a_question_reads_only_the_stretch_of_time_it_asks_for(world: World) -> 
         client, "m", 10, since, since + timedelta(minutes=10), schema=schema, limit=100_000
     )
     assert len(found) == 6_000
+
+
+def test_views_and_retention_follow_the_definitions_in_force(world: World) -> None:
+    """A view is of the version in force, whichever rows come; new ones are there before rows."""
+    days = {10: 2, 60: 14}
+    store = opened(world)
+    store.keep(Kept(days, {"plain": "", "shaped": "explicit"}))
+    assert columns_of(world, "plain") == set()  # as soon as rows come
+    store.ensure_views({("plain", ""), ("shaped", "explicit"), ("gone", "explicit")})
+    assert "explicit_bounds" in columns_of(world, "shaped")
+    store.keep(Kept({10: 5, 60: 14}, {"plain": "", "shaped": "exponential", "new": ""}))
+    assert "value" in columns_of(world, "new")
+    assert "positive_offset" in columns_of(world, "shaped")
+    store.ensure_views({("shaped", "explicit"), ("gone", "explicit")})  # late ones of the old
+    assert "positive_offset" in columns_of(world, "shaped")
+    assert "explicit_bounds" in columns_of(world, "gone")
+    store.keep(Kept({10: 5, 60: 14}, {"plain": "", "shaped": "explicit"}))
+    assert "explicit_bounds" in columns_of(world, "shaped")
+    assert "positive_offset" not in columns_of(world, "shaped")
+    (made,) = store.rows(
+        "SELECT create_table_query FROM system.tables WHERE database = %(database)s "
+        "AND name = 'rollups_v1'",
+        {"database": world.config.schema.database},
+    )[0]
+    assert "resolution <= 10, 5, 14" in made
+    store.close()
+
+
+def columns_of(world: World, view: str) -> set[str]:
+    database = world.config.schema.database
+    found = world.rows(
+        f"SELECT name FROM system.columns WHERE database = '{database}' AND table = '{view}'"
+    )
+    return {name for (name,) in found}
+
+
+def test_a_running_sink_goes_over_to_other_definitions(world: World) -> None:
+    async def made() -> bool:
+        return bool(await asyncio.to_thread(columns_of, world, "certificates_v1"))
+
+    async def act() -> None:
+        async with sinking(world.config) as service:
+            service.keep(Kept({10: 7, 60: 14}, {"first": ""}))
+            await until(made)
+            service.keep(Kept({10: 7, 60: 14}, {"first": "", "second": "exponential"}))
+
+            async def there() -> bool:
+                return "positive_offset" in await asyncio.to_thread(columns_of, world, "second")
+
+            await until(there)
+
+    asyncio.run(act())

@@ -37,11 +37,11 @@ def test_a_change_is_announced_once_and_definitions_that_come_later_wait_for_it(
 ):
     data, files = tmp_path / "data", tmp_path / "definitions"
     write(files, "served", "10s, 1d", "Europe/Berlin")
+    data.mkdir()
+    settings = data / "settings.json"
+    settings.write_text('{"starter_definitions": false, "worker_port": 9}')
     init = ["init", "--data", str(data), "--bootstrap", broker_process, "--definitions", str(files)]
     assert main([*init, "--partitions", "2"]) == 0
-    settings = data / "settings.json"
-    stated = json.loads(settings.read_text()) | {"starter_definitions": False, "worker_port": 9}
-    settings.write_text(json.dumps(stated))
     change = ["topic", "repartition", "--settings", str(settings), "-o", "json"]
 
     def said(*words: str, code: int) -> str:

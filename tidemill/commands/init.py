@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tidemill.announcing import introduce
+from tidemill.announcing import Superseded, introduce
 from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, definition_files
 from tidemill.commands.errors import TIMED_OUT, UNREACHABLE, CommandError
-from tidemill.epochs import remember
 from tidemill.probe import Unreachable
-from tidemill.repartition import epochs_of
 from tidemill.settings import Settings, SettingsError, load, with_own_key
 from tidemill.topics import TopicsError, create_topics
 from tidemill.wiring import DefinitionsError, load_plan
+from topologies.decisions import UnreadableDecision
 
 DEFAULTS = Settings()
 
@@ -74,15 +73,13 @@ def init(
         load_plan(settings)  # nothing is made for definitions with mistakes
         file = settings.save()
         created = asyncio.run(create_topics(settings, timeout))
-        epochs = asyncio.run(epochs_of(settings))
-        remember(settings, epochs)
-        new = asyncio.run(introduce(settings, epochs))
+        new = asyncio.run(introduce(settings))
     except Unreachable as error:
         raise CommandError(str(error), UNREACHABLE) from None
     except TopicsError as error:
         code = TIMED_OUT if "did not answer" in str(error) else 1
         raise CommandError(str(error), code) from None
-    except (SettingsError, DefinitionsError) as error:
+    except (SettingsError, DefinitionsError, Superseded, UnreadableDecision) as error:
         raise CommandError(str(error)) from None
     made = f"created {', '.join(created)}" if created else "all topics were there"
     print("\n".join([f"{file} written; {made}", *new]))

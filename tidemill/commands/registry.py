@@ -29,6 +29,7 @@ from streams.aggregates.promises import check as check_aggregate
 from tidemill.commands import registry_diff, registry_test
 from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, settings_of
 from tidemill.commands.errors import FAILED, FINE, USAGE, WARNINGS, CommandError
+from tidemill.commands.registry_apply import apply, history, rollback
 from tidemill.commands.registry_infer import infer
 from tidemill.own_aggregates import all_own
 from tidemill.wiring import DefinitionsError, allowed, definition_paths
@@ -36,11 +37,15 @@ from tidemill.wiring import DefinitionsError, allowed, definition_paths
 Form = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])]
 app = App(
     name="registry",
-    help="Metric definitions: draft, check, test, explain, diff, show; and aggregates of your own.",
+    help="Metric definitions: draft, check, test, explain, diff, show, put in force; aggregates "
+    "of your own.",
     help_epilogue="Example: tidemill registry check ./definitions",
     help_format="plaintext",
 )
 app.command(infer, help_epilogue="Example: tidemill registry infer scrape.txt --to drafts.yaml")
+app.command(apply, help_epilogue="Example: tidemill registry apply --dry-run")
+app.command(rollback, help_epilogue="Example: tidemill registry rollback --dry-run")
+app.command(history, help_epilogue="Example: tidemill registry history")
 
 
 @app.command(help_epilogue="Example: tidemill registry check ./definitions --strict")

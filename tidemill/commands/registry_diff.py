@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import re
 from collections.abc import Generator, Sequence
@@ -16,16 +18,14 @@ from metric_registry.differences.compare import Differences, differences
 from metric_registry.load import SUFFIXES, Reader
 from metric_registry.plan import ResolvedDefinition
 from metric_registry.rules import Settings as Allowed
-from tidemill.commands.errors import USAGE, CommandError
+from tidemill.commands.errors import UNREACHABLE, USAGE, CommandError
+from tidemill.definitions_topic import decisions_of
+from tidemill.deployed_file import written
 from tidemill.git_files import NoRevision, extract
+from tidemill.probe import Unreachable
 from tidemill.settings import Settings
-from tidemill.wiring import (
-    DEPLOYED,
-    DefinitionsError,
-    definition_paths,
-    deployment,
-    retention_days,
-)
+from tidemill.wiring import DefinitionsError, definition_paths, retention_days
+from topologies.decisions import UnreadableDecision
 
 RUNNING, GIT = "running", "git:"
 
@@ -128,15 +128,23 @@ def _named(text: str, root: Path, shown: str) -> str:
 
 
 def _in_force(settings: Settings) -> tuple[ResolvedDefinition, ...]:
-    file = settings.folder / DEPLOYED
-    if not file.exists():
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    try:
+        newest = asyncio.run(decisions_of(settings)).newest
+        deployed = written(settings) if newest is None else newest.deployed
+    except Unreachable as error:
         raise CommandError(
-            f"nothing runs yet: there is no {file}, which `tidemill up` writes as it puts "
-            "definitions in force; compare files, or name the deployment's settings in "
+            f"{error}: what is in force stands there. Start it with `tidemill up`, compare files, "
+            "or name the deployment's settings in $TIDEMILL_SETTINGS",
+            UNREACHABLE,
+        ) from None
+    except (DefinitionsError, UnreadableDecision) as error:
+        raise CommandError(str(error), USAGE) from None
+    if deployed is None:
+        raise CommandError(
+            f"nothing runs yet: the log at {settings.bootstrap} says nothing of definitions, which "
+            "`tidemill up` puts in force; compare files, or name the deployment's settings in "
             "$TIDEMILL_SETTINGS",
             USAGE,
         )
-    try:
-        return deployment(settings).current
-    except DefinitionsError as error:
-        raise CommandError(str(error), USAGE) from None
+    return deployed.current

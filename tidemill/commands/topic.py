@@ -13,13 +13,12 @@ from streams.event_time.windows import SECOND, rfc3339
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import FAILED, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import Output, emit
-from tidemill.epochs import remember
 from tidemill.log_topics import topic_states
 from tidemill.probe import Unreachable
 from tidemill.repartition import Change, RepartitionError, announce, epochs_of
-from tidemill.wiring import DefinitionsError, load_plan
+from tidemill.wiring import DefinitionsError
+from topologies.decisions import UnreadableDecision
 from topologies.epochs import LIVE
-from topologies.joining import levels_of
 
 app = App(
     name="topic",
@@ -90,13 +89,9 @@ def repartition(
     if partitions < 1:
         raise CommandError("--partitions must be 1 or more", USAGE)
     try:
-        plan = load_plan(chosen)
-        sizes = levels_of(plan.definitions)
-        work = announce(chosen, partitions, sizes, _time(at), time.time_ns(), dry_run)
+        work = announce(chosen, partitions, _time(at), time.time_ns(), dry_run)
         decided = asyncio.run(work)
-        if not dry_run:
-            remember(chosen, decided.epochs)
-    except (DefinitionsError, RepartitionError) as error:
+    except (DefinitionsError, RepartitionError, UnreadableDecision) as error:
         raise CommandError(str(error), FAILED) from None
     except Unreachable as error:
         raise CommandError(f"{error}: start it with `tidemill up`", UNREACHABLE) from None
@@ -111,7 +106,6 @@ def epochs(*, settings: SettingsFile = None, output: Output = "table") -> int:
     chosen = settings_of(settings)
     try:
         found = asyncio.run(epochs_of(chosen))
-        remember(chosen, found)
     except Unreachable as error:
         raise CommandError(f"{error}: start it with `tidemill up`", UNREACHABLE) from None
     rows = [{"topic": LIVE, "partitions": chosen.raw_partitions, "since": ""}]

@@ -13,7 +13,8 @@ from tidemill.commands.errors import FAILED, CommandError
 from tidemill.commands.output import Output, emit
 from tidemill.product import product
 from tidemill.topology_file import NoTopology, load
-from tidemill.wiring import DefinitionsError, deployment
+from tidemill.wiring import DefinitionsError, load_plan
+from topologies.deployment import Deployment
 
 PRODUCT = "tidemill.product"
 """The place of the product's own topology."""
@@ -72,7 +73,7 @@ def plan_of(where: str, settings: Path | None) -> Plan:
     try:
         if where == PRODUCT:
             chosen = settings_of(settings)
-            return product(chosen, deployment(chosen))
+            return product(chosen, Deployment(load_plan(chosen)))
         return load(where)
     except (NoTopology, DefinitionsError) as error:
         raise CommandError(str(error), FAILED) from None

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from tidemill import epochs, probe
 from tidemill.accounts import crowded, refused
+from tidemill.definitions_topic import decisions_of, in_force
 from tidemill.diagnosis.finding import Finding, fail, ok, warn
 from tidemill.holding import Tasks, newest_tasks
 from tidemill.operators import PREAGGREGATION
@@ -17,7 +18,8 @@ from tidemill.probe import Unreachable
 from tidemill.repartition import epochs_of
 from tidemill.settings import Settings
 from tidemill.store_address import store_address
-from tidemill.wiring import DefinitionsError, deployment, load_plan
+from tidemill.wiring import DefinitionsError, load_plan
+from topologies.decisions import UnreadableDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ async def _epochs(settings: Settings) -> list[Finding]:
     """Changes of partitions; nothing where there was none, or where no log answers."""
     try:
         known = await epochs_of(settings)
-        deployed = deployment(settings)
-    except (Unreachable, DefinitionsError):
+        deployed = in_force(await decisions_of(settings), settings)
+    except (Unreachable, DefinitionsError, UnreadableDecision):
         return []  # said of the broker, and of the definitions
     ports = (settings.worker_port + number for number in range(settings.workers))
     tasks = newest_tasks(await asyncio.gather(*map(_answer, ports)), PREAGGREGATION)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streams.event_time.windows import SECOND
-from topologies.deployment import Deployment
+from topologies.deployment import Deployment, InForce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +13,8 @@ class PreaggregateConfig:
     """What all pre-aggregation tasks of a deployment agree on. Times in ns.
 
     Attributes:
-        deployed: The definitions, and since when each version counts.
+        deployed: The definitions, and since when each version counts; `InForce` where that may
+            change while the process runs.
         live: The time domain whose data moves event time; in all others markers do.
         sources: Partitions of the input topic, that is sources of a time domain (a later epoch's
             topic says by itself how many it has).
@@ -26,7 +27,7 @@ class PreaggregateConfig:
         forget_above: So many streams may stay when they are gone (see `forgetting`).
     """
 
-    deployed: Deployment
+    deployed: Deployment | InForce
     live: str = "telemetry.raw"
     sources: int
     shard_partitions: int
@@ -36,3 +37,8 @@ class PreaggregateConfig:
     keep_from: int = 300 * SECOND
     forget_above: int = 1 << 12
     compact_above: int = 1 << 20
+
+    @property
+    def wanted(self) -> Deployment:
+        """What is in force by now."""
+        return self.deployed.now if isinstance(self.deployed, InForce) else self.deployed

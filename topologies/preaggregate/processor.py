@@ -52,7 +52,7 @@ class PreaggregateProcessor:
         self._live = self._domain == config.live
         self.bounds = first_bounds(topic)
         self._intake = Intake(self._live, config.key, config.stream_gap, self.bounds)
-        self.deployed = config.deployed
+        self.deployed = config.wanted
         self._keep_from = config.keep_from
         self.ledger = Ledger()
         self._blocks = state.Blocks()
@@ -414,12 +414,15 @@ class PreaggregateProcessor:
         return bool(self._outputs)
 
     def before_commit(self, position: int) -> list[OutputRecord]:
-        """Ask for the configured definitions, by a record of the input: it takes effect there.
+        """Ask for the definitions in force, by a record of the input: it takes effect there.
+
+        Most tasks have been told already: by a record like this one, with all others of their time
+        domain. It is for histories, for topics that came meanwhile, and for earlier programs.
 
         Not for what was decided before those in force: while workers are replaced one by one a
         task comes to those that do not know yet.
         """
-        wanted = self._config.deployed
+        wanted = self._config.wanted
         if wanted == self._asked_for or self.watermark == LATEST:
             return []
         if not wanted.replaces(self.deployed):
@@ -499,6 +502,7 @@ class PreaggregateProcessor:
         """Watermark, open windows, streams and what became of points; for people."""
         return {
             "source": self._source,
+            "decided": self.deployed.decided,
             "watermark": self.watermark,
             "received": self.received,
             "epoch": [self.bounds.since, self.bounds.until, self.bounds.partitions],

@@ -32,7 +32,7 @@ from topologies.sink.events import (
 from topologies.sink.group import GroupMember, LogUnreachable
 from topologies.sink.rows import Message, MessageReader
 from topologies.sink.schema import Schema
-from topologies.sink.store import Store, StoreAddress, StoreUnreachable
+from topologies.sink.store import Kept, Store, StoreAddress, StoreUnreachable
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,15 @@ class SinkService:
         self._new: set[int] = set()
         self._tasks: dict[asyncio.Task[None], Effect] = {}
         self._fault: BaseException | None = None
+        self._kept = Kept(config.schema.retention_days)
+        self._changed = asyncio.Event()
         self.status = SinkStatus()
+
+    def keep(self, kept: Kept) -> None:
+        """From here on: how long rows stay, and which views there are; while it runs, too."""
+        if kept != self._kept:
+            self._kept = kept
+            self._changed.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Store rollups until ``stop`` is set; then finish what is under way, for seconds at most.
@@ -117,8 +125,10 @@ class SinkService:
             SchemaTooNew: A later version of this program made the tables.
         """
         reading = ThreadPoolExecutor(1, thread_name_prefix="sink-read")
+        keeping: asyncio.Task[None] | None = None
         try:
             await self._retried("store", self._open_store, stop)
+            keeping = asyncio.create_task(self._keep_up(stop))
             await self._retried("log", self._member.start, stop)
             while not stop.is_set() and self._fault is None:
                 try:
@@ -128,6 +138,8 @@ class SinkService:
                     await asyncio.sleep(_RETRY_S)
             await self._finish_tasks(set(self._tasks), _DRAIN_S)
         finally:
+            if keeping is not None:
+                keeping.cancel()
             await self._member.stop()
             reading.shutdown(wait=False, cancel_futures=True)
             self._inserting.shutdown(wait=False, cancel_futures=True)
@@ -289,10 +301,25 @@ class SinkService:
     async def _open_store(self) -> None:
         def opened() -> Store:
             store = Store(self._config.store, self._config.schema)
-            store.ensure_schema()
+            store.keep(self._kept)
             return store
 
         self._store = await asyncio.to_thread(opened)
+
+    async def _keep_up(self, stop: asyncio.Event) -> None:
+        """Tables and views as they are wanted by now. What cannot be done ends the sink."""
+
+        async def keep() -> None:
+            self._changed.clear()
+            if self._store is not None:  # else it was stopped before the store answered
+                await asyncio.to_thread(self._store.keep, self._kept)
+
+        while await self._changed.wait():
+            try:
+                await self._retried("store", keep, stop)
+            except Exception as error:
+                self._fault = error
+                return
 
     async def _retried(
         self, part: str, start: Callable[[], Awaitable[None]], stop: asyncio.Event

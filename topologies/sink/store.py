@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import clickhouse_connect
@@ -43,6 +43,20 @@ class StoreAddress:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What definitions say of the store.
+
+    Attributes:
+        retention_days: As `Schema.retention_days`.
+        views: Definition -> the kind of its histograms, empty where it has none. Those that are not
+            among them have a view as soon as rows of them come.
+    """
+
+    retention_days: Mapping[int, int]
+    views: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class StoreUnreachable(Exception):
@@ -103,6 +117,7 @@ class Store:
         self._address = address
         self._schema = schema
         self._views: set[tuple[str, str]] = set()
+        self._chosen: Mapping[str, str] | None = None
         try:
             self._client = connect(address)
         except (ClickHouseError, OSError) as error:
@@ -138,9 +153,26 @@ class Store:
             self.command(ddl.new_lifetime(schema))
             self._record(steps[-1][0])
 
+    def keep(self, kept: Kept) -> None:
+        """Tables for these definitions, and views of those that are other than before.
+
+        Safe to repeat, and from several processes. Raises as `ensure_schema`.
+        """
+        self._schema = replace(self._schema, retention_days=kept.retention_days)
+        self.ensure_schema()
+        before, self._chosen = self._chosen, kept.views
+        self._views = {one for one in self._views if kept.views.get(one[0], one[1]) == one[1]}
+        if before is not None:  # else views are made when rows come
+            self.ensure_views(set(kept.views.items() - before.items()))
+
     def ensure_views(self, rollups: set[tuple[str, str]]) -> None:
-        """A view for each definition that has none yet, by the kind of its histograms."""
-        for rollup, kind in rollups - self._views:
+        """A view for each definition that has none yet, by the kind of its histograms.
+
+        The one in force decides: rows of the version before it, corrected late, change no view.
+        """
+        chosen = self._chosen or {}
+        wanted = {(rollup, chosen.get(rollup, kind)) for rollup, kind in rollups}
+        for rollup, kind in wanted - self._views:
             statement = ddl.definition_view(self._schema, rollup, kind)
             if statement is not None:
                 self.command(statement)

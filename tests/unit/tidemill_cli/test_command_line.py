@@ -27,6 +27,9 @@ SUBCOMMANDS = (
         "registry schema",
         "registry aggregates",
         "registry reference",
+        "registry apply",
+        "registry rollback",
+        "registry history",
     ),
 )
 EVERY = [entry.name for entry in COMMANDS] + list(SUBCOMMANDS)

@@ -250,17 +250,3 @@ def test_a_promise_broken_is_one_line_and_exit_code_1(tmp_path):
     assert done.returncode == 1
     assert "aggregates/apdex.py:27: 'apdex': a state merged into an empty one" in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-def test_a_worker_without_the_file_refuses_to_start(tmp_path):
-    (tmp_path / "shop.yaml").write_text(DEFINITION.replace("OVER", "{apdex: 250}"))
-    (tmp_path / "settings.json").write_text('{"definitions": ["shop.yaml"], "data": "here"}')
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TIDEMILL")}
-    done = subprocess.run(
-        [sys.executable, "-m", "tidemill", "worker", "--settings", "settings.json"],
-        env=environment, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1, done.stderr
-    assert "shop.yaml:9:13: error TM211: there is no aggregate `apdex`" in done.stderr
-    assert "files of your own add (the setting `aggregates`)" in done.stderr
-    assert not Path("here").exists()

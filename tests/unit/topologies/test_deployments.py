@@ -15,7 +15,7 @@ from metric_registry.load import SourceFile
 from metric_registry.plan import Plan, ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST
 from streams.task.processor import InputRecord
-from topologies.deployment import Deployment, changed, without_closed
+from topologies.deployment import Deployment, InForce, changed, without_closed
 from topologies.epochs import LIVE, ONE_EPOCH, Epochs, Listed
 from topologies.preaggregate.config import PreaggregateConfig
 from topologies.preaggregate.processor import PreaggregateProcessor
@@ -156,6 +156,22 @@ def test_of_two_decisions_the_later_one_holds_whoever_has_heard_of_which():
     new.restore(saved)
     (asked,) = new.before_commit(3)
     assert Deployment.from_json(asked.value or b"").decided == 4
+
+
+def test_a_task_that_was_not_told_asks_for_what_came_into_force_meanwhile():
+    known = InForce(Deployment(plan(SUM), decided=1))
+    config = PreaggregateConfig(deployed=known, sources=1, shard_partitions=1, key=bytes(16))
+    task = PreaggregateProcessor(config, "telemetry.history.loaded", 0)
+    assert task.before_commit(0) == []
+    known.now = replace(changed(known.now, plan(MAX), T, ONE_EPOCH), decided=2)
+    told = task.before_commit(0)
+    assert [Deployment.from_json(asked.value or b"") for asked in told] == [known.now]
+    assert task.before_commit(0) == []  # asked once
+    assert task.deployed.decided == 1
+    task.process([InputRecord(0, 0, None, told[0].value, told[0].headers)])
+    assert task.deployed == known.now
+    assert task.stats()["decided"] == 2
+    assert PreaggregateProcessor(config, "telemetry.history.next", 0).deployed == known.now
 
 
 def test_without_changes_nothing_is_written_of_them():

@@ -14,7 +14,7 @@ from streams.worker.app import run_worker
 from streams.worker.kafka import create_topic
 from tidemill.product import product
 from tidemill.settings import Settings, topics
-from tidemill.wiring import deployment, load_plan, write_down
+from tidemill.wiring import load_plan
 from tidemill.worker import worker_config
 from topologies.deployment import Deployment
 
@@ -59,9 +59,8 @@ def main() -> None:
         bootstrap=bootstrap, raw_partitions=2, shard_partitions=2, app=name,
         worker_port=int(options.removeprefix("web_port=")),
     )  # fmt: skip
-    write_down(settings, Deployment(load_plan(settings)))
     asyncio.run(make_topics(settings))
-    plan = product(settings, deployment(settings))
+    plan = product(settings, Deployment(load_plan(settings)))
     run_worker(worker_config(settings, 0), plan.topologies(), loglevel="WARNING")
 
 

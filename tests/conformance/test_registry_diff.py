@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
 from metric_registry.check import check
 from metric_registry.compile import compile_plan
 from tidemill.main import main
 from tidemill.settings import ENVIRONMENT, Settings
-from tidemill.wiring import write_down
+from tidemill.topics import create_topics
+from topologies.decisions import TOPIC, Decision
 from topologies.deployment import Deployment, changed
 from topologies.epochs import ONE_EPOCH
 
@@ -179,11 +184,12 @@ def test_what_a_file_includes_is_that_of_its_revision(
 
 
 def test_what_is_gone_from_the_work_tree_is_found_in_its_revision(
-    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    repository: Path, tmp_path: Path, broker_process: str, capsys: pytest.CaptureFixture[str]
 ):
     git(repository, "rm", "-q", "-r", "definitions")
     settings = Settings(
         data=str(tmp_path / ".tidemill"),
+        bootstrap=broker_process,
         definitions=(str(repository / "definitions"),),
         starter_definitions=False,
     )
@@ -273,21 +279,43 @@ def running(settings: Settings, *files: Path) -> Deployment:
     """These definitions are in force."""
     report = check(files)
     assert not report.errors, report.text()
-    deployed = Deployment(compile_plan(report.definitions))
-    write_down(settings, deployed)
+    deployed = Deployment(compile_plan(report.definitions), decided=time.time_ns())
+    decided(settings, Decision("start", deployed).to_json(), deployed.decided)
     return deployed
 
 
+def decided(settings: Settings, value: bytes, when: int) -> None:
+    """A decision on the log."""
+    asyncio.run(create_topics(settings))
+    producer = Producer({"bootstrap.servers": settings.bootstrap})
+    producer.produce(TOPIC, value, str(when).encode())
+    assert producer.flush(30) == 0
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, broker_process: str) -> Settings:
     made = Settings(
         data=str(tmp_path / ".tidemill"),
+        bootstrap=broker_process,
         definitions=(str(tmp_path / "definitions"),),
         starter_definitions=False,
         raw_retention_hours=1,
     )
     made.save()
     return made
+
+
+def test_before_anything_runs_that_is_told(
+    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+):
+    asyncio.run(create_topics(settings))
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap})
+    admin.delete_topics([TOPIC])[TOPIC].result(30)
+    asyncio.run(create_topics(settings))
+    write(tmp_path / "definitions" / "m.yaml")
+    said = failure(capsys, "running")
+    assert "nothing runs yet" in said
+    assert "tidemill up" in said
 
 
 def test_what_is_in_force_is_held_against_the_definitions_of_the_deployment(
@@ -311,9 +339,9 @@ def test_what_has_been_replaced_is_in_force_no_more(
     file = write(tmp_path / "definitions" / "m.yaml")
     before = running(settings, file)
     plan = compile_plan(check([write(file, keep="region")]).definitions)
-    after = replace(changed(before, plan, 10**18, ONE_EPOCH), decided=10**18)
+    after = replace(changed(before, plan, 10**18, ONE_EPOCH), decided=before.decided + 1)
     assert len(after.plan.definitions) == 2
-    write_down(settings, after)
+    decided(settings, Decision("apply", after).to_json(), after.decided)
     assert told(capsys, "running") == {"changes": [], "kept": [], "same": 1}
 
 
@@ -322,7 +350,7 @@ def test_the_starter_definitions_are_on_both_sides_or_on_none(
 ):
     starter = replace(settings, starter_definitions=True)
     starter.save()
-    shipped = Path(__file__).resolve().parents[3] / "metric_registry" / "definitions"
+    shipped = Path(__file__).resolve().parents[2] / "metric_registry" / "definitions"
     file = write(tmp_path / "definitions" / "m.yaml")
     running(starter, shipped, file)
     n = str(write(tmp_path / "n.yaml", name="n", keep="region"))
@@ -331,17 +359,13 @@ def test_the_starter_definitions_are_on_both_sides_or_on_none(
     assert told(capsys, n, str(file))["same"] == 0
 
 
-def test_before_anything_runs_that_is_told(
-    tmp_path: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
-):
-    write(tmp_path / "definitions" / "m.yaml")
-    said = failure(capsys, "running")
-    assert "nothing runs yet" in said
-    assert "tidemill up" in said
-
-
 def test_what_is_in_force_and_cannot_be_read_is_told(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ):
-    (settings.folder / "deployed.json").write_text("{")
-    assert "deployed.json" in failure(capsys, "running")
+    now = time.time_ns()
+    decided(settings, b"{", now)
+    assert "another version of this program" in failure(capsys, "running")
+    decided(settings, Decision("start", Deployment(compile_plan([]))).to_json(), now)
+    replace(settings, bootstrap="127.0.0.1:9").save()
+    assert main(["registry", "diff", "running"]) == 4
+    assert "no log answers at 127.0.0.1:9" in capsys.readouterr().err
