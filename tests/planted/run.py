@@ -27,9 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from planted.faults import HERE, PACKAGES, ROOT, BrokenPlantError, Fault, complaint, load, table
 
-COPIED = (*PACKAGES, "docs", "examples", "tests/aggregates", "tests/oracle", "tests/planted",
-          "tests/property", "tests/simulation", "tests/temporality", "tests/unit")  # fmt: skip
-SINGLE = ("pyproject.toml", "tests/conftest.py", "tests/registry_cases.py")
+COPIED = (*PACKAGES, "docs", "examples", "tests/aggregates", "tests/conformance", "tests/oracle",
+          "tests/planted", "tests/property", "tests/simulation", "tests/temporality",
+          "tests/unit")  # fmt: skip
+SINGLE = ("pyproject.toml", "tests/conftest.py", "tests/ports.py", "tests/registry_cases.py")
 HEAVY = ("duckdb", "hypothesis", "numba.core.compiler", "numba.core.registry", "pytest",
          "opentelemetry.proto.collector.metrics.v1.metrics_service_pb2")  # fmt: skip
 """Loaded once and shared by every run: of others, none of it is planted in."""

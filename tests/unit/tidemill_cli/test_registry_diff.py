@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from metric_registry.check import check
 from metric_registry.compile import compile_plan
+from tests.conformance import conftest
 from tidemill.main import main
 from tidemill.settings import ENVIRONMENT, Settings
 from tidemill.topics import create_topics
@@ -33,6 +34,7 @@ space: {{keep: [{keep}]}}
 time: {{granularities: [10s, 1m]}}
 aggregate: {{over_time: increase}}
 """
+broker_process = conftest.broker_process
 DEFAULTS = "apiVersion: tidemill/v1\nkind: Defaults\nowner: team\n"
 
 
@@ -350,7 +352,7 @@ def test_the_starter_definitions_are_on_both_sides_or_on_none(
 ):
     starter = replace(settings, starter_definitions=True)
     starter.save()
-    shipped = Path(__file__).resolve().parents[2] / "metric_registry" / "definitions"
+    shipped = Path(__file__).resolve().parents[3] / "metric_registry" / "definitions"
     file = write(tmp_path / "definitions" / "m.yaml")
     running(starter, shipped, file)
     n = str(write(tmp_path / "n.yaml", name="n", keep="region"))
