@@ -18,11 +18,14 @@ _POLL_MS = 500
 
 
 class Request(NamedTuple):
-    """Where a record is (`topic/partition@offset`), its value, and whose it says that it is."""
+    """Where a record is (`topic/partition@offset`), its value, whose it is, and when it came, as
+    its headers say; else `default`, and the record's own time (unix ns).
+    """
 
     where: str
     value: bytes
     tenant: str
+    received: int
 
 
 class NoSuchTopic(LookupError):
@@ -34,12 +37,17 @@ class Stalled(TimeoutError):
 
 
 async def read_topic(
-    bootstrap: str, topic: str, records: int | None, timeout: float = 30.0
+    bootstrap: str,
+    topic: str,
+    records: int | None,
+    timeout: float = 30.0,
+    since_ms: int | None = None,
 ) -> AsyncIterator[Request]:
     """The committed records.
 
-    Reads from the beginning, each partition in its order, to where the topic ends now, or to
-    `records` records, waiting for new ones. Control records (header `control`) are left out.
+    Reads from the beginning, or from the first record that is no older than `since_ms` (unix ms),
+    each partition in its order, to where the topic ends now, or to `records` records, waiting for
+    new ones. Control records (header `control`) are left out.
 
     Raises:
         Unreachable: No broker answers within `timeout` seconds.
@@ -54,6 +62,10 @@ async def read_topic(
     )
     try:
         ends = await _assign(consumer, bootstrap, topic, timeout)
+        if since_ms is not None:
+            found = await consumer.offsets_for_times(dict.fromkeys(ends, since_ms))
+            for at, first in found.items():
+                consumer.seek(at, ends[at] if first is None else first.offset)
         left, quiet = records, 0.0
         while left is None or left > 0:
             if records is None and not [
@@ -73,7 +85,8 @@ async def read_topic(
                     if message.value and "control" not in headers:
                         where = f"{topic}/{at.partition}@{message.offset}"
                         tenant = headers.get("tenant", b"default").decode("utf-8", "replace")
-                        yield Request(where, message.value, tenant)
+                        received = int(headers.get("received", b"0")) or message.timestamp * 10**6
+                        yield Request(where, message.value, tenant, received)
     finally:
         await consumer.stop()
 

@@ -31,6 +31,7 @@ from tidemill.commands.deployment import Aggregates, Environment, aggregate_file
 from tidemill.commands.errors import FAILED, FINE, USAGE, WARNINGS, CommandError
 from tidemill.commands.registry_apply import apply, history, rollback
 from tidemill.commands.registry_infer import infer
+from tidemill.commands.registry_preview import preview
 from tidemill.own_aggregates import all_own
 from tidemill.wiring import DefinitionsError, allowed, definition_paths
 
@@ -46,6 +47,7 @@ app.command(infer, help_epilogue="Example: tidemill registry infer scrape.txt --
 app.command(apply, help_epilogue="Example: tidemill registry apply --dry-run")
 app.command(rollback, help_epilogue="Example: tidemill registry rollback --dry-run")
 app.command(history, help_epilogue="Example: tidemill registry history")
+app.command(preview, help_epilogue="Example: tidemill registry preview ./definitions --since 1h")
 
 
 @app.command(help_epilogue="Example: tidemill registry check ./definitions --strict")

@@ -20,9 +20,9 @@ from tidemill.commands.errors import FAILED, FINE, UNREACHABLE, USAGE, CommandEr
 from tidemill.commands.output import note
 from tidemill.otlp_topic import NoSuchTopic, Request, Stalled, read_topic
 from tidemill.probe import Unreachable
-from tidemill.traffic.files import Files, NotTraffic
+from tidemill.traffic.files import Files, NotTraffic, order_of
 from tidemill.traffic.listed import with_listed
-from topologies.observe.observer import Observer
+from topologies.observe.observer import Observer, batches
 
 _PROGRESS_S = 2.0
 _NOTES = 5
@@ -75,15 +75,19 @@ def infer(
         raise CommandError("--owner is empty: say who answers for the definitions", USAGE)
     if to is not None and to.exists():
         raise CommandError(f"{to} is there already: name a new file", USAGE)
-    found = Files()
+    found, observer = Files(), Observer()
     if files:
-        _read_files(found, files)
+        _read_files(found, observer, files)
     else:
         chosen = settings_of(settings)
         at = bootstrap_servers or chosen.bootstrap
-        _read_topic(found, at, topic or "telemetry.raw", points, streams)
-    made = draft(_matching(with_listed(found.observer.seen(), found.lists), match))
-    return _written(made, found, owner, to)
+        found.notes += _read_topic(observer, at, topic or "telemetry.raw", points, streams)
+    made = draft(_matching(with_listed(observer.seen(), found.lists), match))
+    found.notes += [
+        f"some requests are damaged, and left out: {reason}"
+        for reason in sorted(set(observer.refused))
+    ]
+    return _written(made, found.notes, owner, to)
 
 
 @dataclass(slots=True)
@@ -119,19 +123,24 @@ def _matching(seen: Seen, patterns: Sequence[str]) -> Seen:
     return Seen(tuple(fit), seen.behind_ns)
 
 
-def _read_files(found: Files, files: Sequence[Path]) -> None:
+def _read_files(found: Files, observer: Observer, files: Sequence[Path]) -> None:
     for file in files:
         try:
-            found.read(file)
+            order = order_of(file)
+            for batch in batches(found.read(file)):
+                observer.feed(batch, "default", order)
         except NotTraffic as error:
             raise CommandError(str(error), USAGE) from None
         except OSError as error:
             raise CommandError(f"{file}: {error.strerror}; is the path right?", USAGE) from None
 
 
-def _read_topic(found: Files, bootstrap: str, topic: str, points: int, streams: int) -> None:
+def _read_topic(
+    observer: Observer, bootstrap: str, topic: str, points: int, streams: int
+) -> list[str]:
+    """Reads on until there is enough; why it stopped, if not at the end."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    observer = found.observer
+    notes: list[str] = []
 
     async def read() -> None:
         told = time.monotonic()
@@ -139,7 +148,7 @@ def _read_topic(found: Files, bootstrap: str, topic: str, points: int, streams: 
         async for request in read_topic(bootstrap, topic, None):
             waiting.take(request)
             if observer.points >= points or observer.streams >= streams:
-                found.notes.append(f"stopped at {request.where}; --points and --streams say when")
+                notes.append(f"stopped at {request.where}; --points and --streams say when")
                 break
             if time.monotonic() - told > _PROGRESS_S:
                 told = time.monotonic()
@@ -156,16 +165,15 @@ def _read_topic(found: Files, bootstrap: str, topic: str, points: int, streams: 
         said = f"there is no topic {topic} at {bootstrap}; see: tidemill topic list"
         raise CommandError(said, FAILED) from None
     except Stalled as error:
-        found.notes.append(f"{error}: stopped there")
+        notes.append(f"{error}: stopped there")
+    return notes
 
 
-def _written(made: Drafts, found: Files, owner: str, to: Path | None) -> int:
-    for text in found.notes[:_NOTES]:
+def _written(made: Drafts, notes: Sequence[str], owner: str, to: Path | None) -> int:
+    for text in notes[:_NOTES]:
         note(text)
-    if len(found.notes) > _NOTES:
-        note(f"... and {len(found.notes) - _NOTES:,} more of that kind")
-    for reason in sorted(set(found.observer.refused))[:_NOTES]:
-        note(f"some requests are damaged, and left out: {reason}")
+    if len(notes) > _NOTES:
+        note(f"... and {len(notes) - _NOTES:,} more of that kind")
     if not made.drafts and not made.undrafted:
         raise CommandError("nothing was found to draft definitions of: is there any traffic yet?")
     text = made.text(owner)

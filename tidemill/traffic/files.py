@@ -13,10 +13,8 @@ from tidemill.traffic.csv_samples import NoSamples, Rows, is_samples, samples_of
 from tidemill.traffic.listed import is_list, listed
 from tidemill.traffic.prometheus import requests_of
 from tidemill.traffic.requests import as_requests
-from topologies.observe.observer import Observer, batches
 
 _HEAD = 65_536
-_TENANT = "default"
 
 
 class NotTraffic(ValueError):
@@ -25,14 +23,13 @@ class NotTraffic(ValueError):
 
 @dataclass(slots=True)
 class Files:
-    """What files held: streams in `observer`, lists of metrics, and what was left out."""
+    """What files hold: requests as they are read, lists of metrics, and what was left out."""
 
-    observer: Observer = field(default_factory=Observer)
     lists: list[SeenMetric] = field(default_factory=list[SeenMetric])
     notes: list[str] = field(default_factory=list[str])
 
-    def read(self, path: Path) -> None:
-        """Add what a file holds.
+    def read(self, path: Path) -> Iterator[bytes]:
+        """The requests of a file, in its order; what else it holds is noted.
 
         Raises:
             NotTraffic: Its form is not known.
@@ -44,36 +41,29 @@ class Files:
         begins = text.lstrip("\ufeff \t\r\n")
         if not head.strip():
             self.notes.append(f"{path} is empty")
-        elif head[:1] in (b"\0", b"\n", b"(") or begins[:1] == "{" or b"\0" in head:
-            self._otlp(path)
+        elif is_otlp(head):
+            yield from self._otlp(path)
         elif is_list(text[: text.rfind("\n") + 1] or text):
             self.lists += listed(path.read_text(encoding="utf-8", errors="replace"))
         elif is_samples(begins.partition("\n")[0]):
-            self._samples(path)
+            yield from self._samples(path)
         else:
-            self._prometheus(path)
+            yield from self._prometheus(path)
 
-    def _feed(self, requests: Iterator[bytes], order: object) -> None:
-        for batch in batches(requests):
-            self.observer.feed(batch, _TENANT, order)
-
-    def _otlp(self, path: Path) -> None:
-        def good() -> Iterator[bytes]:
+    def _otlp(self, path: Path) -> Iterator[bytes]:
+        try:
             for where, request in read_requests(path):
                 if isinstance(request, str):
                     self.notes.append(f"{where} is no request: {request}")
                 else:
                     yield request
-
-        try:
-            self._feed(good(), str(path))
         except Unreadable as error:
             raise NotTraffic(str(error)) from None
 
-    def _samples(self, path: Path) -> None:
+    def _samples(self, path: Path) -> Iterator[bytes]:
         rows = Rows()
         try:
-            self._feed(as_requests(samples_of(path, rows)), None)
+            yield from as_requests(samples_of(path, rows))
         except NoSamples as error:
             raise NotTraffic(str(error)) from None
         if rows.left_out:
@@ -81,13 +71,26 @@ class Files:
         if rows.blank:
             self.notes.append(f"{path}: {rows.blank:,} samples are DCGM's blank, and left out")
 
-    def _prometheus(self, path: Path) -> None:
+    def _prometheus(self, path: Path) -> Iterator[bytes]:
         text = path.read_text(encoding="utf-8", errors="replace")
         try:
-            self._feed(requests_of(text, time.time_ns()), None)
+            yield from requests_of(text, time.time_ns())
         except ValueError as error:
             raise NotTraffic(
                 f"{path} is in no form that is known here ({error}): neither OTLP (JSON lines or "
                 "protobuf), nor a scrape in Prometheus' text format, nor CSV with columns "
                 "`timestamp` and `value`, nor a list of dcgm-exporter's counters"
             ) from None
+
+
+def is_otlp(head: bytes) -> bool:
+    """Whether a file's beginning is one of OTLP's forms; requests in it are in their order."""
+    begins = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
+    zstd = head[:4] == b"\x28\xb5\x2f\xfd"
+    return zstd or head[:1] in (b"\0", b"\n", b"(") or begins[:1] == "{" or b"\0" in head
+
+
+def order_of(path: Path) -> str | None:
+    """What tells the order in which a file's requests came; None if there is none."""
+    with path.open("rb") as content:
+        return str(path) if is_otlp(content.read(_HEAD)) else None
