@@ -51,7 +51,7 @@ def test_every_block_does_what_it_says(shell: Shell):
             found = shell.run(command.replace("tidemill up", f"tidemill up {flags}"))
             assert re.fullmatch(pattern(expected), found, re.S), (command, found)
             done.append(command)
-    assert len(done) == 15, done
+    assert len(done) == 16, done
     until = time.monotonic() + 60
     while not windows(shell) and time.monotonic() < until:
         time.sleep(1)
