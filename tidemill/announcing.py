@@ -160,7 +160,7 @@ async def _known(settings: Settings, reached: int) -> Known:
         decisions = decisions.also(earlier)
     kept = settings.raw_retention_hours * 3_600 * SECOND
     now = time.time_ns()
-    soon = max(now, reached) + LEAD_NS
+    soon = -(-(max(now, reached) + LEAD_NS) // SECOND) * SECOND  # as people are told it
     return Known(decisions, Circumstances(now, soon, epochs, kept), earlier)
 
 

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from oracle import kafka_log
 
 from metric_registry.compile import compile_plan
+from streams.event_time.windows import SECOND, rfc3339
 from tidemill.announcing import LEAD_NS, Known, Superseded, put_in_force
 from tidemill.deployed_file import DEPLOYED
 from tidemill.main import main
@@ -140,7 +141,10 @@ def test_a_change_is_announced_to_all_partitions_and_kept_with_those_before(depl
     assert re.search(wanted, said["sentences"][0])
     first, second = deployed.decisions()
     assert deployed.told() == [{second.deployed.decided}] * PARTITIONS
-    assert second.deployed.since[change["new"]] == second.deployed.decided + LEAD_NS
+    since = second.deployed.since[change["new"]]
+    assert 0 <= since - (second.deployed.decided + LEAD_NS) < SECOND
+    assert rfc3339(since) == change["from"]  # it is told to the second, and is no other time
+    assert since % SECOND == 0
     newest, oldest = deployed.history()
     assert newest["changes"] == "changed: served"
     assert (newest["how"], newest["since"]) == ("apply", change["from"])
