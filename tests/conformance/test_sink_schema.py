@@ -22,7 +22,7 @@ from tests.conformance.sink_world import (
 )
 from topologies.sink.queries import query_certificates, query_rollups
 from topologies.sink.schema import Schema, SchemaTooNew, migrations, preparation
-from topologies.sink.store import Kept, Store
+from topologies.sink.store import Kept, Store, StoreUnreachable
 
 KNOWN = ("min_parts_to_merge_at_once", "merge_selector_base")
 
@@ -220,6 +220,29 @@ def test_views_and_retention_follow_the_definitions_in_force(world: World) -> No
     store.close()
 
 
+def test_a_view_that_could_not_be_made_is_made_when_it_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = {10: 2, 60: 14}
+    store = opened(world)
+    store.keep(Kept(days))
+    command = store.command
+
+    def away(sql: str) -> None:
+        if "VIEW" in sql:
+            raise StoreUnreachable("gone for a moment")
+        command(sql)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "command", away)
+        with pytest.raises(StoreUnreachable):
+            store.keep(Kept(days, {"again": "explicit", "never": "explicit"}))
+    store.keep(Kept(days, {"again": "explicit"}))
+    assert "explicit_bounds" in columns_of(world, "again")
+    assert columns_of(world, "never") == set()
+    store.close()
+
+
 def columns_of(world: World, view: str) -> set[str]:
     database = world.config.schema.database
     found = world.rows(
@@ -229,13 +252,10 @@ def columns_of(world: World, view: str) -> set[str]:
 
 
 def test_a_running_sink_goes_over_to_other_definitions(world: World) -> None:
-    async def made() -> bool:
-        return bool(await asyncio.to_thread(columns_of, world, "certificates_v1"))
-
     async def act() -> None:
         async with sinking(world.config) as service:
             service.keep(Kept({10: 7, 60: 14}, {"first": ""}))
-            await until(made)
+            await until(lambda: bool(service.status.partitions))  # the store is open before it
             service.keep(Kept({10: 7, 60: 14}, {"first": "", "second": "exponential"}))
 
             async def there() -> bool:

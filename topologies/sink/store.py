@@ -118,6 +118,7 @@ class Store:
         self._schema = schema
         self._views: set[tuple[str, str]] = set()
         self._chosen: Mapping[str, str] | None = None
+        self._due: set[tuple[str, str]] = set()
         try:
             self._client = connect(address)
         except (ClickHouseError, OSError) as error:
@@ -163,7 +164,10 @@ class Store:
         before, self._chosen = self._chosen, kept.views
         self._views = {one for one in self._views if kept.views.get(one[0], one[1]) == one[1]}
         if before is not None:  # else views are made when rows come
-            self.ensure_views(set(kept.views.items() - before.items()))
+            self._due |= kept.views.items() - before.items()
+        self._due &= kept.views.items()  # those of a change that failed are due still
+        self.ensure_views(self._due)
+        self._due = set()
 
     def ensure_views(self, rollups: set[tuple[str, str]]) -> None:
         """A view for each definition that has none yet, by the kind of its histograms.
