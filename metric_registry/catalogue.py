@@ -3,7 +3,7 @@
 `example` is what a good definition's sections are replaced with to make the mistake, `fix` what
 makes it good again; a test puts both to the check. Codes keep their meaning and are not reused.
 TM0 files, TM1 fields, TM2 measurement, TM3 time, TM4 publication and limits, TM5 definitions
-together, TM6 tests of definitions.
+together, TM6 tests of definitions, TM7 live data.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Severity = Literal["error", "warning"]
+Severity = Literal["error", "warning", "information"]
+"""Information is nothing to put right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -858,6 +859,154 @@ _CODES = (
         "error",
         "test named twice",
         "A name tells which test has failed.",
+    ),
+    Code(
+        "TM701",
+        "error",
+        "source that no traffic has",
+        "None of the metrics that the definition reads was sent while somebody looked, so it "
+        "makes no row: a misspelling, an agent that does not run, or a time that was too short.",
+    ),
+    Code(
+        "TM702",
+        "information",
+        "name that nobody sends",
+        "One of several names or patterns that the definition reads fits no metric. It is in "
+        "order where agents were renamed and the old name is gone.",
+    ),
+    Code(
+        "TM703",
+        "error",
+        "sent under two names",
+        "A resource sends the same thing under several of the names that the definition takes "
+        "for one, at the same time and into the same group: it counts twice.",
+    ),
+    Code(
+        "TM704",
+        "error",
+        "condition that no stream meets",
+        "The metric is sent, and none of its streams has what `where` asks for.",
+    ),
+    Code(
+        "TM705",
+        "warning",
+        "value that no stream has",
+        "`where` lists a value that was not seen: usually a misspelling, or something that is "
+        "gone.",
+    ),
+    Code(
+        "TM706",
+        "error",
+        "streams that cannot be counted",
+        "What is sent is not what the definition can count: another instrument, temporality, or "
+        "buckets. These streams are in no row.",
+    ),
+    Code(
+        "TM707",
+        "error",
+        "unit that does not convert",
+        "Points say a unit of another dimension, or one that nobody knows; they are in no row.",
+    ),
+    Code(
+        "TM708",
+        "information",
+        "unit that is converted",
+        "Points say another unit than the definition, of the same dimension. Their values are "
+        "converted, exactly.",
+    ),
+    Code(
+        "TM709",
+        "warning",
+        "kept attribute that no stream has",
+        "No group has this label: all are rolled up over it.",
+    ),
+    Code(
+        "TM710",
+        "warning",
+        "kept attribute that some streams lack",
+        "These streams make groups without the label, beside those that have it.",
+    ),
+    Code(
+        "TM711",
+        "warning",
+        "attribute that is made by default",
+        "No stream has what the attribute is made of, or nothing that its steps make something "
+        "of; so it is the same for all.",
+    ),
+    Code(
+        "TM712",
+        "warning",
+        "groups near their limit",
+        "A window had more than 80 % of `limits.series` groups.",
+    ),
+    Code(
+        "TM713",
+        "error",
+        "groups beyond their limit",
+        "A window had more groups than `limits.series`; those beyond are one row, "
+        "`otel.metric.overflow=true`.",
+    ),
+    Code(
+        "TM714",
+        "warning",
+        "points later than the grace",
+        "More than 0.1 % of the points came when their window had been sealed: they are in its "
+        "later revisions, and never on the final topic.",
+    ),
+    Code(
+        "TM715",
+        "error",
+        "points later than corrections",
+        "They count nowhere.",
+    ),
+    Code(
+        "TM716",
+        "error",
+        "points ahead of their receipt",
+        "They say to be measured more than two minutes after they came, by a clock that is "
+        "wrong. They count nowhere.",
+    ),
+    Code(
+        "TM717",
+        "warning",
+        "samples rarer than windows",
+        "Streams are sampled less often than the finest windows end: some windows hold nothing "
+        "of them.",
+    ),
+    Code(
+        "TM718",
+        "warning",
+        "samples that contradict one another",
+        "A stream falls without a new start, starts before its last sample, or has two values "
+        "at a time: two senders make one stream, or one sends totals that are none. A stream "
+        "that is silent for more than 15 minutes loses what it counted meanwhile.",
+    ),
+    Code(
+        "TM719",
+        "information",
+        "counters that began again",
+        "A process restarted: its counter goes on from a new start, and what it counted before "
+        "stays counted.",
+    ),
+    Code(
+        "TM720",
+        "error",
+        "counts below zero",
+        "A monotonic sum is never negative: such a point counts nowhere.",
+    ),
+    Code(
+        "TM721",
+        "error",
+        "freshness that is not kept",
+        "Windows were sealed later than `service_level.freshness` promises, and are published "
+        "no earlier than that.",
+    ),
+    Code(
+        "TM722",
+        "error",
+        "completeness that is not kept",
+        "The first publication of windows counted a smaller share of the points than "
+        "`service_level.completeness` promises.",
     ),
 )
 

@@ -55,6 +55,7 @@ _GROUPS = {
     "TM4": "Publication and limits",
     "TM5": "Definitions together",
     "TM6": "Tests of definitions",
+    "TM7": "Live data",
 }
 
 
@@ -279,15 +280,16 @@ def _checks() -> Iterator[str]:
     yield "## Checks"
     yield (
         "What `tidemill registry check` tells; `registry test` tells what begins with TM6, and "
-        "what is wrong with a test's fields. Codes keep their meaning. A warning fails a check "
-        "under `--strict` only. Examples show the sections of a definition that matter."
+        "what is wrong with a test's fields, and `registry live-check` what begins with TM7. Codes "
+        "keep their meaning. A warning fails a check under `--strict` only. Examples show the "
+        "sections of a definition that matter."
     )
     for group, title in _GROUPS.items():
         yield f"### {title}"
         for code in (one for one in CATALOGUE.values() if one.code.startswith(group)):
             yield f"#### {code.code}: {code.title}"
             about = [code.explanation]
-            about += ["It is a warning."] if code.severity == "warning" else []
+            about += [_SEVERITIES[code.severity]] if code.severity != "error" else []
             about += [_FIXED] if code.code in SAFE else []
             yield _plain(" ".join(about))
             for head, lines in (("Instead of", code.example), ("write", code.fix)):
@@ -295,6 +297,7 @@ def _checks() -> Iterator[str]:
                     yield f"{head}\n\n```yaml\n{lines}\n```"
 
 
+_SEVERITIES = {"warning": "It is a warning.", "information": "It is information."}
 _FIXED = "`check --fix` puts it right where only one thing can have been meant."
 
 

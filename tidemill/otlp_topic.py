@@ -19,13 +19,15 @@ _POLL_MS = 500
 
 class Request(NamedTuple):
     """Where a record is (`topic/partition@offset`), its value, whose it is, and when it came, as
-    its headers say; else `default`, and the record's own time (unix ns).
+    its headers say; else `default`, and the record's own time (unix ns). idle: it is the mark of an
+    idle partition, and no request.
     """
 
     where: str
     value: bytes
     tenant: str
     received: int
+    idle: bool = False
 
 
 class NoSuchTopic(LookupError):
@@ -42,12 +44,13 @@ async def read_topic(
     records: int | None,
     timeout: float = 30.0,
     since_ms: int | None = None,
+    marks: bool = False,
 ) -> AsyncIterator[Request]:
     """The committed records.
 
     Reads from the beginning, or from the first record that is no older than `since_ms` (unix ms),
     each partition in its order, to where the topic ends now, or to `records` records, waiting for
-    new ones. Control records (header `control`) are left out.
+    new ones. Control records (header `control`) are left out, but for idle marks with `marks`.
 
     Raises:
         Unreachable: No broker answers within `timeout` seconds.
@@ -82,11 +85,12 @@ async def read_topic(
                         break
                     left = None if left is None else left - 1
                     headers = dict(message.headers)
-                    if message.value and "control" not in headers:
+                    idle = marks and headers.get("control") == b"idle"
+                    if message.value and (idle or "control" not in headers):
                         where = f"{topic}/{at.partition}@{message.offset}"
                         tenant = headers.get("tenant", b"default").decode("utf-8", "replace")
                         received = int(headers.get("received", b"0")) or message.timestamp * 10**6
-                        yield Request(where, message.value, tenant, received)
+                        yield Request(where, message.value, tenant, received, idle)
     finally:
         await consumer.stop()
 

@@ -20,13 +20,14 @@ _REFUSALS = 5
 
 class Given(NamedTuple):
     """A request: the partition whose order it is in, whose it is, when it came (unix ns; 0: when
-    its newest point was measured).
+    its newest point was measured). idle: It is the mark of an idle partition instead.
     """
 
     partition: str
     tenant: str
     received: int
     request: bytes
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,9 @@ def preview(
     trial = Trial(definitions, len(partitions))
     newest = 0
     for one in requests:
+        if one.idle:
+            trial.idle(partitions[one.partition], one.request)
+            continue
         try:
             last = times_of(one.request, one.received)[2]
             newest = max(newest, last)

@@ -66,13 +66,14 @@ class Trial:
                 RAW, record.value, key=record.key, partition=partition, headers=record.headers
             )
 
+    def idle(self, partition: int, mark: bytes) -> None:
+        """Append the mark of an idle partition, as a worker wrote it."""
+        self._driver.pipe_record(RAW, mark, partition=partition, headers=(("control", b"idle"),))
+
     def mark(self, time: int) -> None:
         """Every partition is complete up to `time`, unix ns."""
         for partition in range(self._partitions):
-            value = json.dumps({"time": time}).encode()
-            self._driver.pipe_record(
-                RAW, value, partition=partition, headers=(("control", b"idle"),)
-            )
+            self.idle(partition, json.dumps({"time": time}).encode())
 
     def close(self, newest: int) -> None:
         """Let time go on behind the newest point (unix ns) until all its windows are sealed, and

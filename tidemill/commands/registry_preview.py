@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from metric_registry.check import check as check_definitions
-from metric_registry.durations import DurationError
-from metric_registry.durations import parse as parse_duration
 from metric_registry.errors import to_json
 from streams.event_time.windows import rfc3339
-from tidemill.commands.deployment import SettingsFile, aggregate_files, settings_of
-from tidemill.commands.errors import FAILED, FINE, UNREACHABLE, USAGE, CommandError
+from tidemill.commands.deployment import SettingsFile, settings_of
+from tidemill.commands.errors import FAILED, FINE, USAGE, CommandError
 from tidemill.commands.output import note, table
-from tidemill.otlp_topic import NoSuchTopic, Stalled, read_topic
-from tidemill.preview import Given, OfDefinition, Preview
+from tidemill.commands.trying import checked, given_by
+from tidemill.preview import OfDefinition, Preview
 from tidemill.preview import preview as preview_definitions
-from tidemill.probe import Unreachable
-from tidemill.settings import Settings
-from tidemill.traffic.files import Files, NotTraffic
-from tidemill.wiring import DefinitionsError, allowed, definition_paths
 
 Form = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])]
-_TOPIC = "telemetry.raw"
 _LOST = {
     "beyond": "points came later than `corrections`, and count nowhere",
     "rejected": "points were more than two minutes ahead of their receipt, and are rejected",
@@ -74,92 +62,22 @@ def preview(
         Rows that are shown of each definition.
     """
     chosen = settings_of(settings)
-    report = _checked(paths, chosen)
+    report = checked(paths, chosen)
     definitions = [one for one in report.definitions if not name or one.name in name]
     if missing := set(name) - {one.name for one in definitions}:
         raise CommandError(f"no definition is named {', '.join(sorted(missing))}", USAGE)
     if not definitions:
         raise CommandError("there are no definitions to try: name a file or a folder", USAGE)
-    limit = mebibytes << 20
     notes: list[str] = []
-    if traffic:
-        given = list(_within(_of_files(traffic, notes), limit, notes))
-    else:
-        at = bootstrap_servers or chosen.bootstrap
-        given = list(_within(iter(_of_topic(at, _ago(since), limit)), limit, notes))
-    if not given:
+    at = bootstrap_servers or chosen.bootstrap
+    given = given_by(traffic, at, since, mebibytes, notes)
+    if not any(not one.idle for one in given):
         raise CommandError("there is no traffic to try them on")
     found = preview_definitions(definitions, given, rows)
     for text in [*notes, *found.notes[:5]]:
         note(text)
     print(_text(found) if output == "text" else to_json(_data(found)))
     return FINE if all(one.granularities[0].rows for one in found.of) else FAILED
-
-
-def _checked(paths: tuple[Path, ...], chosen: Settings) -> Any:
-    try:
-        permitted = allowed(aggregate_files(()) or chosen.aggregates, chosen.environment)
-    except DefinitionsError as error:
-        raise CommandError(str(error)) from None
-    report = check_definitions(list(paths) or definition_paths(chosen), permitted)
-    if report.errors:
-        raise CommandError(report.text())
-    return report
-
-
-def _ago(text: str) -> int:
-    """Unix ms."""
-    try:
-        return (time.time_ns() - parse_duration(text)) // 10**6
-    except DurationError as error:
-        raise CommandError(f"--since: {error}", USAGE) from None
-
-
-def _within(given: Iterator[Given], limit: int, notes: list[str]) -> Iterator[Given]:
-    size = 0
-    for one in given:
-        size += len(one.request)
-        if size > limit:
-            notes.append(f"stopped after {limit >> 20} MiB of traffic; --mebibytes says when")
-            return
-        yield one
-
-
-def _of_files(files: tuple[Path, ...], notes: list[str]) -> Iterator[Given]:
-    read = Files(notes=notes)
-    for file in files:
-        try:
-            for request in read.read(file):
-                yield Given(str(file), "default", 0, request)
-        except NotTraffic as error:
-            raise CommandError(str(error), USAGE) from None
-        except OSError as error:
-            raise CommandError(f"{file}: {error.strerror}; is the path right?", USAGE) from None
-
-
-def _of_topic(bootstrap: str, since_ms: int, limit: int) -> list[Given]:
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-
-    async def read() -> list[Given]:
-        given: list[Given] = []
-        size = 0
-        async for one in read_topic(bootstrap, _TOPIC, None, since_ms=since_ms):
-            given.append(Given(one.where.partition("@")[0], one.tenant, one.received, one.value))
-            size += len(one.value)
-            if size > limit:
-                break
-        return given
-
-    try:
-        return asyncio.run(read())
-    except Unreachable as error:
-        said = f"{error}: start the stack with `tidemill up`, or name files with --from"
-        raise CommandError(said, UNREACHABLE) from None
-    except NoSuchTopic:
-        said = f"there is no topic {_TOPIC} at {bootstrap}; see: tidemill topic list"
-        raise CommandError(said, FAILED) from None
-    except Stalled as error:
-        raise CommandError(str(error)) from None
 
 
 def _text(found: Preview) -> str:

@@ -30,6 +30,7 @@ SUBCOMMANDS = (
         "registry apply",
         "registry rollback",
         "registry history",
+        "registry live-check",
     ),
 )
 EVERY = [entry.name for entry in COMMANDS] + list(SUBCOMMANDS)

@@ -1,0 +1,1 @@
+"""What traffic says of definitions, held against what they claim."""
