@@ -103,9 +103,11 @@ class PointStates:
             parts: list[tuple[Contributions, I64, I64]] = []
             for each in added.contributions:
                 whose, groups = _matched(members, each.streams)
-                parts.append((each, np.arange(len(groups)) if whose is None else whose, groups))
-            present = np.unique(np.concatenate([groups for _, _, groups in parts]))
-            if len(present):
+                if len(groups):  # else they may be of a kind that this aggregate cannot read
+                    every = np.arange(len(groups)) if whose is None else whose
+                    parts.append((each, every, groups))
+            if parts:
+                present = np.unique(np.concatenate([groups for _, _, groups in parts]))
                 counters = Differences(spelling)
                 state, every = counters.empty(len(present)), np.arange(len(present))
                 for each, whose, groups in parts:
