@@ -30,6 +30,7 @@ from tidemill.commands import registry_diff, registry_test
 from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, settings_of
 from tidemill.commands.errors import FAILED, FINE, USAGE, WARNINGS, CommandError
 from tidemill.commands.registry_apply import apply, history, rollback
+from tidemill.commands.registry_docs import docs
 from tidemill.commands.registry_infer import infer
 from tidemill.commands.registry_live_check import live_check
 from tidemill.commands.registry_preview import preview
@@ -40,7 +41,7 @@ Form = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])]
 app = App(
     name="registry",
     help="Metric definitions: draft, check (against live data, too), test, explain, diff, show, "
-    "put in force; aggregates of your own.",
+    "document, put in force; aggregates of your own.",
     help_epilogue="Example: tidemill registry check ./definitions",
     help_format="plaintext",
 )
@@ -49,6 +50,7 @@ app.command(apply, help_epilogue="Example: tidemill registry apply --dry-run")
 app.command(rollback, help_epilogue="Example: tidemill registry rollback --dry-run")
 app.command(history, help_epilogue="Example: tidemill registry history")
 app.command(preview, help_epilogue="Example: tidemill registry preview ./definitions --since 1h")
+app.command(docs, help_epilogue="Example: tidemill registry docs ./definitions --out catalogue")
 app.command(live_check, help_epilogue="Example: tidemill registry live-check --since 1h --strict")
 
 

@@ -31,6 +31,7 @@ SUBCOMMANDS = (
         "registry rollback",
         "registry history",
         "registry live-check",
+        "registry docs",
     ),
 )
 EVERY = [entry.name for entry in COMMANDS] + list(SUBCOMMANDS)
