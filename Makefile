@@ -83,6 +83,8 @@ bench-parts: install
 	$(BIN)/python tests/benchmarks/bench_temporality.py
 	$(BIN)/python tests/benchmarks/bench_late.py
 	$(BIN)/python tests/benchmarks/bench_restore.py
+	$(BIN)/python tests/benchmarks/bench_registry.py
+	$(BIN)/python tests/benchmarks/bench_planner.py
 
 # 100,000 seeded schedules of crashes over a log in memory: at every point of the commit protocol.
 crashes: install

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from metric_registry import zones
-from metric_registry.aggregates import coarser_from_finer_groups
 from metric_registry.derive import Derivation
 from metric_registry.durations import render, render_seconds
 from metric_registry.errors import count
 from metric_registry.granularities import text_of
 from metric_registry.plan import Plan, ResolvedDefinition
+from metric_registry.planner.report import Estimate, estimated
+from metric_registry.planner.statistics import Statistics
 
 Routing = Literal["resource"] | Sequence[str]
 """What the raw topic's key is made of beside the tenant: all attributes of the resource, or the
@@ -26,9 +27,9 @@ _RESOURCE_NAMESPACES = (
 
 
 Coherence = Literal["coherent", "conventional", "partials"]
-"""coherent: every group lies in one partition, so one pass suffices. conventional: so it is unless
-points carry an attribute with the name of the resource's. partials: a group may lie in several, so
-each partition seals a partial of it and these are keyed again, one row a group and window."""
+"""coherent: every group lies in one partition, which sends one row of it and window to the roll-up.
+conventional: so it is unless points carry an attribute with the name of the resource's. partials: a
+group may lie in several partitions, each of which sends one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,9 @@ class Explained:
     """Resource attributes that, as the key of the raw topic, make it coherent; () is the tenant
     alone, None means that it is coherent already."""
     coarser: Literal["groups", "streams", "none"]
-    """What coarser windows are made of: the finer windows' groups, or every stream's own state."""
+    """What coarser windows are merged from: the states that groups have in finer ones, where all
+    points are taken together; else the row that each stream has in them, since a coarser window
+    counts its streams, and most aggregates need a number a stream and window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Explanation:
     common_key: tuple[str, ...]
     definitions: tuple[Explained, ...]
     plan: Plan
+    estimate: Estimate | None = None
 
     def text(self) -> str:
         """For people."""
@@ -69,28 +73,43 @@ class Explanation:
                 f"  pass over windows of {render_seconds(pane.seconds)}: "
                 f"{count(len(pane.definitions), 'definition')}, windows of {sizes}"
             )
-        for one, definition in zip(self.definitions, self.plan.definitions, strict=True):
-            lines += ["", *_lines(one, definition)]
-        if partials:
+        if self.estimate is not None:
+            lines += self.estimate.plan_lines()
+        for at, definition in enumerate(self.plan.definitions):
+            lines += ["", *_lines(self.definitions[at], definition, self.estimate is None)]
+            if self.estimate is not None:
+                lines += self.estimate.definition_lines(at)
+        if partials and self.estimate is None:
             lines += [
                 "",
-                f"{count(partials, 'definition')} through partials. Key the raw topic by "
-                f"{_key(self.common_key)}, and all are computed in one pass.",
+                f"{count(partials, 'definition')} with groups in several partitions. Key the raw "
+                f"topic by {_key(self.common_key)}, and each sends one row a group and window; "
+                "whether that is cheaper depends on the traffic, see --statistics.",
             ]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """For programs."""
+        estimate = None if self.estimate is None else self.estimate.to_dict()
         return {
             "plan": self.plan.hash,
             "routing": self.routing,
             "common_key": self.common_key,
             "definitions": [asdict(one) for one in self.definitions],
+            **({} if estimate is None else {"estimate": estimate}),
         }
 
 
-def explain(plan: Plan, routing: Routing = "resource") -> Explanation:
-    """Explains each definition of a plan, in the plan's order, for a routing of the raw topic."""
+def explain(
+    plan: Plan,
+    routing: Routing = "resource",
+    statistics: Statistics | None = None,
+    partitions: int = 1,
+) -> Explanation:
+    """Explains each definition of a plan, in the plan's order, for a routing of the raw topic.
+
+    With statistics of the traffic it also says what that costs, on so many partitions.
+    """
     routed = "resource" if routing == "resource" else tuple(sorted(set(routing) - {"tenant"}))
     definitions = tuple(_explained(definition, routed) for definition in plan.definitions)
     common = tuple(
@@ -98,7 +117,10 @@ def explain(plan: Plan, routing: Routing = "resource") -> Explanation:
         for attribute in (_resource_attributes(plan.definitions[0]) if definitions else ())
         if all(attribute in _resource_attributes(definition) for definition in plan.definitions)
     )
-    return Explanation(routed, common, definitions, plan)
+    estimate = None
+    if statistics is not None:
+        estimate = estimated(plan, routed, statistics, partitions)
+    return Explanation(routed, common, definitions, plan, estimate)
 
 
 def _explained(
@@ -107,10 +129,7 @@ def _explained(
     coherence, reason = _coherence(definition, routing)
     coarser: Literal["groups", "streams", "none"] = "none"
     if len(definition.granularities) > 1:
-        merges = coarser_from_finer_groups(
-            definition.over_time, definition.over_space, definition.over_points
-        )
-        coarser = "groups" if merges else "streams"
+        coarser = "groups" if definition.over_points else "streams"
     return Explained(
         name=definition.name,
         version=definition.version,
@@ -164,7 +183,8 @@ def _resource_attributes(definition: ResolvedDefinition) -> tuple[str, ...]:
     )
 
 
-def _lines(one: Explained, definition: ResolvedDefinition) -> list[str]:
+def _lines(one: Explained, definition: ResolvedDefinition, by_convention: bool) -> list[str]:
+    """by_convention: also what key would do, as far as names of attributes tell."""
     sizes = ", ".join(text_of(size) for size in definition.granularities)
     sealed = render(definition.grace_ns)
     lines = [
@@ -176,12 +196,12 @@ def _lines(one: Explained, definition: ResolvedDefinition) -> list[str]:
     lines += [f"  {made_of(made)}" for made in definition.attributes]
     if definition.zone_rules:
         lines.append(f"  days, weeks and months of {_zone(definition)}")
-    if one.free_key is not None:
+    if one.free_key is not None and by_convention:
         lines.append(f"  free with the raw topic keyed by {_key(one.free_key)}")
     if one.coarser == "groups":
-        lines.append("  coarser windows are made of the finer windows' groups")
+        lines.append("  coarser windows are merged from the states of groups in finer ones")
     elif one.coarser == "streams":
-        lines.append("  coarser windows need the state of every stream until they close")
+        lines.append("  coarser windows are merged from the rows of streams in finer ones")
     return lines
 
 

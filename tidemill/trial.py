@@ -88,8 +88,12 @@ class Trial:
 
     def rows(self) -> Iterator[Row]:
         """Every revision of every row, in the order of their publication."""
-        for record in self._driver.read_records("telemetry.rollups"):
-            yield from _rows(record.value or b"")
+        for value in self.values("telemetry.rollups"):
+            yield from _rows(value)
+
+    def values(self, topic: str) -> list[bytes]:
+        """What was written to one of the product's topics, in its order."""
+        return [record.value or b"" for record in self._driver.read_records(topic)]
 
     def ledgers(self) -> list[dict[str, Any]]:
         """What the tasks that read points say of them."""

@@ -1,4 +1,4 @@
-"""CPU seconds in which a thousand definitions are checked and compiled to one plan.
+"""CPU seconds in which a thousand definitions are checked, compiled to one plan and planned.
 
     python tests/benchmarks/bench_registry.py --runs 5
 
@@ -9,6 +9,7 @@ is the least that reading them could cost.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -16,7 +17,15 @@ from collections.abc import Callable
 
 from metric_registry.check import check_files
 from metric_registry.compile import compile_plan
+from metric_registry.explain import explain
 from metric_registry.load import SourceFile
+from metric_registry.planner.statistics import (
+    RESOURCE,
+    AttributeCount,
+    Measured,
+    MetricCount,
+    Statistics,
+)
 
 DEFINITION = """\
 apiVersion: tidemill/v1
@@ -51,15 +60,53 @@ def main() -> None:
         assert not report.findings, report.text()
         compile_plan(report.definitions)
 
+    plan = compile_plan(check_files(files).definitions)
+    traffic = _traffic(given.definitions)
+
+    def estimated() -> None:
+        explain(plan, "resource", traffic, 64).text()
+
     def parsed() -> None:
         for value in values:
             json.loads(value)
 
-    for name, what in (("check and compile", planned), ("json.loads", parsed)):
+    for name, what in (
+        ("check and compile", planned),
+        ("cost and cheapest key", estimated),
+        ("json.loads", parsed),
+    ):
         seconds = [_cpu(what) for _ in range(given.runs)]
         low, high = min(seconds), max(seconds)
         middle = statistics.median(seconds)
-        print(f"{name:<20} {middle:8.3f} s of CPU ({low:.3f} to {high:.3f}), {given.runs} runs")
+        print(f"{name:<22} {middle:8.3f} s of CPU ({low:.3f} to {high:.3f}), {given.runs} runs")
+
+
+def _traffic(definitions: int) -> Statistics:
+    """A hundred clusters in five regions, which fetch by as many types as there are definitions."""
+    sizes = {"tenant": 20, "cluster_id": 100, "region": 5, "host.name": 2000, RESOURCE: 2000}
+    streams = 2000 * definitions
+    pairs = [
+        (one, other, max(sizes[one], sizes[other]))
+        for one, other in itertools.combinations(sorted(sizes), 2)
+    ]
+    pairs += [(*sorted((name, "type")), sizes[name] * definitions) for name in sizes]
+    attributes = {
+        name: AttributeCount(distinct=size, streams=streams, resource=True)
+        for name, size in sizes.items()
+    }
+    attributes["type"] = AttributeCount(distinct=definitions, streams=streams)
+    count = MetricCount(
+        streams=streams,
+        points_per_second=streams / 10,
+        interval_ns=10 * 10**9,
+        attributes=attributes,
+        pairs=tuple(sorted(pairs)),
+    )
+    measured = Measured(
+        since="", seconds=600.0, requests=120_000, points=60 * streams, streams=streams,
+        bytes_per_point=160.0,
+    )  # fmt: skip
+    return Statistics(measured, {"kafka.request.count": count})
 
 
 def _cpu(what: Callable[[], None]) -> float:

@@ -34,6 +34,7 @@ from tidemill.commands.registry_docs import docs
 from tidemill.commands.registry_infer import infer
 from tidemill.commands.registry_live_check import live_check
 from tidemill.commands.registry_preview import preview
+from tidemill.commands.registry_statistics import read_statistics, statistics
 from tidemill.own_aggregates import all_own
 from tidemill.wiring import DefinitionsError, allowed, definition_paths
 
@@ -46,6 +47,9 @@ app = App(
     help_format="plaintext",
 )
 app.command(infer, help_epilogue="Example: tidemill registry infer scrape.txt --to drafts.yaml")
+app.command(
+    statistics, help_epilogue="Example: tidemill registry statistics --to traffic.statistics.json"
+)
 app.command(apply, help_epilogue="Example: tidemill registry apply --dry-run")
 app.command(rollback, help_epilogue="Example: tidemill registry rollback --dry-run")
 app.command(history, help_epilogue="Example: tidemill registry history")
@@ -91,11 +95,13 @@ def check(
 def explain(
     *paths: Path,
     by: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    statistics: Path | None = None,
+    partitions: int | None = None,
     aggregates: Aggregates = (),
     environment: Environment = None,
     output: Form = "text",
 ) -> int:
-    """Say how each definition is computed, and what partitioning would make it cheaper.
+    """Say how each definition is computed, what that costs, and what key would make it cheaper.
 
     Parameters
     ----------
@@ -103,9 +109,22 @@ def explain(
         Files or folders; without any, what the deployment runs.
     by:
         Resource attributes that the raw topic would be keyed by; else all of them, as it is.
+    statistics:
+        What traffic there is, as `tidemill registry statistics` has counted it: rows, CPU and what
+        the store holds are estimated from it.
+    partitions:
+        Of the raw topic; else as many as the deployment's has.
     """
     report = _good(check_definitions(_paths(paths), _allowed(aggregates, environment)))
-    explained = explain_plan(compile_plan(report.definitions), by or "resource")
+    if partitions is not None and partitions < 1:
+        raise CommandError("--partitions is 1 or more", USAGE)
+    traffic = None if statistics is None else read_statistics(statistics)
+    explained = explain_plan(
+        compile_plan(report.definitions),
+        by or "resource",
+        traffic,
+        partitions or settings_of(None).raw_partitions,
+    )
     print(explained.text() if output == "text" else to_json(explained.to_dict()))
     return FINE
 

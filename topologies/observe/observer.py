@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from metric_registry.drafts.seen import Seen
-from streams.event_time.windows import LATEST
+from metric_registry.planner.statistics import Measured, Statistics
+from streams.event_time.windows import LATEST, rfc3339
 from topologies.encodings.otlp import Scanner
 from topologies.encodings.points import (
     METRIC_BEGIN,
@@ -21,6 +22,7 @@ from topologies.encodings.points import (
     Points,
 )
 from topologies.identity import SeriesTable
+from topologies.observe.counting import counts_of
 from topologies.observe.summing_up import Numbers, metrics_of, summary
 
 _KEY = bytes(16)  # nobody stores what comes of it
@@ -46,6 +48,9 @@ class Observer:
         self._newest: dict[object, int] = {}
         self._behind = np.zeros(_LONGEST_BEHIND + 1, np.int64)
         self.points = 0
+        self.requests = 0
+        self.bytes = 0
+        """Of the requests."""
         self.refused: list[str] = []
 
     @property
@@ -58,6 +63,8 @@ class Observer:
 
         order: Which; None where the order of requests says nothing about when they came.
         """
+        self.requests += len(requests)
+        self.bytes += sum(map(len, requests))
         points = self._scanner.scan(requests, [tenant] * len(requests))
         before = self.streams
         slots, also_bad = self._table.resolve(points)
@@ -79,6 +86,21 @@ class Observer:
         names = {metric.name: metric for metric in reversed(found)}
         metrics = tuple(names[name] for name in sorted(names))
         return Seen(metrics, self._behind_ns())
+
+    def statistics(self, in_part: bool) -> Statistics:
+        """All that counted, for those who plan; in_part: it is not all that was to be looked at."""
+        streams = [self._table.stream(slot) for slot in range(self.streams)]
+        metrics, since, seconds = counts_of(streams, self._numbers[:, : len(streams)])
+        measured = Measured(
+            since=rfc3339(since) if since else "",
+            seconds=round(seconds, 3),
+            requests=self.requests,
+            points=self.points,
+            streams=len(streams),
+            bytes_per_point=round(self.bytes / max(1, self.points), 1),
+            in_part=in_part,
+        )
+        return Statistics(measured, metrics)
 
     def _describe(self, points: Points, slots: NDArray[np.int32], before: int) -> None:
         """Keeps what agents say of metrics whose streams have not been seen before."""

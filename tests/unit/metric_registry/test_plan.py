@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from metric_registry.aggregates import coarser_from_finer_groups
 from metric_registry.check import check_files
 from metric_registry.compile import CompileError, compile_plan
 from metric_registry.derive import Derivation
@@ -293,21 +292,3 @@ def test_the_common_key_makes_every_definition_free() -> None:
     assert {one.coherence for one in free.definitions} == {"conventional"}
     assert "Key the raw topic by `tenant`, `cloud.region`" in told.text()
     assert json.loads(json.dumps(told.to_dict()))["common_key"] == ["cloud.region"]
-
-
-def test_coarser_windows_come_from_groups_only_where_the_steps_commute() -> None:
-    steps = ("sum", "count", "min", "max", "avg", "last")
-    from_groups = {
-        (over_time, over_space)
-        for over_time in (*steps, "increase")
-        for over_space in steps
-        if coarser_from_finer_groups(over_time, over_space)  # type: ignore[arg-type]
-    }
-    assert from_groups == {
-        ("sum", "sum"),
-        ("count", "sum"),
-        ("increase", "sum"),
-        ("min", "min"),
-        ("max", "max"),
-        ("last", "last"),
-    }

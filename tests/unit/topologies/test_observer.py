@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
+from metric_registry.planner.statistics import RESOURCE
 from topologies.observe.observer import Observer, batches
 
 SECOND = 10**9
@@ -98,6 +99,59 @@ def test_it_counts_what_plain_counting_does(seed: int) -> None:
         for keep in (["mode"], ["host"], ["host", "mode"], []):
             groups = {tuple(label(point, name) for name in keep) for point in streams.values()}
             assert metric.groups(keep) == len(groups)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_statistics_are_plain_counts(seed: int) -> None:
+    rng = random.Random(seed)
+    points = some(rng)
+    first, second = Observer(), Observer()
+    for at in range(0, len(points), 5):
+        first.feed([request_of(points[at : at + 5])], "t", "a file")
+    for point in rng.sample(points, len(points)):
+        second.feed([request_of([point])], "t")
+    found = first.statistics(False)
+    assert found.measured.points == len(points)
+    times = [point[4] for point in points]
+    assert found.measured.seconds == (max(times) - min(times)) / SECOND
+    for name, metric in found.metrics.items():
+        streams = list({identity(p): p for p in points if p[0] == name}.values())
+        assert metric.streams == len(streams)
+        names = {each for p in streams for each in (*p[2], *p[3])}
+        assert set(metric.attributes) == {*names, "tenant", RESOURCE}
+        for each in names:
+            one = metric.attributes[each]
+            had = Counter(label(p, each) for p in streams if label(p, each) is not None)
+            assert (one.values, one.distinct, one.streams) == (had, len(had), had.total())
+            assert one.resource == all(each not in p[3] for p in streams)
+        whole = {tuple(sorted(p[2].items())) for p in streams}
+        assert metric.attributes[RESOURCE].distinct == len(whole)
+        assert metric.attributes["tenant"].values == {"t": len(streams)}
+        for one, other, count in metric.pairs:
+            if RESOURCE not in (one, other):
+                assert count == len({(label(p, one), label(p, other)) for p in streams})
+        several = {each for each in names if len({label(p, each) for p in streams}) > 1}
+        paired = {(a, b) for a, b, _ in metric.pairs if RESOURCE not in (a, b)}
+        assert paired == {(a, b) for a in several for b in several if a < b}
+    again = second.statistics(False)  # what came first, and with what, is of no importance
+    rates = {name: one.points_per_second for name, one in found.metrics.items()}
+    assert again.metrics == found.metrics
+    assert rates == {name: one.points_per_second for name, one in again.metrics.items()}
+
+
+def test_statistics_say_how_often_points_come() -> None:
+    observer = Observer()
+    for time in (5, 15, 25):
+        points: list[Point] = [("g", "s", {"host": h}, {}, time * SECOND, 1.0) for h in "abc"]
+        observer.feed([request_of(points)], "t")
+    observer.feed([request_of([("g", "s", {"host": "new"}, {}, 25 * SECOND, 1.0)])], "t")
+    found = observer.statistics(True)
+    metric = found.metrics["g"]
+    assert metric.interval_ns == 10 * SECOND
+    assert metric.points_per_second == pytest.approx(0.4)
+    assert found.measured.in_part
+    assert (found.measured.requests, found.measured.seconds) == (4, 20.0)
+    assert found.measured.since == "1970-01-01T00:00:05Z"
 
 
 @pytest.mark.parametrize("seed", range(20))
