@@ -19,6 +19,8 @@ from topologies.identity.stream import Stream, render
 
 _SECOND = 10**9
 _ABSENT = 0
+_OWN = (TENANT, RESOURCE)
+"""Names that stand for something else than an attribute that is sent so."""
 Codes = NDArray[np.int64]
 """i64[streams], what number a stream's value has; 0: it has none."""
 
@@ -112,10 +114,10 @@ def _columns(streams: list[Stream]) -> dict[str, _Values]:
     for at, stream in enumerate(streams):
         own = {**stream.scope, **stream.attributes}
         for name, value in stream.resource.items():
-            if name not in own and name != TENANT:
+            if name not in own and name not in _OWN:
                 column(name).set(at, render(value), True)
         for name, value in own.items():
-            if name != TENANT:
+            if name not in _OWN:
                 column(name).set(at, render(value), False)
         column(TENANT).set(at, stream.tenant, True)
         whole = repr((stream.tenant, sorted(stream.resource.items())))

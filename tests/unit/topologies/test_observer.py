@@ -139,6 +139,19 @@ def test_statistics_are_plain_counts(seed: int) -> None:
     assert rates == {name: one.points_per_second for name, one in again.metrics.items()}
 
 
+def test_attributes_cannot_pass_for_the_tenant_or_the_resource() -> None:
+    observer = Observer()
+    for text in "abc":
+        named = {"tenant": text, RESOURCE: text}
+        observer.feed([request_of([("g", "s", named, named, SECOND, 1.0)])], "t")
+    metric = observer.statistics(False).metrics["g"]
+    assert metric.attributes["tenant"].values == {"t": 3}
+    assert {name: one.distinct for name, one in metric.attributes.items()} == {
+        "tenant": 1,
+        RESOURCE: 3,
+    }
+
+
 def test_statistics_say_how_often_points_come() -> None:
     observer = Observer()
     for time in (5, 15, 25):
