@@ -30,7 +30,7 @@ class Settings:
 
     Attributes:
         data: The data directory, with one folder a process.
-        definitions: Files and folders of metric definitions.
+        definitions: Files and folders of metric definitions, and packs (`tidemill:gpu`).
         aggregates: Python files, and folders of them, that add aggregates of users' own; relative
             to the settings file.
         environment: The one of which definitions and defaults say something of their own; empty:

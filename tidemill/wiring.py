@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 from metric_registry.check import check
@@ -12,6 +11,7 @@ from metric_registry.granularities import size_of
 from metric_registry.plan import Plan
 from metric_registry.rules import Settings as Allowed
 from tidemill import own_aggregates
+from tidemill.packs import STARTER, NoPack, is_pack, located
 from tidemill.settings import Settings
 
 MILLISECOND = 1_000_000
@@ -22,10 +22,30 @@ class DefinitionsError(ValueError):
 
 
 def definition_paths(settings: Settings) -> list[Path]:
-    """The files and folders of definitions: those named, and the starter set."""
-    starter = Path(str(resources.files("metric_registry") / "definitions"))
-    named = [Path(path) for path in settings.definitions]
-    return [starter, *named] if settings.starter_definitions else named
+    """The files and folders of definitions: those named, and the starter set.
+
+    Raises:
+        DefinitionsError: There is no such pack.
+    """
+    return [*shipped_paths(settings), *project_paths(settings)]
+
+
+def shipped_paths(settings: Settings) -> list[Path]:
+    """Those that come with tidemill: the starter set, and packs that are named.
+
+    Raises:
+        DefinitionsError: There is no such pack.
+    """
+    try:
+        named = located(path for path in settings.definitions if is_pack(path))
+    except NoPack as error:
+        raise DefinitionsError(str(error)) from None
+    return [STARTER, *named] if settings.starter_definitions else named
+
+
+def project_paths(settings: Settings) -> list[Path]:
+    """Those of the project's own."""
+    return [Path(path) for path in settings.definitions if not is_pack(path)]
 
 
 def allowed(aggregates: Sequence[str | Path], environment: str = "") -> Allowed:

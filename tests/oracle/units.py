@@ -23,6 +23,7 @@ ATOMS = {  # (what it measures, how much of it)
     "d": ("time", Fraction(86400)),
     "bit": ("data", Fraction(1)),
     "By": ("data", Fraction(8)),
+    "J": ("energy", Fraction(1)),
     "%": ("", Fraction(1, 100)),
     "1": ("", Fraction(1)),
 }
@@ -97,7 +98,7 @@ def _read(unit: str) -> tuple[dict[str, int], Fraction] | None:
 def _atom(text: str) -> tuple[str, Fraction] | None:
     if text in ATOMS:
         return ATOMS[text]
-    for atom in ("s", "By", "bit"):
+    for atom in ("s", "By", "bit", "J"):
         prefix = text.removesuffix(atom)
         if text.endswith(atom) and (prefix in POWERS or prefix in BINARY):
             size = Fraction(10) ** POWERS[prefix] if prefix in POWERS else 1024 ** BINARY[prefix]

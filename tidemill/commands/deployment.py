@@ -10,7 +10,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tidemill.commands.errors import USAGE, CommandError
+from tidemill.packs import NoPack, is_pack, located
 from tidemill.settings import ENVIRONMENT, Settings, SettingsError, load
+from tidemill.wiring import DefinitionsError, definition_paths
 
 SettingsFile = Annotated[
     Path | None,
@@ -60,6 +62,18 @@ def settings_of(file: Path | None) -> Settings:
         raise CommandError(str(error), USAGE) from None
 
 
+def paths_of(given: Sequence[Path], settings: Settings) -> list[Path]:
+    """Files and folders of definitions that are named, packs among them; else the deployment's.
+
+    Raises:
+        CommandError: There is no such pack.
+    """
+    try:
+        return located(given) or definition_paths(settings)
+    except (NoPack, DefinitionsError) as error:
+        raise CommandError(str(error), USAGE) from None
+
+
 def aggregate_files(paths: Sequence[Path]) -> tuple[str, ...]:
     """Files and folders of aggregates as settings hold them: absolute.
 
@@ -74,13 +88,13 @@ def aggregate_files(paths: Sequence[Path]) -> tuple[str, ...]:
 
 
 def definition_files(paths: Sequence[Path]) -> tuple[str, ...]:
-    """The files and folders of definitions as settings hold them: absolute.
+    """The files and folders of definitions as settings hold them: absolute; packs by their names.
 
     A folder without any definition is left out: it adds nothing. What does not exist is kept, so
     that it is missed.
     """
     return tuple(
-        str(path.resolve())
+        str(path) if is_pack(path) else str(path.resolve())
         for path in paths
         if not path.is_dir() or any(not each.match("*.test.y*ml") for each in path.rglob("*.y*ml"))
     )

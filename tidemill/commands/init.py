@@ -46,7 +46,8 @@ def init(
     store_url:
         ClickHouse's HTTP interface.
     definitions:
-        Files or folders of metric definitions beside the starter set.
+        Files or folders of metric definitions beside the starter set, or packs that come with
+        tidemill, such as tidemill:kubernetes.
     partitions:
         Partitions of the topics; a topic that exists must have as many.
     timeout:

@@ -27,7 +27,13 @@ from metric_registry.show import show as show_definition
 from streams.aggregates.promises import PROMISES, BrokenPromise
 from streams.aggregates.promises import check as check_aggregate
 from tidemill.commands import registry_diff, registry_test
-from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, settings_of
+from tidemill.commands.deployment import (
+    Aggregates,
+    Environment,
+    aggregate_files,
+    paths_of,
+    settings_of,
+)
 from tidemill.commands.errors import FAILED, FINE, USAGE, WARNINGS, CommandError
 from tidemill.commands.registry_apply import apply, history, rollback
 from tidemill.commands.registry_docs import docs
@@ -36,7 +42,7 @@ from tidemill.commands.registry_live_check import live_check
 from tidemill.commands.registry_preview import preview
 from tidemill.commands.registry_statistics import read_statistics, statistics
 from tidemill.own_aggregates import all_own
-from tidemill.wiring import DefinitionsError, allowed, definition_paths
+from tidemill.wiring import DefinitionsError, allowed
 
 Form = Annotated[Literal["text", "json"], Parameter(name=["--output", "-o"])]
 app = App(
@@ -308,7 +314,7 @@ def _fixed(paths: Sequence[Path], permitted: Allowed) -> Report:
 
 
 def _paths(given: Sequence[Path]) -> list[Path]:
-    return list(given) or definition_paths(settings_of(None))
+    return paths_of(given, settings_of(None))
 
 
 def _good(report: Report) -> Report:

@@ -21,6 +21,7 @@ from tidemill.commands.errors import FAILED, FINE, TIMED_OUT, UNREACHABLE, USAGE
 from tidemill.commands.output import Output, emit, note
 from tidemill.deciding import Refused, decide, to_apply, to_roll_back, until_known
 from tidemill.definitions_topic import decisions_of
+from tidemill.packs import is_pack
 from tidemill.probe import Unreachable
 from tidemill.settings import Settings
 from tidemill.wiring import DefinitionsError, load_plan
@@ -51,7 +52,7 @@ def apply(
     Parameters
     ----------
     paths:
-        Files or folders of definitions, beside the starter set; without any, those that the
+        Files, folders or packs of definitions, beside the starter set; without any, those that the
         settings name.
     dry_run:
         Say what would change and when, and do nothing.
@@ -137,7 +138,7 @@ def history(*, settings: SettingsFile = None, output: Output = "table") -> int:
 
 def _exist(paths: Sequence[Path]) -> None:
     for path in paths:
-        if not path.exists():
+        if not is_pack(path) and not path.exists():
             raise CommandError(f"there is no {path}: name a file or a folder of them", USAGE)
 
 

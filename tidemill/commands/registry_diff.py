@@ -18,13 +18,15 @@ from metric_registry.differences.compare import Differences, differences
 from metric_registry.load import SUFFIXES, Reader
 from metric_registry.plan import ResolvedDefinition
 from metric_registry.rules import Settings as Allowed
+from tidemill.commands.deployment import paths_of
 from tidemill.commands.errors import UNREACHABLE, USAGE, CommandError
 from tidemill.definitions_topic import decisions_of
 from tidemill.deployed_file import written
 from tidemill.git_files import NoRevision, extract
+from tidemill.packs import is_pack
 from tidemill.probe import Unreachable
 from tidemill.settings import Settings
-from tidemill.wiring import DefinitionsError, definition_paths, retention_days
+from tidemill.wiring import DefinitionsError, project_paths, retention_days, shipped_paths
 from topologies.decisions import UnreadableDecision
 
 RUNNING, GIT = "running", "git:"
@@ -69,16 +71,17 @@ def between(old: str, new: str | None, permitted: Allowed, settings: Settings) -
 def _project(named: tuple[str, str | None], settings: Settings) -> tuple[Path, ...]:
     """The paths that are meant where none is named: the other side's, else the deployment's."""
     paths = [Path(one) for one in named if one and one != RUNNING and not one.startswith(GIT)]
-    return tuple(paths) or tuple(map(Path, settings.definitions))
+    paths = [path for path in paths if not is_pack(path)]
+    return tuple(paths) or tuple(project_paths(settings))
 
 
 def _definitions(side: str | None, sides: _Sides) -> tuple[ResolvedDefinition, ...]:
     if side == RUNNING:
         return _in_force(sides.settings)
     if side is None:
-        return _checked(definition_paths(sides.settings), sides)
+        return _checked(paths_of((), sides.settings), sides)
     if not side.startswith(GIT):
-        return _checked([*_starter(sides), Path(side)], sides)
+        return _checked([*_shipped(sides), *paths_of([Path(side)], sides.settings)], sides)
     if not sides.paths:
         raise CommandError(
             f"{side}: the deployment has no definitions of its own: name their folder as well, "
@@ -87,12 +90,14 @@ def _definitions(side: str | None, sides: _Sides) -> tuple[ResolvedDefinition, .
         )
     revision = side.removeprefix(GIT)
     with _at(revision, sides.paths) as (root, paths):
-        return _checked([*_starter(sides), *paths], sides, root, f"{side}:")
+        return _checked([*_shipped(sides), *paths], sides, root, f"{side}:")
 
 
-def _starter(sides: _Sides) -> list[Path]:
-    whole = sides.whole and sides.settings.starter_definitions
-    return definition_paths(sides.settings)[:1] if whole else []
+def _shipped(sides: _Sides) -> list[Path]:
+    try:
+        return shipped_paths(sides.settings) if sides.whole else []
+    except DefinitionsError as error:
+        raise CommandError(str(error), USAGE) from None
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from metric_registry.load import read_tests
 from metric_registry.pages.catalogue import Live, catalogue
 from metric_registry.pages.site import site
 from metric_registry.plan import ResolvedDefinition
-from tidemill.commands.deployment import SettingsFile, aggregate_files, settings_of
+from tidemill.commands.deployment import SettingsFile, aggregate_files, paths_of, settings_of
 from tidemill.commands.errors import FAILED, FINE, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import note
 from tidemill.live_figures import figures
 from tidemill.settings import Settings, SettingsError
 from tidemill.store_address import PASSWORD, store_address
-from tidemill.wiring import DefinitionsError, allowed, definition_paths
+from tidemill.wiring import DefinitionsError, allowed
 from topologies.sink.store import connect
 
 MARK = ".tidemill-registry-docs"
@@ -56,7 +56,7 @@ def docs(
         permitted = allowed(aggregate_files(()) or chosen.aggregates, chosen.environment)
     except DefinitionsError as error:
         raise CommandError(str(error)) from None
-    given = list(paths) or definition_paths(chosen)
+    given = paths_of(paths, chosen)
     report = check_definitions(given, permitted)
     if report.errors:
         raise CommandError(report.text())

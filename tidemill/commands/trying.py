@@ -12,14 +12,14 @@ from metric_registry.check import Report
 from metric_registry.check import check as check_definitions
 from metric_registry.durations import DurationError
 from metric_registry.durations import parse as parse_duration
-from tidemill.commands.deployment import aggregate_files
+from tidemill.commands.deployment import aggregate_files, paths_of
 from tidemill.commands.errors import FAILED, UNREACHABLE, USAGE, CommandError
 from tidemill.otlp_topic import NoSuchTopic, Stalled, read_topic
 from tidemill.preview import Given
 from tidemill.probe import Unreachable
 from tidemill.settings import Settings
 from tidemill.traffic.files import Files, NotTraffic
-from tidemill.wiring import DefinitionsError, allowed, definition_paths
+from tidemill.wiring import DefinitionsError, allowed
 
 _TOPIC = "telemetry.raw"
 
@@ -34,7 +34,7 @@ def checked(paths: tuple[Path, ...], chosen: Settings, code: int = FAILED) -> Re
         permitted = allowed(aggregate_files(()) or chosen.aggregates, chosen.environment)
     except DefinitionsError as error:
         raise CommandError(str(error), code) from None
-    report = check_definitions(list(paths) or definition_paths(chosen), permitted)
+    report = check_definitions(paths_of(paths, chosen), permitted)
     if report.errors:
         raise CommandError(report.text(), code)
     return report

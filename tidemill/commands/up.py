@@ -13,6 +13,7 @@ from rich.console import Console
 from tidemill import up as stack
 from tidemill.commands.deployment import Aggregates, Environment, aggregate_files, definition_files
 from tidemill.commands.errors import USAGE, CommandError
+from tidemill.packs import is_pack
 from tidemill.settings import Settings, SettingsError, with_own_key
 from tidemill.wiring import DefinitionsError
 
@@ -44,7 +45,8 @@ def up(
     data:
         The folder for all data and logs.
     definitions:
-        Files or folders of metric definitions beside the starter set; ./definitions if it exists.
+        Files or folders of metric definitions beside the starter set, or packs that come with
+        tidemill, such as tidemill:kubernetes; ./definitions if it exists and no file is named.
     workers:
         Worker processes, which share the partitions.
     host_interval:
@@ -54,7 +56,9 @@ def up(
     """
     if workers < 1:
         raise CommandError(f"--workers {workers}: at least one is needed", USAGE)
-    given = tuple(definitions) or ((OWN_DEFINITIONS,) if OWN_DEFINITIONS.is_dir() else ())
+    given = tuple(definitions)
+    if all(map(is_pack, given)) and OWN_DEFINITIONS.is_dir():
+        given = (*given, OWN_DEFINITIONS)
     wanted = Settings(
         data=str(data),
         definitions=definition_files(given),

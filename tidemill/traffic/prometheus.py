@@ -10,6 +10,7 @@ explicit buckets, a summary a summary; labels are attributes of points.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -20,6 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tidemill.traffic.requests import CUMULATIVE, Sample, as_requests
 
+_COUNTER = re.compile(r"^#[ \t]+TYPE[ \t]+(\S+)[ \t]+counter[ \t]*$", re.MULTILINE)
+
 
 def requests_of(text: str, now: int) -> Iterator[bytes]:
     """The scrape as requests; `now` (unix ns) is the time of samples that do not say theirs.
@@ -28,19 +31,24 @@ def requests_of(text: str, now: int) -> Iterator[bytes]:
         ValueError: It is no such text.
     """
     families = cast("Iterable[Any]", text_string_to_metric_families(text))
+    counters = {found.group(1) for found in _COUNTER.finditer(text)}
     numbers: list[Sample] = []
     for family in families:
         if family.type in ("histogram", "summary"):
             yield _compound(family, now)
         else:
-            numbers += _numbers(family, now)
+            numbers += _numbers(family, now, counters)
     yield from as_requests(numbers)
 
 
-def _numbers(family: Any, now: int) -> Iterator[Sample]:
+def _numbers(family: Any, now: int, counters: set[str]) -> Iterator[Sample]:
+    """counters: As the scrape has them: the parser puts `_total` behind the name of one that lacks
+    it, and the Collector does not.
+    """
     for sample in family.samples:
+        plain = sample.name not in counters and family.name in counters
         yield Sample(
-            sample.name,
+            family.name if plain else sample.name,
             family.unit,
             (),
             _labels(sample.labels),

@@ -20,7 +20,9 @@ from metric_registry.syntax.nodes import to_data
 
 HERE = Path(__file__).parent
 DEFINITIONS = HERE.parents[2] / "metric_registry" / "definitions"
-FILES = [path for path in sorted(DEFINITIONS.glob("*.yaml")) if ".test." not in path.name]
+PACKS = DEFINITIONS.parent / "packs"
+EVERY = [*sorted(DEFINITIONS.glob("*.yaml")), *sorted(PACKS.glob("*.yaml"))]
+FILES = [path for path in EVERY if ".test." not in path.name]
 README = (DEFINITIONS / "README.md").read_text()
 WHOLE_EXAMPLE = (DEFINITIONS.parent / "README.md").read_text()
 YAML_OF_README = re.findall(r"```yaml\n(.*?)```", WHOLE_EXAMPLE, re.DOTALL)
@@ -57,7 +59,7 @@ def test_every_file_of_the_readme_is_read_by_a_definition() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(DEFINITIONS.glob("*.test.yaml")), ids=lambda path: path.name
+    "path", [path for path in EVERY if ".test." in path.name], ids=lambda path: path.name
 )
 def test_an_editor_with_the_schema_of_tests_accepts_those_of_the_starter_definitions(
     path: Path,
