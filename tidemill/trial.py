@@ -95,6 +95,14 @@ class Trial:
         """What was written to one of the product's topics, in its order."""
         return [record.value or b"" for record in self._driver.read_records(topic)]
 
+    def saved(self, time: int) -> dict[str, int]:
+        """Bytes of the state that the tasks save when every partition is complete up to `time`
+        (unix ns), by changelog."""
+        self._driver.advance(2 * self._settings.snapshot_interval_ms)
+        self.mark(time)
+        self._driver.run()
+        return self._driver.state_bytes()
+
     def ledgers(self) -> list[dict[str, Any]]:
         """What the tasks that read points say of them."""
         return [each for each in self._driver.stats().values() if "refused" in each]

@@ -96,6 +96,16 @@ class OfMetric:
             taken.append(one)
         return min(made, max(self.streams, 1.0))
 
+    def longest(self, name: str) -> int:
+        """Bytes of an attribute's longest value."""
+        found = self.count.attributes.get(self._source(name))
+        values = [0 if found is None else found.longest]
+        made = self.attributes.get(name)
+        if made is not None:
+            values += [len(value.encode()) for _, value in made.mapped or ()]
+            values += [len((made.default or "").encode()), len(made.write.encode()) + values[0]]
+        return max(values)
+
     @cached_property
     def _names(self) -> dict[str, _Known]:
         return {}

@@ -10,6 +10,7 @@ from metric_registry.granularities import text_of
 from metric_registry.plan import Plan
 from metric_registry.planner.costs import Cost, Costs, Key, OfDefinition
 from metric_registry.planner.routing import Chosen, choose
+from metric_registry.planner.state import State, state_of
 from metric_registry.planner.statistics import Statistics
 
 _WORTH, _WORTH_CORES = 0.05, 0.05
@@ -22,12 +23,13 @@ class Estimate:
     """A plan's cost under a key, and the cheapest key's."""
 
     cost: Cost
+    state: State
     chosen: Chosen
     statistics: Statistics
 
     def plan_lines(self) -> list[str]:
         """For people: of all of it."""
-        return _plan_lines(self.cost, self.chosen, self.statistics)
+        return _plan_lines(self.cost, self.state, self.chosen, self.statistics)
 
     def definition_lines(self, index: int) -> list[str]:
         """For people: of one definition, by its place in the plan."""
@@ -35,13 +37,15 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         """For programs."""
-        return _cost_dict(self.cost, self.chosen, self.statistics)
+        state = {"preaggregate": self.state.preaggregate, "rollup": self.state.rollup}
+        return {**_cost_dict(self.cost, self.chosen, self.statistics), "state_at_most": state}
 
 
 def estimated(plan: Plan, key: Key, statistics: Statistics, partitions: int) -> Estimate:
     """What a plan costs under a key of the raw topic."""
     costs = Costs(plan, statistics, partitions)
-    return Estimate(costs.of(key), choose(costs), statistics)
+    cost = costs.of(key)
+    return Estimate(cost, state_of(costs, cost), choose(costs), statistics)
 
 
 def _definition_lines(one: OfDefinition, partitions: int) -> list[str]:
@@ -68,7 +72,7 @@ def _definition_lines(one: OfDefinition, partitions: int) -> list[str]:
     return lines
 
 
-def _plan_lines(cost: Cost, chosen: Chosen, statistics: Statistics) -> list[str]:
+def _plan_lines(cost: Cost, state: State, chosen: Chosen, statistics: Statistics) -> list[str]:
     """What all of it costs, what sharing saves, and the key that would make it cheaper."""
     measured = statistics.measured
     part = ", a part of it" if measured.in_part else ""
@@ -82,6 +86,8 @@ def _plan_lines(cost: Cost, chosen: Chosen, statistics: Statistics) -> list[str]
         f"end ({_bytes(cost.stored * cost.prices.stored_bytes)})",
         f"  the workers take {_cores(cost.cpu)}; the busiest partition has {cost.busiest:.1f} "
         f"times its share, so provide {_cores(cost.provided)}",
+        f"  state of at most {_bytes(state.preaggregate)} where points are read and "
+        f"{_bytes(state.rollup)} in the roll-up, before it is compressed",
         f"  {_cores(cost.saved)} saved by sharing: one scan of each point, and shared panes, for "
         f"{count(len(cost.definitions), 'definition')}",
     ]

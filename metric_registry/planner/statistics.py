@@ -38,12 +38,14 @@ class AttributeCount:
     Attributes:
         distinct: How many different values it has.
         streams: How many streams have it.
+        longest: Bytes of its longest value.
         resource: Whether all of these have it from their resource.
         values: Streams of each value, where they are few.
     """
 
     distinct: int
     streams: int
+    longest: int = 0
     resource: bool = False
     values: dict[str, int] = field(default_factory=dict[str, int])
 

@@ -261,6 +261,16 @@ class TopologyTestDriver:
         tasks = zip(self.tasks, (task.host.processor for task in self.tasks), strict=True)
         return {str(task.id): live.stats() for task, live in tasks if live is not None}
 
+    def state_bytes(self) -> dict[str, int]:
+        """What the tasks of each sub-topology have saved, as their changelogs hold it."""
+        found: dict[str, int] = {}
+        for task in self.tasks:
+            records = self.log.read(task.changelog, task.changelog_partition)
+            latest = {record.key or b"": record.value for record in records}
+            size = sum(len(key) + len(value) for key, value in latest.items() if value)
+            found[task.changelog] = found.get(task.changelog, 0) + size
+        return found
+
     def _processors(self) -> list[FusedProcessor]:
         live = (task.host.processor for task in self.tasks)
         return [each for each in live if isinstance(each, FusedProcessor)]

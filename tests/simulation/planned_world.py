@@ -15,8 +15,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from metric_registry.check import check_files
 from metric_registry.compile import compile_plan
 from metric_registry.load import SourceFile
-from metric_registry.plan import Plan
-from metric_registry.planner.costs import Cost, Costs, Key
+from metric_registry.plan import Plan, ResolvedDefinition
+from metric_registry.planner.costs import Costs, Key
 from streams.batch import decode_table
 from tidemill.trial import Trial
 from topologies.edge.cut import partition_of
@@ -28,6 +28,7 @@ RESOURCE = ("cluster", "host", "region", "zone")
 POINT = ("device", "mode")
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 _WAYS = (("avg", "avg"), ("max", "max"), ("sum", "sum"), ("last", "count"), ("avg", "max"))
+_REACH = ("1m", "2m", "1h")
 _SIZES = (["10s", "1m"], ["10s"], ["30s", "1m"], ["1m"])
 
 
@@ -77,12 +78,13 @@ def _resources(chance: random.Random, scale: float) -> list[dict[str, str]]:
     ]
 
 
-def definitions(chance: random.Random, metrics: list[str], many: int) -> list:
+def definitions(chance: random.Random, metrics: list[str], many: int) -> list[ResolvedDefinition]:
     """So many random definitions of these metrics, resolved."""
     texts: list[str] = []
     for number in range(many):
         over_time, over_space = chance.choice(_WAYS)
         keep = sorted(chance.sample((*RESOURCE, *POINT), chance.randint(0, 4)))
+        sizes, reach = ", ".join(chance.choice(_SIZES)), chance.choice(_REACH)
         where = "{mode: [m0, m1]}" if chance.random() < 0.3 else "{}"
         texts.append(
             f"""apiVersion: tidemill/v1
@@ -92,7 +94,7 @@ description: One of many
 owner: nobody
 source: {{metric: {chance.choice(metrics)}, unit: "1", where: {where}}}
 space: {{keep: [{", ".join(keep)}]}}
-time: {{granularities: [{", ".join(chance.choice(_SIZES))}], grace: 2s, corrections: 1h}}
+time: {{granularities: [{sizes}], grace: 2s, corrections: {reach}}}
 aggregate: {{over_time: {over_time}, over_space: {over_space}}}
 """
         )
@@ -126,22 +128,23 @@ def _request(
     return request.SerializeToString()
 
 
-def estimate(given: World) -> Cost:
-    """What the planner says that a world costs."""
+def costs(given: World) -> Costs:
+    """What the planner knows of a world."""
     observer = Observer()
-    for at, _, request in given.requests:
+    for _, _, request in given.requests:
         observer.feed([request], "t", None)
-        assert at
-    return Costs(given.plan, observer.statistics(False), given.partitions).of(given.key)
+    return Costs(given.plan, observer.statistics(False), given.partitions)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What the product did: rows between the stages and out of them, CPU seconds."""
+    """What the product did: rows between the stages and out of them, CPU seconds; bytes of the
+    state that it had saved when the last windows had sealed, by changelog."""
 
     rekeyed: int
     out: int
     cpu: float
+    kept: dict[str, int]
 
 
 def run(given: World) -> Run:
@@ -149,13 +152,15 @@ def run(given: World) -> Run:
     trial = Trial(given.plan.definitions, given.partitions)
     for at, resource, request in given.requests:
         trial.give(_partition(given, resource), request, "t", at)
-    trial.close(BASE + given.seconds * SECOND)
     began = time.process_time()
     trial.run()
     cpu = time.process_time() - began
     assert not trial.dead_letters()
+    kept = trial.saved(BASE + (given.seconds + 65) * SECOND)
+    trial.close(BASE + given.seconds * SECOND)
+    trial.run()
     rekeyed = sum(decode_table(value).rows for value in trial.values("telemetry.partials"))
-    return Run(rekeyed, sum(1 for _ in trial.rows()), cpu)
+    return Run(rekeyed, sum(1 for _ in trial.rows()), cpu, kept)
 
 
 def _partition(given: World, resource: dict[str, str]) -> int:

@@ -54,6 +54,7 @@ def _metric(streams: list[Stream], numbers: NDArray[np.float64]) -> MetricCount:
         name: AttributeCount(
             distinct=len(values.texts),
             streams=int((values.codes != _ABSENT).sum()),
+            longest=0 if name == RESOURCE else max(len(text.encode()) for text in values.texts),
             resource=values.resource,
             values={} if name == RESOURCE else values.counted(),
         )

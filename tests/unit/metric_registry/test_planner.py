@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from metric_registry.plan import Plan
 from metric_registry.planner.costs import Costs, Key, busiest, touched
 from metric_registry.planner.estimate import drawn, traffic_of
 from metric_registry.planner.routing import choose, keyable
+from metric_registry.planner.state import State, state_of
 from metric_registry.planner.statistics import (
     PAIRED,
     RESOURCE,
@@ -49,6 +51,7 @@ def counted(
         attributes[name] = AttributeCount(
             distinct=len(set(values)),
             streams=len(values),
+            longest=0 if name == RESOURCE else max(map(len, values)),
             resource=name in resource,
             values={value: values.count(value) for value in values} if name != RESOURCE else {},
         )
@@ -359,6 +362,24 @@ def test_an_explanation_says_what_it_costs_and_what_would_cost_less() -> None:
     chosen = explain(plan, ["cluster"], counts, 8).text()
     assert "none saves much beside `tenant`, `cluster`" in chosen
     assert "estimated" not in explain(plan).text()
+
+
+def test_the_bound_of_state_grows_with_what_is_kept() -> None:
+    def bound(keep: str, more: str = "", hosts: int = 12) -> State:
+        text = reading(keep)
+        plan = plan_of(text)
+        if more:
+            changed = replace(plan.definitions[0], corrections_ns=int(more) * 10**9)
+            plan = compile_plan([changed])
+        costs = Costs(plan, statistics(m=counted(streams_of(hosts, 3, 4), WHOLE)), 4)
+        return state_of(costs, costs.of("resource"))
+
+    windows = 3600 / 10 + 3600 / 60
+    row = (10 + 2) * 8  # ten numbers and a hash, of each partition and of all together
+    assert bound("host").rollup - bound("cluster").rollup > windows * (12 - 4) * 2 * row
+    assert bound("host", hosts=120).preaggregate > 2 * bound("host").preaggregate
+    assert bound("host", "36000").rollup > 8 * bound("host").rollup
+    assert bound("host").rollup > windows * 12 * 2 * row
 
 
 def test_sharing_saves_what_jobs_of_their_own_would_do_again() -> None:
