@@ -862,10 +862,11 @@ _CODES = (
     ),
     Code(
         "TM701",
-        "error",
+        "warning",
         "source that no traffic has",
-        "None of the metrics that the definition reads was sent while somebody looked, so it "
-        "makes no row: a misspelling, an agent that does not run, or a time that was too short.",
+        "None of the metrics that the definition reads was sent while somebody looked, so it makes "
+        "no row: a misspelling, an agent that does not run, or a time that was too short. Only "
+        "whoever knows the agents can say which, so it is no error.",
     ),
     Code(
         "TM702",

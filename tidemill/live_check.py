@@ -34,6 +34,7 @@ def live_check(
             watch.feed(one.partition, one.request, one.tenant, came)
         except (UnparsableError, ValueError) as error:
             notes.append(f"a request is left out: {error}")
+    notes += [f"a record cannot be read: {why}" for why in sorted(set(watch.malformed))]
     ordered = sorted(entries, key=lambda entry: entry.resolved.name)
     plan = compile_plan([entry.resolved for entry in ordered])
     promised = [entry.model.service_level.freshness for entry in ordered]

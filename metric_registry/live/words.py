@@ -9,12 +9,15 @@ from datetime import UTC, datetime
 from metric_registry.durations import SECOND, render
 from metric_registry.live.facts import Share
 
+_NEAR = 0.75
+"""Of difflib's likeness: a letter or two, not another word."""
+
 
 def nearest(wanted: Iterable[str], seen: Iterable[str]) -> str | None:
     """A name that was seen and is nearly one of those wanted."""
     known = list(seen)
     for name in wanted:
-        if near := difflib.get_close_matches(name, known, n=1):
+        if near := difflib.get_close_matches(name, known, n=1, cutoff=_NEAR):
             return near[0]
     return None
 

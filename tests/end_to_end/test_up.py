@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from typing import Any
@@ -91,6 +92,24 @@ def test_definitions_are_drafted_from_live_traffic(up: Up):
     assert "nothing to complain about" in up.tidemill(
         "registry", "check", "--strict", "drafts.yaml"
     )
+
+
+def test_live_traffic_is_what_the_starter_definitions_claim(up: Up):
+    up.wait(lambda: first_rollup(up), "sealed rollup in the table")
+    names = ("host.cpu.seconds", "host.cpu.utilization", "host.cpu.processors")
+    chosen = [word for name in names for word in ("--name", name)]
+    told = up.json("registry", "live-check", *chosen)
+    assert told["errors"] == 0, told["findings"]
+    assert told["looked_at"]["received"] is True
+    assert all(one["streams"] and one["points"] for one in told["definitions"])
+
+
+def test_pages_say_how_fresh_and_how_many_rows_are_now(up: Up):
+    up.wait(lambda: first_rollup(up), "sealed rollup in the table")
+    up.tidemill("registry", "docs", "--live", "--out", "pages")
+    (page,) = (up.folder / "pages" / "definitions").glob("host-cpu-seconds-*.html")
+    assert "As the store said at" in page.read_text()
+    assert re.search(r"<code>10s</code></td><td>20[^<]+Z</td><td>[1-9]", page.read_text())
 
 
 def test_query_shows_what_the_table_holds(up: Up):

@@ -218,9 +218,10 @@ def _groups(
     definition: ResolvedDefinition, mine: Columns, group: I64, labels: Sequence[bytes]
 ) -> MostGroups | None:
     """The window with most groups; of several the first, of the finest size."""
-    tenants = [json.loads(each)["tenant"] for each in labels]
+    tenants: list[str] = [json.loads(each)["tenant"] for each in labels]
     every = sorted(set(tenants))
-    tenant_of = np.array([every.index(each) for each in tenants], np.int64)
+    number = {tenant: at for at, tenant in enumerate(every)}
+    tenant_of = np.array([number[each] for each in tenants], np.int64)
     best: MostGroups | None = None
     for granularity in definition.granularities if len(group) else ():
         level = level_of(granularity, definition.zone_rules)
@@ -235,7 +236,7 @@ def _groups(
         windows, counts = np.unique(np.stack([whose, end], axis=1), axis=0, return_counts=True)
         at = int(counts.argmax())
         if best is None or int(counts[at]) > best.groups:
-            tenant, when = windows[at].tolist()
+            tenant, when = int(windows[at, 0]), int(windows[at, 1])
             best = MostGroups(text_of(granularity), int(counts[at]), every[tenant], when)
     return best
 

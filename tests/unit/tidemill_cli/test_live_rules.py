@@ -248,6 +248,7 @@ def test_good_traffic_has_no_finding() -> None:
     [
         (source(metric="request"), good, "did you mean `requests`?"),
         (source(where={"route": ["/a", "/bb"]}), good, "did you mean `/b`?"),
+        (source(metric="responses"), good, "help: `tidemill registry infer` says what is sent"),
         (source(where={"route": "xyz"}), good, "seen: `/a`, `/b`"),
         (source(where={"zone": "xyz"}), good, "no stream has an attribute `zone`"),
         ({}, lambda: late(12), "a grace of `5s` would have covered 99 % of the points"),

@@ -86,7 +86,9 @@ def test_findings_point_at_the_line_that_says_it(
     [
         ("", "", [], 0),
         ("", "", ["--strict"], 3),
-        ("metric: requests", "metric: request", [], 1),
+        ("metric: requests", "metric: request", [], 0),
+        ("metric: requests", "metric: request", ["--strict"], 3),
+        ("[/a, /bb]", "[/x]", [], 1),
         ("[/a, /bb]", "[/a, /b]", ["--strict"], 3),
     ],
 )
