@@ -6,7 +6,8 @@ Everything is read read_committed. What aiokafka does that is dealt with here:
 - an idempotent batch never expires: the wait for the futures has a deadline of its own;
 - `commit_transaction` has none either, and cancelling it does not stop it: past the deadline the
   outcome is unknown, which is `Fatal`;
-- `stop()` of a producer may hang: it is bounded, and the sockets are closed after it;
+- `stop()` of a producer may hang, and closing its client raise what its task for metadata ended
+  with: both are bounded, and the sockets are closed after it;
 - `getmany()` without partitions means all of them; without a broker it returns nothing, silently.
 
 The member of a consumer group is in `group_consumer.py`.
@@ -21,6 +22,7 @@ The member of a consumer group is in `group_consumer.py`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -45,6 +47,8 @@ from streams.worker.batches import ReadyBatch
 from streams.worker.encoding import Encoding
 from streams.worker.row_batches import goes_by_key
 
+log = logging.getLogger(__name__)
+
 Partition = tuple[str, int]
 """(topic, partition)"""
 
@@ -53,12 +57,22 @@ NEVER_MS = 2**31 - 1
 
 
 async def bounded(work: Awaitable[Any], seconds: float = _STOP_SECONDS) -> bool:
-    """Wait for a shutdown step that may hang or fail; whether it ended in time."""
+    """Wait for a shutdown step that may hang or fail; whether it ended in time.
+
+    However it fails, what it was a step of goes on: it lets go of something of no more use. A
+    client that lost its connection says so by errors of the event loop's own, too (uvloop's
+    RuntimeError of a closed handle).
+    """
     try:
         await asyncio.wait_for(work, seconds)
-    except (TimeoutError, KafkaError, OSError, asyncio.CancelledError):
+    except (TimeoutError, KafkaError, OSError):
+        return False
+    except asyncio.CancelledError:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
+        return False
+    except Exception as error:
+        log.warning("a client that is let go of did not close well: %r", error)
         return False
     return True
 
@@ -261,7 +275,7 @@ class TransactionalProducer:
             )
         except ProducerFenced as error:
             raise Fenced(f"{self._id} was fenced while it committed") from error
-        except (KafkaError, OSError, TimeoutError) as error:
+        except Exception as error:  # TimeoutError and uvloop's RuntimeError among them
             raise Fatal(
                 f"the outcome of a commit of {self._id} is unknown: {error!r}",
                 "The worker stops; the next start reads from the log what became of it",

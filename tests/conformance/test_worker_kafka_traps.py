@@ -96,6 +96,30 @@ def test_a_failed_produce_fails_the_whole_transaction(broker, config, fresh):
     fresh(work)
 
 
+def test_a_client_that_does_not_close_well_is_let_go_of_all_the_same(broker, config, fresh, caplog):
+    """Its task for metadata may have ended with what uvloop says of a connection that is gone."""
+
+    async def closed() -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport>; the handler is closed")
+
+    async def work(log: str, out: str, tiny: str) -> None:
+        producer = TransactionalProducer(config, log, CODEC)
+        await producer.start()
+        assert producer._producer is not None
+        client = producer._producer.client
+        client._sync_task.cancel()
+        client._sync_task = asyncio.create_task(closed())
+        with pytest.raises(MustRestore):
+            await producer.commit([OutputRecord(tiny, 0, b"k", os.urandom(9_000))], STATE, (log, 0))
+        assert "the handler is closed" in caplog.text
+        await producer.start()
+        assert await producer.commit([OutputRecord(out, 0, b"k", b"1")], STATE, (log, 0)) > 0
+        assert await committed(config, out) == [b"1"]
+        await producer.stop()
+
+    fresh(work)
+
+
 def test_the_answer_of_a_commit_is_the_offset_behind_its_position(broker, config, fresh):
     async def work(log: str, out: str, tiny: str) -> None:
         producer, lookup = TransactionalProducer(config, log, CODEC), OffsetLookup(config)
