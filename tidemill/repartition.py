@@ -1,4 +1,4 @@
-"""Announcing another number of partitions for the live topic: when it may begin, and the records.
+"""Announcing other partitions of the live topic, or another key: when that may begin, and how.
 
 Everything that must know is written in one transaction: the bounds into every partition of the
 topic that ends and of the one that begins, and the list that edges read. So nobody ever knows a
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -27,7 +27,7 @@ from tidemill.sending import Sent, send
 from tidemill.settings import Settings, announcements, topics
 from topologies.deployment import Deployment
 from topologies.edge.epochs import EpochsReader
-from topologies.epochs import CONTROL, KEY, LIVE, TOPIC, Bounds, Epochs, Listed, topic_of
+from topologies.epochs import CONTROL, KEY, LIVE, TOPIC, Bounds, Epochs, Key, Listed, topic_of
 from topologies.joining import levels_of
 
 MOST_STEPS = 10_000
@@ -67,10 +67,22 @@ def next_boundary(after: int, sizes: Iterable[int]) -> int:
     raise RepartitionError("windows of these definitions have no end in common")
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the new epoch is to be, and from when (unix ns; None: as soon as may be).
+
+    partitions: None: as many as before; key: "same": as before.
+    """
+
+    partitions: int | None = None
+    key: Key | Literal["same"] = "same"
+    at: int | None = None
+
+
 def change(
-    known: Epochs, first: int, partitions: int, earliest: int, sizes: Sequence[int], at: int | None
+    known: Epochs, first: int, wanted: Wanted, earliest: int, sizes: Sequence[int]
 ) -> Change:
-    """The change to so many partitions at `at` (unix ns), or as soon as may be.
+    """The change to what is wanted.
 
     first: partitions of the first epoch. earliest: before it the change may not begin.
 
@@ -79,8 +91,12 @@ def change(
     """
     before = known.later[-1] if known.later else Listed(LIVE, first, 0)
     soonest = next_boundary(max(earliest, before.since + 1), sizes)
-    if partitions == before.partitions:
-        raise RepartitionError(f"{before.topic} has {partitions} partitions already")
+    at, partitions = wanted.at, wanted.partitions or before.partitions
+    key = before.key if wanted.key == "same" else wanted.key
+    if (partitions, key) == (before.partitions, before.key):
+        raise RepartitionError(
+            f"{before.topic} has {partitions} partitions already, keyed by {key_text(before.key)}"
+        )
     if at is not None and at < soonest:
         raise RepartitionError(
             f"{rfc3339(at)} is too soon, or already past: edges and workers must have learnt of it "
@@ -91,13 +107,17 @@ def change(
             f"{rfc3339(at)} lies within windows; the next time at which all end is "
             f"{rfc3339(next_boundary(at, sizes))}"
         )
-    new = Listed(topic_of(len(known.later) + 2), partitions, soonest if at is None else at)
+    begin = soonest if at is None else at
+    new = Listed(topic_of(len(known.later) + 2), partitions, begin, key)
     return Change(Epochs((*known.later, new), known.gap), before)
 
 
-async def announce(
-    settings: Settings, partitions: int, at: int | None, now: int, dry: bool
-) -> Change:
+def key_text(key: Key) -> str:
+    """What records are keyed by, in words."""
+    return "tenant and resource" if key is None else ", ".join(("tenant", *key))
+
+
+async def announce(settings: Settings, wanted: Wanted, now: int, dry: bool) -> Change:
     """Make the topic of the new epoch and tell everybody; dry: only say what would be.
 
     Raises:
@@ -107,7 +127,7 @@ async def announce(
     """
     try:
         async with asyncio.timeout(60):
-            return await _announce(settings, partitions, at, now, dry)
+            return await _announce(settings, wanted, now, dry)
     except (ProducerFenced, InvalidProducerEpoch) as error:
         raise RepartitionError(
             "another change of partitions or definitions began meanwhile: nothing of this one was "
@@ -138,11 +158,9 @@ async def _known(settings: Settings) -> Epochs:
         await reader.stop()
 
 
-async def _announce(
-    settings: Settings, partitions: int, at: int | None, now: int, dry: bool
-) -> Change:
+async def _announce(settings: Settings, wanted: Wanted, now: int, dry: bool) -> Change:
     if dry:
-        return await _decide(settings, partitions, at, now)
+        return await _decide(settings, wanted, now)
     producer: Any = AIOKafkaProducer(
         bootstrap_servers=settings.bootstrap,
         transactional_id=announcements(settings),
@@ -150,7 +168,7 @@ async def _announce(
     )
     try:
         await producer.start()  # another that is under way is fenced
-        decided = await _decide(settings, partitions, at, now)
+        decided = await _decide(settings, wanted, now)
         await _create(settings, decided.new)
         async with producer.transaction():
             await _tell(producer, decided)
@@ -159,14 +177,14 @@ async def _announce(
         await producer.stop()
 
 
-async def _decide(settings: Settings, partitions: int, at: int | None, now: int) -> Change:
+async def _decide(settings: Settings, wanted: Wanted, now: int) -> Change:
     known = await _known(settings)
     gap = settings.stream_gap_ms * MILLISECOND
     if not known.later:
         known = Epochs((), gap)
     earliest = now + gap + settings.epoch_margin_ms * MILLISECOND
     sizes = _levels(in_force(await decisions_of(settings), settings), now)
-    return change(known, settings.raw_partitions, partitions, earliest, sizes, at)
+    return change(known, settings.raw_partitions, wanted, earliest, sizes)
 
 
 def _levels(deployed: Deployment, now: int) -> list[int]:

@@ -94,12 +94,18 @@ class Bounds:
         )
 
 
-class Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+Key = tuple[str, ...] | None
+"""By which attributes of their resource, beside the tenant, records find their partition, sorted;
+None: by all of them. So a stream stays in one partition of an epoch, whatever its key."""
+
+
+class Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An epoch after the first as the topic `TOPIC` lists it; `since` in unix ns."""
 
     topic: str
     partitions: Annotated[int, msgspec.Meta(gt=0)]
     since: int
+    key: Key = None
 
 
 class Epochs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -64,10 +64,9 @@ def cut(
     records: list[Record] = []
     refused: list[RefusedPiece] = []
     for resource, whole in wholes:
-        key = canonical_resource_key(tenant, resource)
         for value in (whole,) if len(whole) <= limit else split_oversize(whole, limit):
             if len(value) <= limit:
-                found = _record(value, key, tenant, topic, partitions, received_ns, epochs)
+                found = _record(value, resource, tenant, topic, partitions, received_ns, epochs)
                 records.extend(found)
             else:
                 reason = (
@@ -94,7 +93,7 @@ def digest(tenant: str, value: bytes) -> bytes:
 
 def _record(
     value: bytes,
-    key: bytes,
+    resource: bytes,
     tenant: str,
     topic: str,
     partitions: int,
@@ -115,5 +114,6 @@ def _record(
     if timed:
         headers.append(("digest", digest(tenant, value)))
     for epoch in epochs.of(topic, partitions, oldest, newest):
+        key = canonical_resource_key(tenant, resource, epoch.key)
         where = partition_of(key, epoch.partitions)
         yield Record(epoch.topic, where, key, value, tuple(headers))

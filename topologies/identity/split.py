@@ -19,17 +19,20 @@ class MalformedError(ValueError):
 
 
 @lru_cache(maxsize=1 << 16)
-def canonical_resource_key(tenant: str, resource: bytes) -> bytes:
+def canonical_resource_key(
+    tenant: str, resource: bytes, names: tuple[str, ...] | None = None
+) -> bytes:
     """The 16 bytes by which a resource's records are routed; equal for equal attributes.
 
-    ``resource`` is an encoded ``Resource`` message. Raises :class:`MalformedError`. Remembers the
-    resources seen last, since they repeat.
+    ``resource`` is an encoded ``Resource`` message; ``names``: attributes that count, None: all.
+    Raises :class:`MalformedError`. Remembers the resources seen last, since they repeat.
     """
     try:
         attributes = Resource.FromString(resource).attributes
     except DecodeError as error:
         raise MalformedError("a resource is not an OTLP Resource message") from error
-    return hashlib.blake2b(origin(tenant, attributes), digest_size=16).digest()
+    chosen = [one for one in attributes if names is None or one.key in names]
+    return hashlib.blake2b(origin(tenant, chosen), digest_size=16).digest()
 
 
 def split_by_resource(request: bytes) -> list[tuple[bytes, bytes]]:

@@ -57,6 +57,51 @@ def test_a_piece_goes_whole_to_every_epoch_that_counts_or_knows_a_point_of_it(ti
     assert list(places(request(*times))) == topics
 
 
+def keyed(name: str, host: str, keys: tuple[str, ...] | None) -> tuple[int, bytes]:
+    """Partition and key of what a host of a cluster sends, in an epoch with a key of its own."""
+    message = ExportMetricsServiceRequest.FromString(request(T + 1))
+    for attribute, text in (("cluster", name), ("host", host)):
+        attributes = message.resource_metrics[0].resource.attributes
+        attributes.add(key=attribute).value.string_value = text
+    epochs = Epochs((Listed("telemetry.raw.e2", 1024, T, keys),), GAP)
+    (record,) = cut(
+        message.SerializeToString(), tenant="t", topic="telemetry.raw", partitions=3,
+        received_ns=NOW, limit=9999, epochs=epochs,
+    ).records  # fmt: skip
+    assert record.partition == partition_of(record.key, 1024)
+    return record.partition, record.key
+
+
+def test_an_epoch_keyed_by_attributes_has_what_they_agree_on_in_one_partition():
+    hosts = [f"h{n}" for n in range(50)]
+    assert len({keyed("a", host, ("cluster",)) for host in hosts}) == 1
+    assert len({keyed("a", host, None) for host in hosts}) == 50
+    assert len({keyed("a", host, ("cluster", "host")) for host in hosts}) == 50
+    assert keyed("a", "h", ("cluster", "host")) == keyed("a", "h", None)  # the whole resource
+    clusters = [f"c{n}" for n in range(50)]
+    assert len({keyed(name, "h", ("cluster",)) for name in clusters}) == 50
+    assert len({keyed(name, "h", ()) for name in clusters}) == 1
+    assert len({keyed(name, "h", ("elsewhere",)) for name in clusters}) == 1
+
+
+def test_a_record_of_two_epochs_has_the_key_of_each():
+    later = Epochs((Listed("telemetry.raw.e2", 7, T, ("cluster",)),), GAP)
+    message = ExportMetricsServiceRequest.FromString(request(T))
+    resource = message.resource_metrics[0].resource
+    resource.attributes.add(key="cluster").value.string_value = "a"
+    resource.attributes.add(key="host").value.string_value = "h"
+    first, second = cut(
+        message.SerializeToString(), tenant="t", topic="telemetry.raw", partitions=3,
+        received_ns=NOW, limit=9999, epochs=later,
+    ).records  # fmt: skip
+    assert (first.partition, second.partition) == (
+        partition_of(first.key, 3),
+        partition_of(second.key, 7),
+    )
+    assert first.key != second.key
+    assert first.value == second.value
+
+
 def test_points_without_a_time_are_routed_by_their_receipt():
     assert list(places(request(0), received=T - GAP)) == ["telemetry.raw"]
     assert list(places(request(0), received=T + 1)) == ["telemetry.raw.e2"]
