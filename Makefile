@@ -58,6 +58,7 @@ real: install
 	$(BIN)/python tests/real/run.py --stories 50
 	TIDEMILL_STREAM_GAP_S=6 $(BIN)/python tests/real/repartition.py --partitions 2 --then 5
 	TIDEMILL_STREAM_GAP_S=6 $(BIN)/python tests/real/repartition.py --partitions 4 --then 2
+	TIDEMILL_STREAM_GAP_S=6 $(BIN)/python tests/real/repartition.py --partitions 3 --then 3 --by rack
 	$(BIN)/python tests/real/definitions.py
 
 # CPU nanoseconds a point and points a second, each stage beside its ceiling; medians and ranges.

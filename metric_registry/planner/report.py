@@ -95,7 +95,8 @@ def _plan_lines(cost: Cost, state: State, chosen: Chosen, statistics: Statistics
     saved = cost.provided - best.provided
     if saved > _WORTH_CORES and saved > _WORTH * cost.provided:
         lines.append(
-            f"  cheaper: key the raw topic by {key_text(best.key)}. Then provide "
+            f"  cheaper: key the raw topic by {key_text(best.key)} "
+            f"(`tidemill topic repartition {_options(best.key)}`). Then provide "
             f"{_cores(best.provided)}, {1 - best.provided / cost.provided:.0%} less: "
             f"{_per_second(best.rekeyed, 'row')} re-keyed instead of {_number(cost.rekeyed)}, and "
             f"the busiest partition has {best.busiest:.1f} times its share"
@@ -126,6 +127,13 @@ def key_text(key: Key) -> str:
     if key == "resource":
         return "all attributes of the resource"
     return ", ".join(f"`{name}`" for name in ("tenant", *key))
+
+
+def _options(key: Key) -> str:
+    """How a key is asked for."""
+    if key == "resource":
+        return "--by-resource"
+    return " ".join(f"--by {name}" for name in key) or "--by-tenant"
 
 
 def _totals(cost: Cost) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""The number of partitions of the live topic changes while agents send; compared to the bit.
+"""Partitions or key of the live topic change while agents send; compared to the bit.
 
     TIDEMILL_STREAM_GAP_S=6 python tests/real/repartition.py --partitions 2 --then 5
+    TIDEMILL_STREAM_GAP_S=6 python tests/real/repartition.py --partitions 3 --then 3 --by rack
 
 Edge, broker, workers and store are started on free ports in a folder of their own, told to forget
 streams after six seconds, so that a change can come soon. Agents send counters, gauges and deltas,
@@ -20,7 +21,7 @@ import sys
 import threading
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def schedule(rng: random.Random, begin: int) -> list[Delivery]:
             count = 0 if rng.random() < 0.03 else count + rng.randrange(9)
             moment = BEFORE + at
             text = (
-                f"[host={host}] change.requests@{moment:g}={count}i^- "
+                f"[host={host},rack={number % 2}] change.requests@{moment:g}={count}i^- "
                 f"change.load@{moment:g}={rng.random():.3f} change.bytes@{moment:g}+={count}i"
             )
             sent = at + (rng.choice([3, 8, 14]) if rng.random() < 0.1 else 0)
@@ -106,22 +107,22 @@ async def tidemill(stack: Stack, *words: str) -> list[dict[str, Any]]:
     return rows
 
 
-async def change(stack: Stack, partitions: int, console: Console) -> None:
+async def change(stack: Stack, options: Sequence[str], console: Console) -> None:
     """Announce the change; kill the edge before it comes, and the worker after.
 
     The sleeps are part of the story: requests are on their way all the time, some before the
     change is announced and some after, and it comes at a time of the wall clock.
     """
     await asyncio.sleep(4)
-    words = ("topic", "repartition", "--partitions", str(partitions))
+    words = ("topic", "repartition", *options)
     (would,) = await tidemill(stack, *words, "--dry-run")
     (decided,) = await tidemill(stack, *words)
     listed = await tidemill(stack, "topic", "epochs")
-    expected = {name: decided[name] for name in ("topic", "partitions")}
+    expected = {name: decided[name] for name in ("topic", "partitions", "key")}
     assert would["announced"] == "no"
     assert decided["announced"] == "yes"
     assert listed[-1] == {**expected, "since": decided["from"]}
-    console.print(f"{decided['topic']} from {decided['from']} on, instead of {decided['before']}")
+    console.print(f"{decided['topic']} from {decided['from']} on, by {decided['key']}")
     await asyncio.sleep(3)
     stack.kill("edge")
     begins = datetime.fromisoformat(decided["from"]).timestamp()
@@ -149,7 +150,8 @@ async def prove(folder: Path, given: argparse.Namespace, console: Console) -> in
         edge = f"127.0.0.1:{chosen.edge_port}"
         try:
             async with asyncio.TaskGroup() as work:
-                work.create_task(change(stack, given.then, console))
+                options = ["--partitions", str(given.then), *(f"--by={one}" for one in given.by)]
+                work.create_task(change(stack, options, console))
                 sending = work.create_task(asyncio.to_thread(send, edge, planned, stop=stop))
         finally:
             stop.set()
@@ -178,6 +180,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--partitions", type=int, default=2)
     parser.add_argument("--then", type=int, default=5)
+    parser.add_argument("--by", action="append", default=[], help="an attribute of the key")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="keep data and logs in this folder")
     given = parser.parse_args()

@@ -355,7 +355,10 @@ def test_an_explanation_says_what_it_costs_and_what_would_cost_less() -> None:
     plan = plan_of(reading("cluster"), "source: {metric: gone, unit: '1'}\nspace: {keep: []}")
     text = explain(plan, "resource", counts, 8).text()
     assert f"estimated from statistics {counts.hash} (60 points of 10 streams in 60 s" in text
-    assert "cheaper: key the raw topic by `tenant`, `cluster`" in text
+    assert (
+        "cheaper: key the raw topic by `tenant`, `cluster` (`tidemill topic repartition --by"
+        in text
+    )
     assert "the traffic has nothing that it reads" in text
     assert "10s: 100,000 groups, 10,000 rows a second out" in text
     assert "saved by sharing: one scan of each point, and shared panes, for 2 definitions" in text
