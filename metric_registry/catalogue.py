@@ -494,6 +494,32 @@ _CODES = (
         "aggregate: {over_time: max, over_space: max}",
     ),
     Code(
+        "TM226",
+        "error",
+        "level out of its place",
+        "Levels stand from the finest to the coarsest. `all` keeps none of their attributes, so "
+        "nothing is coarser; the tenant is part of every group, so it is no level.",
+        "space: {keep: [], hierarchy: [host.name, all, region]}",
+        "space: {keep: [], hierarchy: [host.name, region, all]}",
+    ),
+    Code(
+        "TM227",
+        "error",
+        "hierarchy of one level",
+        "A hierarchy makes a metric of each level; an attribute alone is one to keep.",
+        "space: {keep: [], hierarchy: [region]}",
+        "space: {keep: [], hierarchy: [region, all]}",
+    ),
+    Code(
+        "TM228",
+        "error",
+        "second name of the finest level",
+        "The finest level has the definition's name, and only that; the others are named beside "
+        "it.",
+        "space: {keep: [], hierarchy: [{by: region, name: regional}, all]}",
+        "space: {keep: [], hierarchy: [region, {by: all, name: worldwide}]}",
+    ),
+    Code(
         "TM301",
         "error",
         "windows do not nest",

@@ -13,13 +13,21 @@ from metric_registry.documents import Reading, Sources
 from metric_registry.environments import Environments, Validated, unknown
 from metric_registry.errors import Finding, count, to_json
 from metric_registry.fields import Problem, validate
+from metric_registry.hierarchy import Rung, levels
 from metric_registry.inherit import FOLDER_FILES, Inheritance, Written, names_at
 from metric_registry.layers import Merged
 from metric_registry.load import Reader, SourceFile
 from metric_registry.models import Defaults, MetricDefinition
 from metric_registry.plan import ResolvedDefinition
 from metric_registry.resolve import resolve
-from metric_registry.rules import RULES, RULES_ACROSS, Settings, Subject
+from metric_registry.rules import (
+    RULES,
+    RULES_ACROSS,
+    RULES_AS_WRITTEN,
+    RULES_OF_NAMES,
+    Settings,
+    Subject,
+)
 from metric_registry.rules.across import Placed
 from metric_registry.syntax.nodes import Path as NodePath
 from metric_registry.syntax.nodes import place, to_data
@@ -31,13 +39,24 @@ _UNSURE = frozenset(("TM505", "TM507", "TM508"))
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A definition without errors, and where it stands."""
+    """A definition without errors, or a level of one, and where it stands."""
 
     model: MetricDefinition
     resolved: ResolvedDefinition
     file: str
     line: int
     merged: Merged
+    rung: Rung | None = None
+    """Which level it is, if the definition has a hierarchy."""
+
+    @property
+    def finest(self) -> bool:
+        """Whether it is the definition itself, and no coarser level of it."""
+        return self.rung is None or self.rung.index == 0
+
+    def written_at(self, path: NodePath) -> NodePath:
+        """Where that is written which stands at a path of the model."""
+        return path if self.rung is None else self.rung.written_at(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +128,11 @@ def check_files(
     findings = tuple(sorted(checked.findings(), key=lambda finding: finding.order))
     kept = tuple(entry for i, entry in enumerate(checked.entries) if i not in checked.refused)
     return Report(findings, kept, checked.files)
+
+
+def _as_written(problem: Problem, rung: Rung | None) -> Problem:
+    """A problem of a level, where the definition says it."""
+    return problem if rung is None else replace(problem, path=rung.written_at(problem.path))
 
 
 class _Check:
@@ -209,8 +233,9 @@ class _Check:
         bad |= self._meaning(one, validated, merged, "")
         if not bad and not isinstance(validated, list):
             line = place(one.root, ("name",)).line
-            resolved = resolve(validated, self._settings.own_aggregates)
-            self.entries.append(Entry(validated, resolved, one.file, line, merged))
+            for rung, level in levels(validated):
+                resolved = resolve(level, self._settings.own_aggregates)
+                self.entries.append(Entry(level, resolved, one.file, line, merged, rung))
 
     def _compare(self, one: Written, name: str, plain: Validated, found: Validated) -> None:
         """Notes what an environment changes of a definition."""
@@ -232,8 +257,12 @@ class _Check:
         """Whether there are errors in what a definition means, which are told."""
         if isinstance(validated, list):
             return self._report(one, validated, merged, environment)
-        subject = Subject(validated, merged, self._settings)
-        problems = [problem for rule in RULES for problem in rule(subject)]
+        written = Subject(validated, merged, self._settings)
+        problems = [problem for rule in RULES_AS_WRITTEN for problem in rule(written)]
+        for rung, level in levels(validated):
+            subject = Subject(level, merged, self._settings)
+            for rule in RULES if rung is None or rung.index == 0 else RULES_OF_NAMES:
+                problems += [_as_written(problem, rung) for problem in rule(subject)]
         return self._report(one, problems, merged, environment)
 
     def _report(
@@ -260,15 +289,18 @@ class _Check:
             for one, problem in self._unused() if told.isdisjoint(_UNSURE) else ():
                 self._tell(one, problem)
         self._environment()
-        placed = [Placed(entry.resolved, entry.file, entry.line) for entry in self.entries]
+        placed = [Placed(one.resolved, one.file, one.line, one.rung) for one in self.entries]
         for rule in RULES_ACROSS:
             for index, problem in rule(placed, self._settings):
                 entry = self.entries[index]
-                node = place(entry.merged.own, problem.path, on_key=problem.on_key)
-                finding = self._sources.finding(problem, entry.file, node)
-                self._add(finding)
-                if finding.severity == "error":
-                    self.refused.add(index)
+                path = entry.written_at(problem.path)
+                node, way = entry.merged.locate(path, on_key=problem.on_key)
+                file, text = (entry.file, "") if way is None else (way.file, way.text)
+                finding = self._sources.finding(problem, file, node, text)
+                self._add(finding, entry.resolved.name if way is not None else "")
+                if finding.severity == "error":  # of one level: there are all, or none
+                    same = (i for i, o in enumerate(self.entries) if o.merged is entry.merged)
+                    self.refused.update(same)
 
     def _unused(self) -> Iterator[tuple[Written, Problem]]:
         for one in self.documents:

@@ -67,6 +67,7 @@ VALUES = (
 )  # fmt: skip
 _SHORT = {
     models.Made: "attribute name, a list of them, or ",
+    models.LevelEntry: "attribute name, or ",
     cases.Sent: "number, `null` for no recorded value, or ",
 }
 """What may stand for a section."""

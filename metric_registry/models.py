@@ -158,6 +158,36 @@ class Source(Section):
     )
 
 
+class Level(Section):
+    """A level of a hierarchy."""
+
+    by: Attribute = Field(
+        description="The attribute that is the finest of those that this level keeps; `all`, as "
+        "the last one, keeps none of them."
+    )
+    name: DefinitionName | None = Field(
+        default=None,
+        description="Name of this level's metric, `NAME.by_ATTRIBUTE` or `NAME.all` unless said; "
+        "that of the finest level is the definition's.",
+    )
+
+
+def _level(value: object) -> object:
+    if isinstance(value, dict):
+        return cast(object, value)
+    if not isinstance(value, str):
+        advice = "write the attribute, or `{by: ATTRIBUTE, name: ...}`"
+        raise failure("TM103", "must be an attribute", advice)
+    return {"by": value}
+
+
+LevelEntry = Annotated[
+    Level,
+    BeforeValidator(_level),
+    WithJsonSchema({"anyOf": [_ONE, Level.model_json_schema()]}),
+]
+
+
 class Space(Section):
     """What a group is."""
 
@@ -165,6 +195,13 @@ class Space(Section):
         max_length=MAX_LIST,
         description="Attributes that a group keeps; all others are rolled up. The tenant is "
         "always kept. `resource.NAME` asks the resource alone.",
+    )
+    hierarchy: list[LevelEntry] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_LIST,
+        description="Attributes from the finest to the coarsest, [cluster_id, region, all]: a "
+        "metric of each level, which keeps its attribute, those behind it and `keep`.",
     )
 
 

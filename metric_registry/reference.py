@@ -31,7 +31,7 @@ VERSIONED = {
     "source_unit": ("source.unit",),
     "source_instrument": ("source.instrument",),
     "unit": ("unit",),
-    "keep": ("space.keep",),
+    "keep": ("space.keep", "space.hierarchy"),
     "over_time": ("aggregate.over_time",),
     "over_space": ("aggregate.over_space",),
     "over_points": ("aggregate.over_points",),

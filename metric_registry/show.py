@@ -11,6 +11,7 @@ from metric_registry.check import Entry
 from metric_registry.durations import render, render_seconds
 from metric_registry.explain import made_of
 from metric_registry.granularities import DAY, text_of
+from metric_registry.hierarchy import HIERARCHY
 from metric_registry.plan import ResolvedDefinition
 from metric_registry.syntax.nodes import Path, get
 from metric_registry.values import granularity
@@ -99,6 +100,8 @@ def _fields(entry: Entry) -> Iterator[tuple[Path, str]]:
         yield ("source", "instrument"), one.source_instrument
     yield ("unit",), one.unit
     yield ("space", "keep"), _list(one.keep)
+    if entry.rung is not None:
+        yield HIERARCHY, entry.rung.text()
     yield from _time(one)
     if one.over_points:
         yield ("aggregate", "over_points"), one.over_points

@@ -78,7 +78,8 @@ def report(looked: Looked, of: Sequence[Checked], sources: Sources) -> LiveRepor
     findings: list[Finding] = []
     for one in of:
         for problem in problems(one.entry.model, one.entry.resolved, one.facts, looked):
-            node, way = one.entry.merged.locate(problem.path, on_key=problem.on_key)
+            path = one.entry.written_at(problem.path)
+            node, way = one.entry.merged.locate(path, on_key=problem.on_key)
             file, text = one.entry.file, ""
             if way is not None:
                 file, text = way.file, f"`{one.entry.resolved.name}` takes it by {way.text}"

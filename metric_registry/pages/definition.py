@@ -8,6 +8,7 @@ from metric_registry.check import Entry
 from metric_registry.durations import render, render_seconds
 from metric_registry.explain import made_of
 from metric_registry.granularities import text_of
+from metric_registry.hierarchy import Rung
 from metric_registry.pages.catalogue import NOBODY, Catalogue, owner_page, page_of, source_page
 from metric_registry.pages.markup import Child, Markup, code, el, link, page, section, table
 from metric_registry.pages.queries import identifier, queries
@@ -62,7 +63,10 @@ def _lineage(known: Catalogue, entry: Entry, path: str) -> Markup:
         steps.append(("Filter", el("ul", asked)))
     if one.source_unit != one.read_unit:
         steps.append(("Unit", f"{one.source_unit} to {one.read_unit}"))
-    steps.append(("Groups", listed(list(one.group_by))))
+    groups: list[Child] = [listed(list(one.group_by))]
+    if entry.rung is not None:
+        groups += [": ", *_levels(known, entry.rung, path)]
+    steps.append(("Groups", groups))
     steps.append(("Windows", ", ".join(text_of(size) for size in one.granularities)))
     explained = known.explained[one.name]
     passes = "in two passes, by way of partials" if explained.coherence == "partials" else (
@@ -77,6 +81,16 @@ def _lineage(known: Catalogue, entry: Entry, path: str) -> Markup:
     kept = ", ".join(f"{text_of(size)} for {render_seconds(n)}" for size, n in one.retention)
     steps.append(("Table", [code(f"tidemill.{identifier(one.name)}"), f", {kept}"]))
     return el("ol", [el("li", el("strong", name), what) for name, what in steps], class_="flow")
+
+
+def _levels(known: Catalogue, rung: Rung, path: str) -> Iterator[Child]:
+    """All levels of the hierarchy, each with its page, but for the one that is shown."""
+    pages = {each.resolved.name: page_of(each) for each in known.entries}
+    yield "one level of "
+    for at, (by, name) in enumerate(zip(rung.by, rung.names, strict=True)):
+        yield " < " if at else ""
+        yield el("strong", by) if at == rung.index else link(by, pages[name], path)
+    yield ", each computed from the streams themselves"
 
 
 def _in_code(text: str) -> Iterator[Child]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from metric_registry.rules import (
     across,
     attributes,
+    hierarchies,
     histograms,
     listing,
     measurement,
@@ -18,6 +19,9 @@ from metric_registry.rules import (
     windows,
 )
 from metric_registry.rules.subject import Rule, Settings, Subject
+
+RULES_AS_WRITTEN = hierarchies.RULES
+"""Rules that look at one definition before it is taken apart into levels."""
 
 RULES: tuple[Rule, ...] = (
     *listing.RULES,
@@ -29,9 +33,19 @@ RULES: tuple[Rule, ...] = (
     *windows.RULES,
     *publication.RULES,
 )
-"""Rules that look at one definition."""
+"""Rules that look at one definition without a hierarchy, or at the finest level of one."""
+
+RULES_OF_NAMES = naming.RULES
+"""Those of them that coarser levels could break where the finest does not."""
 
 RULES_ACROSS = across.RULES
 """Rules that look at all definitions together."""
 
-__all__ = ["RULES", "RULES_ACROSS", "Settings", "Subject"]
+__all__ = [
+    "RULES",
+    "RULES_ACROSS",
+    "RULES_AS_WRITTEN",
+    "RULES_OF_NAMES",
+    "Settings",
+    "Subject",
+]

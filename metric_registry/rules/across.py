@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from metric_registry.derive import NamePattern
 from metric_registry.fields import Problem
+from metric_registry.hierarchy import Rung
 from metric_registry.names import for_readers
 from metric_registry.plan import SEMANTIC_FIELDS, ResolvedDefinition, canonical
 from metric_registry.rules.subject import Settings
@@ -19,10 +20,19 @@ class Placed:
     definition: ResolvedDefinition
     file: str
     line: int
+    rung: Rung | None = None
+    """Which level of the definition it is."""
 
     @property
     def where(self) -> str:
         return f"{self.file}:{self.line}"
+
+    def another_name(self, otherwise: str) -> str:
+        """How it gets another name, if its own was made of the definition's."""
+        if self.rung is None or not self.rung.index or self.rung.named:
+            return otherwise
+        by = self.rung.by[self.rung.index]
+        return f"the name is made for a level; write `{{by: {by}, name: ...}}` for another one"
 
 
 RuleAcross = Callable[[Sequence[Placed], Settings], Iterator[tuple[int, Problem]]]
@@ -44,7 +54,7 @@ def one_name_one_definition(
                     code="TM501",
                     message=f"`{name}` is defined already, in {before.where}",
                     path=("name",),
-                    help="rename one of the two, or remove it",
+                    help=one.another_name("rename one of the two, or remove it"),
                 ),
             )
 
@@ -105,7 +115,7 @@ def rollups_have_names_of_their_own(
                     code="TM504",
                     message=f"the rollup `{one.definition.name}` is named like {whose}",
                     path=("name",),
-                    help="give the rollup a name of its own",
+                    help=one.another_name("give the rollup a name of its own"),
                 ),
             )
 
@@ -130,8 +140,10 @@ def names_that_readers_tell_apart(
                     message=f"`{name}` and `{before.definition.name}` in {before.where} are one "
                     f"name to {who}",
                     path=("name",),
-                    help="rename one of the two, or leave one off the final topic with "
-                    "`publish: {final: false}`",
+                    help=one.another_name(
+                        "rename one of the two, or leave one off the final topic with "
+                        "`publish: {final: false}`"
+                    ),
                 ),
             )
 

@@ -14,7 +14,7 @@ Data = ScalarValue | list["Data"] | dict[str, "Data"]
 Path = tuple[str | int, ...]
 """Keys and list indexes from the document's root to a node."""
 
-SHORT = ("from",)
+SHORT = ("from", "by")
 """Fields that may be left out with the mapping around them: `a: [b, c]` is `a: {from: [b, c]}`."""
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,100}")

@@ -58,7 +58,7 @@ def live_check(
     entries = checked(paths, chosen, USAGE).entries
     if missing := set(name) - {one.resolved.name for one in entries}:
         raise CommandError(f"no definition is named {', '.join(sorted(missing))}", USAGE)
-    entries = [one for one in entries if not name or one.resolved.name in name]
+    entries = [one for one in entries if (one.resolved.name in name if name else one.finest)]
     if not entries:
         raise CommandError("there are no definitions to check: name a file or a folder", USAGE)
     notes: list[str] = []

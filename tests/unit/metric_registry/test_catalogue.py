@@ -29,6 +29,8 @@ WITHOUT_EXAMPLE |= {"TM505", "TM508", "TM509", "TM510", "TM511"}
 WITHOUT_EXAMPLE |= {"TM512", "TM513", "TM514"}  # of several documents
 WITHOUT_EXAMPLE |= {code for code in CATALOGUE if code.startswith("TM6")}  # of tests
 WITHOUT_EXAMPLE |= {code for code in CATALOGUE if code.startswith("TM7")}  # of live data
+LEVELS = {"TM226": 3, "TM227": 2, "TM228": 2}
+"""Definitions that a repair comes to."""
 EXAMPLES = sorted(set(CATALOGUE) - WITHOUT_EXAMPLE)
 
 
@@ -60,7 +62,7 @@ def test_the_example_of_a_code_makes_one_finding_and_that_is_it(code: str) -> No
 def test_the_repair_of_a_code_makes_no_finding(code: str) -> None:
     report = checked(definition(CATALOGUE[code].fix))
     assert report.findings == (), report.text()
-    assert len(report.entries) == 1
+    assert len(report.entries) == LEVELS.get(code, 1)
 
 
 @pytest.mark.parametrize("code", EXAMPLES)

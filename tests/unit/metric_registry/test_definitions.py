@@ -123,7 +123,7 @@ def test_the_readmes_example_is_a_good_definition() -> None:
 
 
 def test_the_readmes_defaults_serve_its_example() -> None:
-    example, source, _, defaults, _ = YAML_OF_README
+    example, source, _, _, defaults, _ = YAML_OF_README
     with_attributes = re.sub(r"source:.*\n(  .*\n)+", lambda _: source, example)
     with_attributes = with_attributes.replace("region]", "region, pair, tier]")
     (found,) = check_files([SourceFile("a.yaml", with_attributes.encode())]).definitions

@@ -35,7 +35,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     "source": {"metric": "others", "match": "request*", "any_of": [{"metric": "a"}],
                "attributes": {"region": "zone"}, "where": {"type": "Fetch"}, "unit": "min",
                "instrument": "histogram"},
-    "space": {"keep": ["zone"]},
+    "space": {"keep": ["zone"], "hierarchy": ["zone", "all"]},
     "time": {"granularities": ["1m", "1d"], "zone": "Europe/Berlin", "grace": "3s",
              "corrections": "3h"},
     "aggregate": {"over_time": "max", "over_space": "max", "over_points": "stddev"},
