@@ -228,6 +228,15 @@ _CODES = (
         f"name: {'.'.join(['requests'] * 10)}",
     ),
     Code(
+        "TM119",
+        "error",
+        "name of a candidate",
+        "`registry apply --candidate` computes what a definition would become beside the one in "
+        "force, under its name and `.candidate`. A definition of that name would be taken for it.",
+        "name: requests.candidate",
+        "name: requests.next",
+    ),
+    Code(
         "TM201",
         "error",
         "aggregates not stated",

@@ -14,6 +14,8 @@ TABLES = frozenset(("rollups", "rollups_v1", "certificates_v1", "schema_versions
 """Those of the store's database that are no definition's view."""
 LONGEST_ESCAPED = 205
 """Bytes of a view's escaped name in a database that is named `tidemill`."""
+CANDIDATE = ".candidate"
+"""Behind a definition's name: what it would become, computed beside it to be compared."""
 _NO_WORD = re.compile(r"[^A-Za-z0-9_]")
 _NO_WORDS = re.compile(r"[^a-z0-9]+")
 _STATE = re.compile(r"(?:^|.*[._/-])(?:limit|utilization)|.+_total")
@@ -29,6 +31,11 @@ def escaped_length(name: str) -> int:
 def for_readers(name: str) -> str:
     """What readers compare, to whom case, or `.`, `-`, `/` and `_`, are all the same."""
     return _NO_WORDS.sub("_", name.lower())
+
+
+def is_candidate(name: str) -> bool:
+    """Whether it is the name of a candidate, which no definition of a file has."""
+    return name.endswith(CANDIDATE)
 
 
 def is_mean(name: str) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import NamedTuple
 
+from metric_registry.names import is_candidate
 from metric_registry.plan import SEMANTIC_FIELDS, Plan, ResolvedDefinition
 from streams.event_time.windows import LATEST, rfc3339
-from topologies.decisions import Decision
+from topologies.candidates import base_of, definitions_of
+from topologies.decisions import HOLDING, Decision
 from topologies.deployment import Deployment
 from topologies.epochs import Epochs
 
@@ -43,6 +45,8 @@ def changes(before: Deployment, after: Deployment, epochs: Epochs) -> list[str]:
 
 def _sentence(found: Difference, before: Deployment, epochs: Epochs) -> str:
     name, was, now, since = found
+    if is_candidate(name):
+        return _tried(found, epochs)
     if now is None:
         assert was is not None
         return _gone(was, since, before)
@@ -61,13 +65,32 @@ def _sentence(found: Difference, before: Deployment, epochs: Epochs) -> str:
     )
 
 
+def _tried(found: Difference, epochs: Epochs) -> str:
+    """Of a candidate: nobody but the store hears of it, and it ends without a trace on topics."""
+    name, _, now, since = found
+    if now is None:
+        return f"the candidate of {base_of(name)} ends; its rows stay until their retention"
+    assert since is not None  # candidates are published one way alone
+    return (
+        f"{base_of(name)} goes on as it is; beside it, in the store alone, {name} counts from "
+        f"{rfc3339(since)} on{_why(since, epochs)}"
+    )
+
+
 def holds(newest: Decision | None, files: Plan) -> list[str]:
-    """A sentence where a rollback keeps what files say from being put in force by a start."""
-    if newest is None or newest.how != "rollback":
+    """A sentence where a rollback, or candidates, keep what files say from being put in force by a
+    start."""
+    if newest is None or newest.how not in HOLDING:
         return []
     names = differing(newest.deployed, files)
     if not names:
         return []
+    if newest.how == "candidate":
+        return [
+            f"candidates run since {rfc3339(newest.deployed.decided)} (tidemill registry compare): "
+            f"files say otherwise of {', '.join(names)}, which stay as they are. To put in force "
+            "what files say: tidemill registry apply; to end the trial: tidemill registry rollback"
+        ]
     return [
         f"the rollback of {rfc3339(newest.deployed.decided)} holds: files say otherwise of "
         f"{', '.join(names)}, which stay as they were put back. To put in force what files say: "
@@ -76,8 +99,8 @@ def holds(newest: Decision | None, files: Plan) -> list[str]:
 
 
 def differing(deployed: Deployment, files: Plan) -> list[str]:
-    """The names of which files say otherwise than what is in force, sorted."""
-    running = {one.name: one for one in deployed.current}
+    """The names of which files say otherwise than what is in force, sorted; no candidates."""
+    running = {one.name: one for one in definitions_of(deployed)}
     written = {one.name: one for one in files.definitions}
     return sorted(
         name for name in running.keys() | written.keys() if running.get(name) != written.get(name)

@@ -13,7 +13,8 @@ from tidemill import probe
 from tidemill.adoption import Heard, Workers, lacking, reached, silent, sources, waiting
 from tidemill.announcing import Choose, Known, Outcome, put_in_force, would_be
 from tidemill.settings import Settings
-from topologies.decisions import Decision, applied, rolled_back
+from topologies.candidates import TooLong, definitions_of
+from topologies.decisions import Decision, applied, rolled_back, tried
 
 _POLL_S = 0.25
 
@@ -64,15 +65,32 @@ def to_apply(plan: Plan, delete: bool) -> Choose:
     def choose(known: Known) -> Decision | None:
         newest = known.decisions.newest
         names = {one.name for one in plan.definitions}
-        gone = (
-            [one.name for one in newest.deployed.current if one.name not in names] if newest else []
-        )
+        there = definitions_of(newest.deployed) if newest else ()
+        gone = [one.name for one in there if one.name not in names]
         if gone and not delete:
             raise Refused(
                 f"{', '.join(gone)} would go, since no file has them: let them go with --delete, "
                 "or name all files of definitions"
             )
         return applied(known.decisions, plan, known.when)
+
+    return choose
+
+
+def to_try(plan: Plan) -> Choose:
+    """Run candidates beside what is in force, of those of these definitions that differ from it."""
+
+    def choose(known: Known) -> Decision | None:
+        newest = known.decisions.newest
+        if newest is None:
+            raise Refused(
+                "nothing is in force yet, so there is nothing that candidates could run beside: "
+                "tidemill up, or tidemill registry apply, puts definitions in force"
+            )
+        try:
+            return tried(known.decisions, plan, known.when)
+        except TooLong as error:
+            raise Refused(str(error)) from None
 
     return choose
 

@@ -15,13 +15,16 @@ import msgspec
 
 from metric_registry.compile import compile_plan
 from metric_registry.plan import Plan, PlanError
+from topologies.candidates import beside, definitions_of
 from topologies.deployment import Deployment, changed, without_closed
 from topologies.epochs import Epochs
 
 TOPIC = "telemetry.definitions"
 KEPT = 50
 """So many decisions stay on the topic."""
-How = Literal["start", "apply", "rollback"]
+How = Literal["start", "apply", "rollback", "candidate"]
+HOLDING: frozenset[How] = frozenset(("rollback", "candidate"))
+"""Files may still, or already, say otherwise: a stack that starts leaves that alone."""
 
 
 class UnreadableDecision(ValueError):
@@ -42,7 +45,8 @@ class Decision:
     """One decision.
 
     Attributes:
-        how: `start`: files as they were when the stack started; `apply` and `rollback`: by command.
+        how: `start`: files as they were when the stack started; `apply` and `rollback`: by command;
+            `candidate`: so, beside what was in force.
         back_to: Of a rollback, when that was decided whose definitions it put back; unix ns.
     """
 
@@ -151,9 +155,19 @@ def applied(known: Decisions, wanted: Plan, when: Circumstances) -> Decision | N
     return _decided(known, Decision("apply", Deployment(wanted)), when)
 
 
+def tried(known: Decisions, wanted: Plan, when: Circumstances) -> Decision | None:
+    """The decision that runs candidates of these definitions beside those in force, of which there
+    are some; None: just these candidates run. Raises `candidates.TooLong`."""
+    newest = known.newest
+    assert newest is not None
+    plan = compile_plan(beside(newest.deployed, wanted.definitions))
+    return _decided(known, Decision("candidate", Deployment(plan)), when)
+
+
 def rolled_back(known: Decisions, to: Decision, when: Circumstances) -> Decision | None:
-    """The decision that puts back the definitions that another one had; None: they are in force."""
-    deployed = Deployment(compile_plan(to.deployed.current))
+    """The decision that puts back the definitions that another one had, without its candidates;
+    None: they are in force."""
+    deployed = Deployment(compile_plan(definitions_of(to.deployed)))
     return _decided(known, Decision("rollback", deployed, to.deployed.decided), when)
 
 
@@ -161,11 +175,12 @@ def started(known: Decisions, wanted: Plan, when: Circumstances) -> Decision | N
     """The decision about the definitions in the files of a stack that starts; None: nothing new.
 
     A rollback holds: the files may still be what it took away, and a start is no answer to that.
+    So do candidates: the files may say already what they try.
     """
     newest = known.newest
     if newest is None:  # the first ones count from the beginning
         return Decision("start", Deployment(wanted, decided=when.now))
-    if newest.how == "rollback":
+    if newest.how in HOLDING:
         return None
     before = newest.deployed
     after = without_closed(changed(before, wanted, when.soon, when.epochs), when.now, when.kept)

@@ -1,11 +1,11 @@
-"""Names that the store could not give a view."""
+"""Names that the store could not give a view, or that are taken."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from metric_registry.fields import Problem
-from metric_registry.names import LONGEST_ESCAPED, TABLES, escaped_length
+from metric_registry.names import CANDIDATE, LONGEST_ESCAPED, TABLES, escaped_length, is_candidate
 from metric_registry.rules.subject import Rule, Subject
 
 
@@ -36,4 +36,18 @@ def short_enough_for_a_view(subject: Subject) -> Iterator[Problem]:
         )
 
 
-RULES: tuple[Rule, ...] = (no_table_of_the_store, short_enough_for_a_view)
+def no_candidate(subject: Subject) -> Iterator[Problem]:
+    """TM119: `registry apply --candidate` names what it computes for a time so."""
+    name = subject.definition.name
+    if is_candidate(name):
+        yield Problem(
+            code="TM119",
+            message=f"names that end in `{CANDIDATE}` are those of candidates, which run beside "
+            "a definition for a time",
+            path=("name",),
+            help=f"name it `{name.removesuffix(CANDIDATE)}`, and run it beside the one in force "
+            "with `tidemill registry apply --candidate`",
+        )
+
+
+RULES: tuple[Rule, ...] = (no_table_of_the_store, short_enough_for_a_view, no_candidate)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from cyclopts import Parameter
 from pydantic_core import PydanticCustomError
 
@@ -28,19 +26,17 @@ from metric_registry.plan import ResolvedDefinition
 from metric_registry.resolve import in_zone
 from metric_registry.values import granularity
 from tidemill.commands.deployment import SettingsFile, settings_of
-from tidemill.commands.errors import FAILED, UNREACHABLE, USAGE, CommandError
+from tidemill.commands.errors import USAGE, CommandError
 from tidemill.commands.output import Output, emit, note
 from tidemill.commands.query_open import query_open
+from tidemill.commands.store import NoTables, store_client
 from tidemill.commands.why import definition_of, no_worker
 from tidemill.holding import explain
-from tidemill.settings import Settings, SettingsError
+from tidemill.settings import Settings
 from tidemill.situation import ask
-from tidemill.store_address import PASSWORD, store_address
 from topologies.sink.histograms import KINDS
 from topologies.sink.queries import DEFAULT_LIMIT, RollupRow, query_rollups
-from topologies.sink.store import connect
 
-_NO_TABLES = ("UNKNOWN_DATABASE", "UNKNOWN_TABLE")
 _COLUMNS = ("window_end", "labels", "value", "unit", "points", "late", "revision")
 
 
@@ -121,31 +117,20 @@ def _ask_store(
     limit: int,
 ) -> list[RollupRow]:
     try:
-        client = connect(store_address(settings.store_url, os.environ.get(PASSWORD, "")))
-        return query_rollups(
-            client,
-            definition.name,
-            size_of(size),
-            *between,
-            labels,
-            hop=step_of(size) if is_hopping(size) else 0,
-            zone=definition.zone if is_calendar(size) else "",
-            limit=limit,
-            histograms=definition.instrument in KINDS,
-        )
-    except SettingsError as error:
-        raise CommandError(str(error), USAGE) from None
-    except ClickHouseError as error:
-        said = str(error)
-        if any(code in said for code in _NO_TABLES):
-            return []
-        if "DB::Exception" in said or "error code" in said.lower():
-            raise CommandError(f"the store refused: {said.splitlines()[0]}", FAILED) from None
-        raise CommandError(
-            f"no store answers at {settings.store_url}: start the stack with `tidemill up`, or "
-            "name its settings with --settings",
-            UNREACHABLE,
-        ) from None
+        with store_client(settings) as client:
+            return query_rollups(
+                client,
+                definition.name,
+                size_of(size),
+                *between,
+                labels,
+                hop=step_of(size) if is_hopping(size) else 0,
+                zone=definition.zone if is_calendar(size) else "",
+                limit=limit,
+                histograms=definition.instrument in KINDS,
+            )
+    except NoTables:
+        return []
 
 
 def _say_why(

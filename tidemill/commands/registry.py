@@ -36,6 +36,7 @@ from tidemill.commands.deployment import (
 )
 from tidemill.commands.errors import FAILED, FINE, USAGE, WARNINGS, CommandError
 from tidemill.commands.registry_apply import apply, history, rollback
+from tidemill.commands.registry_compare import compare_candidates
 from tidemill.commands.registry_docs import docs
 from tidemill.commands.registry_infer import infer
 from tidemill.commands.registry_live_check import live_check
@@ -58,6 +59,11 @@ app.command(
 )
 app.command(apply, help_epilogue="Example: tidemill registry apply --dry-run")
 app.command(rollback, help_epilogue="Example: tidemill registry rollback --dry-run")
+app.command(
+    compare_candidates,
+    name="compare",
+    help_epilogue="Example: tidemill registry compare --exit-code",
+)
 app.command(history, help_epilogue="Example: tidemill registry history")
 app.command(preview, help_epilogue="Example: tidemill registry preview ./definitions --since 1h")
 app.command(docs, help_epilogue="Example: tidemill registry docs ./definitions --out catalogue")

@@ -13,18 +13,20 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from cyclopts import Parameter
 
+from metric_registry.plan import Plan
 from streams.event_time.windows import SECOND, rfc3339
 from tidemill.announcing import Choose, Known, Outcome, Superseded
 from tidemill.changes import Difference, differences, differing
 from tidemill.commands.deployment import SettingsFile, definition_files, settings_of
 from tidemill.commands.errors import FAILED, FINE, TIMED_OUT, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import Output, emit, note
-from tidemill.deciding import Refused, decide, to_apply, to_roll_back, until_known
+from tidemill.deciding import Refused, decide, to_apply, to_roll_back, to_try, until_known
 from tidemill.definitions_topic import decisions_of
 from tidemill.packs import is_pack
 from tidemill.probe import Unreachable
 from tidemill.settings import Settings
 from tidemill.wiring import DefinitionsError, load_plan
+from topologies.candidates import definitions_of, pairs
 from topologies.decisions import Decision, Decisions, UnreadableDecision
 from topologies.deployment import Deployment
 
@@ -37,6 +39,7 @@ def apply(
     *paths: Path,
     dry_run: Flag = False,
     delete: Flag = False,
+    candidate: Flag = False,
     wait: bool = True,
     timeout: float = 60.0,
     settings: SettingsFile = None,
@@ -49,6 +52,10 @@ def apply(
     All partitions are told in one transaction. Then it waits until every worker knows; exit code 5
     if one does not in time, which changes nothing about what counts.
 
+    With --candidate what is in force goes on, and those definitions that would have another version
+    are computed beside it, named NAME.candidate, for the store alone; `tidemill registry compare`
+    holds both against each other. Candidates end with the next apply or rollback.
+
     Parameters
     ----------
     paths:
@@ -58,11 +65,15 @@ def apply(
         Say what would change and when, and do nothing.
     delete:
         Definitions in force that no file has may go.
+    candidate:
+        Compute them beside those in force, to compare; nothing that is in force changes.
     wait:
         Wait until all workers have gone over.
     timeout:
         Seconds to wait for them.
     """
+    if candidate and delete:
+        raise CommandError("--candidate takes nothing away: leave --delete out", USAGE)
     chosen = settings_of(settings)
     if paths:
         _exist(paths)
@@ -71,8 +82,11 @@ def apply(
         plan = load_plan(chosen)
     except DefinitionsError as error:
         raise CommandError(str(error)) from None
-    outcome = _decided(chosen, to_apply(plan, delete), dry_run)
+    choose = to_try(plan) if candidate else to_apply(plan, delete)
+    outcome = _decided(chosen, choose, dry_run)
     code = _tell(outcome, dry_run, output)
+    if candidate:
+        _tell_of_candidates(outcome, plan)
     if outcome.decided is None or dry_run or not wait:
         return code
     return _wait(chosen, outcome, timeout)
@@ -119,7 +133,7 @@ def history(*, settings: SettingsFile = None, output: Output = "table") -> int:
     `since` is from when on what changed counts. The last 50 decisions are kept.
     """
     chosen = settings_of(settings)
-    decisions = _run(decisions_of(chosen))
+    decisions = said_by_the_log(decisions_of(chosen))
     rows: list[dict[str, Any]] = []
     before: Deployment | None = None
     for time in decisions.times:
@@ -142,7 +156,8 @@ def _exist(paths: Sequence[Path]) -> None:
             raise CommandError(f"there is no {path}: name a file or a folder of them", USAGE)
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def said_by_the_log(work: Coroutine[Any, Any, T]) -> T:
+    """What becomes of work that reads or tells the log. Raises CommandError where it fails."""
     for talker in ("aiokafka", "asyncio"):  # one that is fenced is told below, on one line
         logging.getLogger(talker).setLevel(logging.CRITICAL)
     try:
@@ -157,7 +172,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _decided(settings: Settings, choose: Choose, dry_run: bool) -> Outcome:
-    return _run(decide(settings, choose, dry_run))
+    return said_by_the_log(decide(settings, choose, dry_run))
 
 
 def _target(known: Known, to: str | None) -> Decision:
@@ -195,13 +210,27 @@ def _tell(outcome: Outcome, dry: bool, output: Form) -> int:
         }
         print(json.dumps(told, indent=2))
     elif decided is None:
-        print("these definitions are in force: nothing changes")
+        print("that is in force: nothing changes")
     else:
         if dry:
             print("nothing is done; now it would be:")
         first = f"{len(decided.deployed.current)} definitions, the first ones, count from the start"
         print("\n".join(sentences or [first]))
     return FINE
+
+
+def _tell_of_candidates(outcome: Outcome, plan: Plan) -> None:
+    """What runs beside what, and what does not."""
+    deployed = outcome.decided.deployed if outcome.decided else outcome.before
+    assert deployed is not None  # without any it is refused
+    there = {one.name for one in definitions_of(deployed)}
+    new = [one.name for one in plan.definitions if one.name not in there]
+    if new:
+        note(f"{', '.join(new)}: nothing of that name is in force, so no candidate runs beside it")
+    if pairs(deployed):
+        note("tidemill registry compare says how the numbers differ")
+    else:
+        note("no definition in force has another version than these say: there are no candidates")
 
 
 def _wait(settings: Settings, outcome: Outcome, timeout: float) -> int:

@@ -27,6 +27,7 @@ from tidemill.packs import is_pack
 from tidemill.probe import Unreachable
 from tidemill.settings import Settings
 from tidemill.wiring import DefinitionsError, project_paths, retention_days, shipped_paths
+from topologies.candidates import definitions_of
 from topologies.decisions import UnreadableDecision
 
 RUNNING, GIT = "running", "git:"
@@ -152,4 +153,4 @@ def _in_force(settings: Settings) -> tuple[ResolvedDefinition, ...]:
             "$TIDEMILL_SETTINGS",
             USAGE,
         )
-    return deployed.current
+    return definitions_of(deployed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import logging
 
 from metric_registry.explain import reads
 from metric_registry.plan import ResolvedDefinition
@@ -12,10 +13,13 @@ from tidemill.accounts import crowded, lateness, noticed, refused
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import UNREACHABLE, CommandError
 from tidemill.commands.output import Output, emit
+from tidemill.definitions_topic import decisions_of
 from tidemill.holding import Holding, Situation, clock, explain
+from tidemill.probe import Unreachable
 from tidemill.settings import Settings
 from tidemill.situation import ask
 from tidemill.wiring import DefinitionsError, load_plan
+from topologies.decisions import UnreadableDecision
 
 
 def why(name: str, *, settings: SettingsFile = None, output: Output = "table") -> int:
@@ -51,7 +55,7 @@ def why(name: str, *, settings: SettingsFile = None, output: Output = "table") -
 
 
 def definition_of(settings: Settings, name: str) -> ResolvedDefinition:
-    """The definition of that name.
+    """The definition of that name: of the files, else one that is in force and in none of them.
 
     Raises:
         CommandError: There is none, or definitions have mistakes.
@@ -63,9 +67,23 @@ def definition_of(settings: Settings, name: str) -> ResolvedDefinition:
     by_name = {definition.name: definition for definition in plan.definitions}
     if name in by_name:
         return by_name[name]
+    running, unknown = _running(settings)
+    if name in running:
+        return running[name]
+    by_name |= running
     close = difflib.get_close_matches(name, by_name, 3, 0.5)
     hint = f"close to it: {', '.join(close)}" if close else f"there are {', '.join(by_name)}"
-    raise CommandError(f"no definition is called {name}; {hint}")
+    raise CommandError(f"no definition is called {name}; {hint}{unknown}")
+
+
+def _running(settings: Settings) -> tuple[dict[str, ResolvedDefinition], str]:
+    """What is in force, by name; and why that is not known, to be said behind another sentence."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    try:
+        newest = asyncio.run(decisions_of(settings)).newest
+    except (Unreachable, UnreadableDecision) as error:
+        return {}, f". What is in force besides is unknown: {error}"
+    return {one.name: one for one in newest.deployed.current} if newest else {}, ""
 
 
 def no_worker(settings: Settings) -> str:

@@ -30,6 +30,7 @@ SUBCOMMANDS = (
         "registry apply",
         "registry rollback",
         "registry history",
+        "registry compare",
         "registry live-check",
         "registry docs",
     ),
