@@ -159,8 +159,10 @@ class Interner:
             self.load(*part)
 
     def load(self, hashes: bytes, lengths: bytes, owners: bytes, data: bytes) -> None:
-        """Append what :meth:`export` gave."""
+        """Append what :meth:`export` gave. Raises ``ValueError`` if that is damaged."""
         sizes = np.frombuffer(lengths, "<u4").astype(np.int64)
+        if int(sizes.sum()) != len(data):  # else what comes next would be put far behind the end
+            raise ValueError(f"strings of {int(sizes.sum())} bytes, but there are {len(data)}")
         first, last = self.count, self.count + len(sizes)
         self.reserve(len(sizes), len(data))
         begin = int(self.ends[first])
