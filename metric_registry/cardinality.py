@@ -46,6 +46,10 @@ def _of_the_tenant(one: Derivation | None) -> bool:
     return one is not None and one.sources == ("tenant",)
 
 
+_Maps = Mapping[str, Mapping[str, str] | None]
+"""What the texts of each attribute that is made become; None: they stay what they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     made: Mapping[str, Derivation]
@@ -63,46 +67,46 @@ class _Known:
 
     def together(self, names: list[str], kept: set[str], distinct: Mapping[str, int]) -> int | None:
         """How many combinations of values those of one origin can have that are kept."""
-        texts = self._texts(names)
+        maps = {name: self.made[name].mapping for name in names if name in self.made}
+        texts = self._texts(names, maps)
         wanted = [name for name in names if name in kept]
-        single = [self._single(name, distinct) for name in wanted]
+        single = [self._single(name, distinct, maps) for name in wanted]
         bounds = [] if None in single else [prod(bound for bound in single if bound is not None)]
         if texts is not None:
-            found = ({name: self._value(name, text) for name in names} for text in texts)
+            found = ({name: self._value(name, text, maps) for name in names} for text in texts)
             fit = (each for each in found if self._fits(each))
             bounds.append(len({tuple(each[name] for name in wanted) for each in fit}))
         return min(bounds, default=None)
 
-    def _texts(self, names: list[str]) -> set[str | None] | None:
+    def _texts(self, names: list[str], maps: _Maps) -> set[str | None] | None:
         """The texts that all of one origin are made of, among them None for what no map has an
         entry for; None: any.
         """
         origin = self.origin(names[0])
         if isinstance(origin, str):
             return {*self.listed[origin]} if origin in self.listed else None
-        maps = [self.made[name].mapped for name in names]
-        if None in maps:
+        if None in maps.values():
             return None
-        return {text for pairs in maps for text, _ in pairs or ()} | {None}
+        return {text for mapping in maps.values() for text in mapping or ()} | {None}
 
-    def _value(self, name: str, text: str | None) -> str | None:
+    def _value(self, name: str, text: str | None, maps: _Maps) -> str | None:
         one = self.made.get(name)
         if one is None:
             return text
         if self.origin(name) == one.sources[0]:
             return one.of({one.sources[0]: text}.get)
-        mapped = dict(one.mapped or ())
-        return one.default if text is None else mapped.get(text, one.default)
+        mapping = maps[name] or {}
+        return one.default if text is None else mapping.get(text, one.default)
 
     def _fits(self, values: Mapping[str, str | None]) -> bool:
         return all(values[name] in self.listed[name] for name in values if name in self.listed)
 
-    def _single(self, name: str, distinct: Mapping[str, int]) -> int | None:
+    def _single(self, name: str, distinct: Mapping[str, int], maps: _Maps) -> int | None:
         """By itself, where not all that follows from the same is known."""
         one, bounds = self.made.get(name), [distinct[name]] if name in distinct else []
         if name in self.listed:
             bounds.append(len(self.listed[name]))
-        if one is not None and one.mapped is not None:
-            values = {value for _, value in one.mapped}
-            bounds.append(len(values | {one.default}))
+        mapping = maps.get(name)
+        if one is not None and mapping is not None:
+            bounds.append(len({*mapping.values(), one.default}))
         return min(bounds, default=None)

@@ -529,6 +529,16 @@ _CODES = (
         "space: {keep: [], hierarchy: [region, {by: all, name: worldwide}]}",
     ),
     Code(
+        "TM229",
+        "error",
+        "lookup beside something else",
+        "A text becomes what a map says, or what a table says, and a column is one of a lookup.",
+        'source:\n  metric: requests\n  unit: "{request}"\n'
+        "  attributes: {region: {from: zone, column: region}}",
+        'source:\n  metric: requests\n  unit: "{request}"\n'
+        "  attributes: {region: {from: zone, map: {a1: a}}}",
+    ),
+    Code(
         "TM301",
         "error",
         "windows do not nest",
@@ -721,6 +731,13 @@ _CODES = (
         "space: {keep: [type]}\nlimits: {series: 3}",
     ),
     Code(
+        "TM411",
+        "error",
+        "tables that are too large",
+        "What definitions look up is part of the plan, which every worker gets with each change, "
+        "and versions that still have windows to close keep their tables beside the new ones.",
+    ),
+    Code(
         "TM501",
         "error",
         "name defined twice",
@@ -827,6 +844,54 @@ _CODES = (
         "definition says for all environments.",
         "limits: {series: 1000}\nenvironments: {dev: {limits: {series: 1000}}}",
         "limits: {series: 1000}\nenvironments: {dev: {limits: {series: 10}}}",
+    ),
+    Code(
+        "TM516",
+        "error",
+        "unknown lookup",
+        "A lookup is found by its name, in the files that are checked and those that they include.",
+        'source:\n  metric: requests\n  unit: "{request}"\n'
+        "  attributes: {region: {from: zone, lookup: zones}}",
+        'source:\n  metric: requests\n  unit: "{request}"\n'
+        "  attributes: {region: {from: zone, map: {a1: a}}}",
+    ),
+    Code(
+        "TM517",
+        "error",
+        "unknown column",
+        "A table has the columns that its header names; none of them is called as the attribute, "
+        "or as `column` says.",
+    ),
+    Code(
+        "TM518",
+        "error",
+        "table without its columns",
+        "The first line of a table names its columns, each once, and one of them is the key.",
+    ),
+    Code(
+        "TM519",
+        "error",
+        "row that cannot be read",
+        "A row has a cell for each column, and its key is a text that a stream can have. A row "
+        "that is passed over would be a key that nobody finds.",
+    ),
+    Code(
+        "TM520",
+        "error",
+        "key listed twice",
+        "Two rows of one key contradict each other, or one of them is of no use.",
+    ),
+    Code(
+        "TM521",
+        "error",
+        "lookup defined twice",
+        "A lookup's name stands for one table.",
+    ),
+    Code(
+        "TM522",
+        "warning",
+        "lookup without use",
+        "A table that no attribute is looked up in changes nothing.",
     ),
     Code(
         "TM601",

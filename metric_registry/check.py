@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from metric_registry import unused
+from metric_registry import reading_lookups, unused
 from metric_registry.documents import Reading, Sources
 from metric_registry.environments import Environments, Validated, unknown
 from metric_registry.errors import Finding, count, to_json
@@ -17,8 +17,10 @@ from metric_registry.hierarchy import Rung, levels
 from metric_registry.inherit import FOLDER_FILES, Inheritance, Written, names_at
 from metric_registry.layers import Merged
 from metric_registry.load import Reader, SourceFile
+from metric_registry.lookups import Lookups
 from metric_registry.models import Defaults, MetricDefinition
-from metric_registry.plan import ResolvedDefinition
+from metric_registry.plan import ResolvedDefinition, described
+from metric_registry.reading_lookups import LookupReader
 from metric_registry.resolve import resolve
 from metric_registry.rules import (
     RULES,
@@ -31,6 +33,7 @@ from metric_registry.rules import (
 from metric_registry.rules.across import Placed
 from metric_registry.syntax.nodes import Path as NodePath
 from metric_registry.syntax.nodes import place, to_data
+from metric_registry.values import is_table
 
 DEFAULTS = Settings()
 _UNSURE = frozenset(("TM505", "TM507", "TM508"))
@@ -97,7 +100,7 @@ class Report:
             "warnings": len(self.warnings),
             "findings": [finding.to_dict() for finding in self.findings],
             "definitions": [
-                {**asdict(entry.resolved), "file": entry.file, "line": entry.line}
+                {**described(entry.resolved), "file": entry.file, "line": entry.line}
                 for entry in self.entries
             ],
         }
@@ -149,11 +152,15 @@ class _Check:
         self.entries: list[Entry] = []
         self._environments = Environments()
         self._includes: list[unused.Included] = []
+        self._used_lookups: set[str] = set()
         self.refused: set[int] = set()
         self.files = 0
-        self._read(files, include)
-        self._every = self.documents
-        metrics = [one for one in self.documents if one.kind != "Defaults"]
+        given = [file for file in files if is_table(file.path) and not file.failure]
+        tables = {os.path.normpath(file.path): file for file in given}
+        self._read([file for file in files if file not in given], include)
+        self._every = [one for one in self.documents if one.kind != "Lookup"]
+        self._read_lookups(tables, include)
+        metrics = [one for one in self._every if one.kind != "Defaults"]
         self._defaults = [self._checked(o) for o in self.documents if o.kind == "Defaults"]
         self._inheritance = Inheritance(self._defaults, metrics)
         self.documents = metrics
@@ -179,6 +186,20 @@ class _Check:
                             included += self._included(one, path, target, include)
             waiting = sorted(included, key=lambda file: file.path)
         self.documents.sort(key=lambda one: (one.file, one.root.line))
+
+    def _read_lookups(self, tables: dict[str, SourceFile], include: Include | None) -> None:
+        reader = LookupReader(tables, include, self._sources, self._settings.largest_file)
+        documents = [one for one in self.documents if one.kind == "Lookup"]
+        self._read_tables = reader.read(documents, self._tell)
+        for finding in reader.findings:
+            self._add(finding)
+        again = list(reading_lookups.repeated(self._read_tables))
+        for one, problem in again:
+            self._tell(one, problem)
+        twice = {one.name for one, _ in again}
+        self._lookups: Lookups = {
+            one.name: None if one.name in twice else one.lookup for one in self._read_tables
+        }
 
     def _included(
         self, one: Written, path: NodePath, target: str, include: Include | None
@@ -209,6 +230,9 @@ class _Check:
         for problem in before:
             self._tell(one, problem)
         bad = not (clean and one.clean) or bool(before) or unread
+        used = set(reading_lookups.names_used(merged.root))
+        self._used_lookups |= used
+        bad |= any(name in self._lookups and self._lookups[name] is None for name in used)
         if os.path.basename(one.file) in FOLDER_FILES:
             message = f"`{os.path.basename(one.file)}` holds defaults, and this is none"
             advice = "move the definition into a file of its own"
@@ -234,7 +258,7 @@ class _Check:
         if not bad and not isinstance(validated, list):
             line = place(one.root, ("name",)).line
             for rung, level in levels(validated):
-                resolved = resolve(level, self._settings.own_aggregates)
+                resolved = resolve(level, self._settings.own_aggregates, self._lookups)
                 self.entries.append(Entry(level, resolved, one.file, line, merged, rung))
 
     def _compare(self, one: Written, name: str, plain: Validated, found: Validated) -> None:
@@ -257,10 +281,10 @@ class _Check:
         """Whether there are errors in what a definition means, which are told."""
         if isinstance(validated, list):
             return self._report(one, validated, merged, environment)
-        written = Subject(validated, merged, self._settings)
+        written = Subject(validated, merged, self._settings, self._lookups)
         problems = [problem for rule in RULES_AS_WRITTEN for problem in rule(written)]
         for rung, level in levels(validated):
-            subject = Subject(level, merged, self._settings)
+            subject = Subject(level, merged, self._settings, self._lookups)
             for rule in RULES if rung is None or rung.index == 0 else RULES_OF_NAMES:
                 problems += [_as_written(problem, rung) for problem in rule(subject)]
         return self._report(one, problems, merged, environment)
@@ -289,6 +313,9 @@ class _Check:
             for one, problem in self._unused() if told.isdisjoint(_UNSURE) else ():
                 self._tell(one, problem)
         self._environment()
+        resolved = [entry.resolved for entry in self.entries]
+        for one, problem in reading_lookups.too_large(self._read_tables, resolved):
+            self._tell(one, problem)
         placed = [Placed(one.resolved, one.file, one.line, one.rung) for one in self.entries]
         for rule in RULES_ACROSS:
             for index, problem in rule(placed, self._settings):
@@ -307,6 +334,7 @@ class _Check:
             self._inheritance.note(one)
         yield from self._inheritance.unused()
         yield from self._environments.unused()
+        yield from reading_lookups.unused(self._read_tables, self._used_lookups)
         taken = self._inheritance.files_taken
         yield from unused.includes(self._includes, self._every, taken)
 

@@ -1,17 +1,19 @@
 """Attributes that a definition makes of those that streams have: renamed, or computed from one.
 
 The steps are the same for all and in this order: the first of the names that the stream has, lower
-case, the part that a pattern captures, the entry of a map; where that gives nothing, the default.
+case, the part that a pattern captures, the entry of a map or of a lookup's table; where that gives
+nothing, the default.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from metric_registry.patterns import compiled
+from metric_registry.tables import Table
 
 KNOWN_VALUES = 1 << 16
 """Results of so many distinct values are kept, over all attributes."""
@@ -34,12 +36,23 @@ class Derivation:
     mapped: tuple[tuple[str, str], ...] | None = None
     """Sorted (text, what it becomes); what is not there gives nothing. None: no map."""
     default: str | None = None
+    table: Table | None = None
+    """Of a lookup, in the place of a map."""
+    column: str = field(default="", compare=False)
+    """What people call the table, `clusters.customer`: part of no version."""
+
+    @property
+    def mapping(self) -> Mapping[str, str] | None:
+        """What texts become; what is not there gives nothing. None: all stay what they are."""
+        if self.table is not None:
+            return self.table.entries
+        return None if self.mapped is None else dict(self.mapped)
 
     @property
     def is_name(self) -> bool:
         """Whether it is nothing but another name for one attribute."""
         plain = not self.lower and not self.capture and self.mapped is None
-        return plain and self.default is None and len(self.sources) == 1
+        return plain and self.table is None and self.default is None and len(self.sources) == 1
 
     def of(self, lookup: Callable[[str], str | None]) -> str | None:
         """The attribute of a stream whose attributes `lookup` gives; None: it has none."""
@@ -58,6 +71,8 @@ def _made(derivation: Derivation, text: str) -> str | None:
         found = None if groups is None else _written(derivation.write, groups)
     if derivation.mapped is not None and found is not None:
         found = dict(derivation.mapped).get(found)
+    if derivation.table is not None and found is not None:
+        found = derivation.table.entries.get(found)
     return derivation.default if found is None else found
 
 

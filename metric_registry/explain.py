@@ -221,6 +221,9 @@ def made_of(one: Derivation) -> str:
         steps.append(f"`{one.write}` of a match of `{one.capture}`")
     if one.mapped is not None:
         steps.append(f"by a map of {count(len(one.mapped), 'value')}")
+    if one.table is not None:
+        keys = count(len(one.table.entries), "key")
+        steps.append(f"by `{one.column}`, a table of {keys}")
     if one.default is not None:
         steps.append(f"else `{one.default}`")
     return ", ".join(steps)

@@ -260,7 +260,7 @@ def _unknown_choice(path: Path, given: object, expected: str, of: _Kind) -> Prob
 
 
 _ENVIRONMENTS, _ANY = "environments", "*"
-KINDS = ["Metric", "Defaults"]
+KINDS = ["Metric", "Defaults", "Lookup"]
 """Of documents."""
 _OF_NUMBERS = (
     "the two steps make numbers of numbers, and a quantile of quantiles, or a deviation of "

@@ -48,6 +48,9 @@ VALUES = (
     Value(values.AttributeValues, "value or list",
           "A value or a list of them, of which a point has one: `Fetch`, `[read, write]`. What is "
           "not text is compared as its JSON."),
+    Value(values.TableFile, "table",
+          "The path of a CSV file (RFC 4180, UTF-8), relative to the file that names it: "
+          "`clusters.csv`."),
     Value(values.Completeness, "percentage", "Above 0 and up to 100: `99.9%`."),
     Value(values.Names, "name or list", "One text, or a list of them: `counters`, `[a, b]`."),
     Value(values.EnvironmentName, "environment",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from metric_registry.inherit import FOLDER_FILES
+from metric_registry.values import is_table
 
 SUFFIXES = (".yaml", ".yml")
 TEST_SUFFIXES = (".test.yaml", ".test.yml")
@@ -62,10 +63,14 @@ class Reader:
             alone = not os.path.isdir(path)
             found = [path] if alone else _find(path)
             found = [one for one in found if not is_test(one)]
+            tables = [one for one in found if is_table(one)]
+            found = [one for one in found if not is_table(one)]
             if not found and self._is_new(path):
                 message = f"there is no *.yaml or *.yml file in `{path}`"
                 if is_test(path):
                     message = f"`{path}` holds tests, and no definitions"
+                if tables:
+                    message = f"`{path}` holds a lookup's table, and no definitions"
                 files.append(SourceFile(path, failure=message, code="TM004"))
             new = [self.file(one) for one in found if self._is_new(one)]
             files += [replace(one, alone=alone) for one in new]
@@ -78,6 +83,8 @@ class Reader:
         if not self._is_new(path):
             return []
         file = replace(self.file(path), wanted=False)
+        if is_table(path):
+            return [file]
         return [file, *self._defaults(file)]
 
     def _is_new(self, path: str) -> bool:

@@ -34,6 +34,7 @@ from metric_registry.values import (
     Names,
     OverPoints,
     Pattern,
+    TableFile,
     WindowSize,
     ZoneName,
     failure,
@@ -98,6 +99,15 @@ class DerivedAttribute(Section):
         min_length=1,
         max_length=MAX_ENTRIES,
         description="What texts become; one that is not there has no value.",
+    )
+    lookup: DefinitionName | None = Field(
+        default=None,
+        description="A lookup in whose table the text is looked up, in the place of `map`; one "
+        "that is not there, or whose cell is empty, has no value.",
+    )
+    column: Attribute | None = Field(
+        default=None,
+        description="The table's column that is taken; that of the attribute's name unless said.",
     )
     default: str | None = Field(default=None, description="Where there is no value.")
 
@@ -405,8 +415,21 @@ class Defaults(MetricDefinition):
     aggregate: Aggregate | None = Field(default=None, description="As `aggregate` of a definition.")  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
+class LookupDocument(Section):
+    """A table in a file beside the definitions, in which attributes look up others."""
+
+    api_version: Literal["tidemill/v1"] = Field(alias="apiVersion", description="tidemill/v1")
+    kind: Literal["Lookup"] = Field(description="Lookup")
+    name: DefinitionName = Field(description="By which attributes name it.")
+    description: str | None = Field(default=None, description="What the table says.")
+    owner: str | None = Field(default=None, description="Who answers for it.")
+    file: TableFile = Field(description="The table, relative to this file: CSV with a header.")
+    key: Attribute = Field(description="The column that is looked up; each text stands in it once.")
+
+
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a document, for editors: a definition, or defaults.
+    """The JSON Schema (draft 2020-12) of a document, for editors: a definition, defaults, or a
+    lookup.
 
     Sections that defaults may give are not required of a definition: an editor sees one file.
     """
@@ -427,13 +450,25 @@ def schema() -> dict[str, Any]:
         del inner[name]
     for name, model in (("source", "Source"), ("time", "Time")):
         defaults["properties"][name] = {"$ref": f"#/$defs/{model}"}
+    lookup = TypeAdapter(LookupDocument).json_schema(by_alias=True)
+    of_kind: dict[str, Any] = {"$ref": "#/$defs/MetricDefinition"}
+    for kind in ("Defaults", "LookupDocument"):
+        const = {"const": kind.removesuffix("Document")}
+        of_kind = {
+            "if": {"properties": {"kind": const}, "required": ["kind"]},
+            "then": {"$ref": f"#/$defs/{kind}"},
+            "else": of_kind,
+        }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:tidemill:schema:v1:metric",
         "title": "tidemill metric definition",
         "type": "object",
-        "if": {"properties": {"kind": {"const": "Defaults"}}, "required": ["kind"]},
-        "then": {"$ref": "#/$defs/Defaults"},
-        "else": {"$ref": "#/$defs/MetricDefinition"},
-        "$defs": {"MetricDefinition": metric, "Defaults": defaults, **inner},
+        **of_kind,
+        "$defs": {
+            "MetricDefinition": metric,
+            "Defaults": defaults,
+            "LookupDocument": lookup,
+            **inner,
+        },
     }

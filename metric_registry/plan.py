@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from metric_registry.derive import Derivation, NamePattern, lookup_of
 from metric_registry.granularities import Granularity, order, step_of
 from metric_registry.over_points import SUMS, result_of
+from metric_registry.tables import Table
 
 OverTime = Literal["sum", "count", "min", "max", "avg", "last", "increase", "rate"]
 OverSpace = Literal["sum", "count", "min", "max", "avg", "last"]
@@ -216,8 +217,17 @@ class Plan:
 
     def to_json(self) -> bytes:
         """Canonical JSON: equal plans give equal bytes."""
-        definitions = [_stored(definition) for definition in self.definitions]
-        return canonical({"format": PLAN_FORMAT, "hash": self.hash, "definitions": definitions})
+        stored: dict[str, Any] = {"format": PLAN_FORMAT, "hash": self.hash}
+        stored["definitions"] = [_stored(definition) for definition in self.definitions]
+        if self.tables:
+            told = self.tables.items()
+            stored["tables"] = {digest: dict(table.entries) for digest, table in told}
+        return canonical(stored)
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """The tables that definitions look up in, by digest: each once, whoever uses it."""
+        return tables_of(self.definitions)
 
     @classmethod
     def from_json(cls, data: bytes) -> Plan:
@@ -231,16 +241,61 @@ class Plan:
                 f"plan of format {stored.format}, this program reads {PLAN_FORMAT}: "
                 "compile it again from its definitions"
             )
-        plan = cls(stored.definitions)
+        plan = cls(_with_tables(stored))
         if plan.hash != stored.hash:
             raise PlanError(f"plan is damaged: says hash {stored.hash}, has {plan.hash}")
         return plan
 
 
+def tables_of(definitions: Iterable[ResolvedDefinition]) -> dict[str, Table]:
+    """The tables that these definitions look up in, by digest."""
+    made = (each for one in definitions for each in one.attributes)
+    return {each.table.digest: each.table for each in made if each.table is not None}
+
+
+def _with_tables(stored: _StoredPlan) -> tuple[ResolvedDefinition, ...]:
+    """The definitions, with the tables that they name by digest."""
+    tables = {digest: Table(entries) for digest, entries in stored.tables.items()}
+    for digest, table in tables.items():
+        if table.digest != digest:
+            raise PlanError(f"plan is damaged: a table says digest {digest}, has {table.digest}")
+
+    def whole(made: Derivation) -> Derivation:
+        if made.table is None:
+            return made
+        found = tables.get(made.table.digest)
+        if found is None:
+            raise PlanError(f"plan is damaged: it lacks the table {made.table.digest}")
+        return replace(made, table=found)
+
+    return tuple(
+        replace(one, attributes=tuple(map(whole, one.attributes)))
+        if any(made.table is not None for made in one.attributes)
+        else one
+        for one in stored.definitions
+    )
+
+
+def described(definition: ResolvedDefinition) -> dict[str, Any]:
+    """Every field, as JSON has it: tables by their digest."""
+    fields = asdict(definition)
+    fields["attributes"] = [_described(one) for one in definition.attributes]
+    return fields
+
+
+def _described(made: Derivation) -> dict[str, Any]:
+    fields = asdict(made)
+    if made.table is None:
+        del fields["table"], fields["column"]
+    else:
+        fields["table"] = made.table.digest
+    return fields
+
+
 def _stored(definition: ResolvedDefinition) -> dict[str, Any]:
     """As it is written: a field that came later is there where it is used, so that plans of the
     release before are read, and have the hash that they had."""
-    fields = asdict(definition)
+    fields = described(definition)
     for later in ("source_instrument", "patterns", "attributes"):
         if not fields[later]:
             del fields[later]
@@ -252,9 +307,17 @@ class _StoredPlan:
     format: int
     hash: str
     definitions: tuple[ResolvedDefinition, ...]
+    tables: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
 
-_PLAN = msgspec.json.Decoder(_StoredPlan)
+def _named(kind: type, digest: Any) -> Any:
+    """In the place of a table that is named by its digest."""
+    if kind is not Table or not isinstance(digest, str):
+        raise NotImplementedError(f"{kind}: {digest!r}")
+    return Table.named(digest)
+
+
+_PLAN = msgspec.json.Decoder(_StoredPlan, dec_hook=_named)
 
 
 def canonical(value: Any) -> bytes:
@@ -273,11 +336,18 @@ def version_of(definition: Mapping[str, Any]) -> str:
     semantic = {name: definition[name] for name in SEMANTIC_FIELDS}
     if definition["zone_rules"]:
         semantic["zone_rules"] = definition["zone_rules"]
-    semantic["attributes"] = [asdict(one) for one in definition["attributes"]]
+    semantic["attributes"] = [_meant(one) for one in definition["attributes"]]
     for later in ("over_points", "source_instrument", "patterns", "attributes"):
         if not semantic[later]:  # changes no version where it is not used
             del semantic[later]
     return digest({"apiVersion": API_VERSION, **semantic}, 16)
+
+
+def _meant(made: Derivation) -> dict[str, Any]:
+    """What of an attribute can change a number: not what its table is called."""
+    fields = _described(made)
+    fields.pop("column", None)
+    return fields
 
 
 def _panes(definitions: tuple[ResolvedDefinition, ...]) -> tuple[Pane, ...]:

@@ -61,7 +61,7 @@ _GROUPS = {
 
 def reference() -> str:
     """The page, as Markdown."""
-    parts = [_HEAD, *_definitions(), *_tests(), *_values(), *_aggregates(), *_checks()]
+    parts = [_HEAD, *_definitions(), *_lookups(), *_tests(), *_values(), *_aggregates(), *_checks()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -72,8 +72,8 @@ generated from the models (`make reference`); how definitions work together is i
 [metric_registry](../metric_registry/README.md), what a number means in \
 [what a number means](what-a-number-means.md).
 
-- [Definitions](#definitions) · [Defaults](#defaults) · [Tests](#tests) · [Values](#values) · \
-[Aggregates over points](#aggregates-over-points) · [Checks](#checks)"""
+- [Definitions](#definitions) · [Defaults](#defaults) · [Lookups](#lookups) · [Tests](#tests) · \
+[Values](#values) · [Aggregates over points](#aggregates-over-points) · [Checks](#checks)"""
 
 
 # ------------------------------------------------------------ fields
@@ -103,6 +103,15 @@ def _definitions() -> Iterator[str]:
         seen,
         versions=False,
     )
+
+
+def _lookups() -> Iterator[str]:
+    yield "## Lookups"
+    yield (
+        "A document of `kind: Lookup`: " + _sentence(models.LookupDocument) + " The columns that "
+        "a definition takes of it are part of its version."
+    )
+    yield from _sections(models.LookupDocument, "", " of a lookup", {}, versions=False)
 
 
 def _tests() -> Iterator[str]:

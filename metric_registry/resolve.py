@@ -16,7 +16,8 @@ from metric_registry.granularities import (
     pane_of,
     step_of,
 )
-from metric_registry.models import Aggregate, MetricDefinition
+from metric_registry.lookups import NO_LOOKUPS, Lookups
+from metric_registry.models import Aggregate, DerivedAttribute, MetricDefinition
 from metric_registry.over_points import NONE_ADDED, Added, spelled, unit_of
 from metric_registry.patterns import compiled
 from metric_registry.plan import ResolvedDefinition, version_of
@@ -94,8 +95,13 @@ def steps_of(
     return aggregate.over_time, over_space, ""
 
 
-def derivations(definition: MetricDefinition) -> Iterator[Derivation]:
-    """The attributes that the definition makes and uses, by name; others change no number."""
+def derivations(
+    definition: MetricDefinition, lookups: Lookups = NO_LOOKUPS
+) -> Iterator[Derivation]:
+    """The attributes that the definition makes and uses, by name; others change no number.
+
+    A lookup that is not there, or has no such column, is left out: for what `check` passes it is.
+    """
     source = definition.source
     used = {*source.where, *definition.space.keep}
     for name, made in sorted(source.attributes.items()):
@@ -112,13 +118,23 @@ def derivations(definition: MetricDefinition) -> Iterator[Derivation]:
             write=write or "",
             mapped=None if made.map is None else tuple(sorted(made.map.items())),
             default=made.default,
+            **_table_of(name, made, lookups),
         )
 
 
-def resolve(definition: MetricDefinition, added: Added = NONE_ADDED) -> ResolvedDefinition:
+def _table_of(name: str, made: DerivedAttribute, lookups: Lookups) -> dict[str, Any]:
+    lookup = None if made.lookup is None else lookups.get(made.lookup)
+    column = made.column or name
+    table = None if lookup is None else lookup.table(column)
+    return {} if table is None else {"table": table, "column": f"{made.lookup}.{column}"}
+
+
+def resolve(
+    definition: MetricDefinition, added: Added = NONE_ADDED, lookups: Lookups = NO_LOOKUPS
+) -> ResolvedDefinition:
     """The resolved form, with its version. Total for what passes `check`, else ResolveError.
 
-    added: Aggregates that users have added.
+    added: Aggregates that users have added. lookups: Those that attributes name.
     """
     source, time = definition.source, definition.time
     instrument = source.instrument or ""
@@ -157,7 +173,7 @@ def resolve(definition: MetricDefinition, added: Added = NONE_ADDED) -> Resolved
         "series_limit": definition.limits.series,
         "beyond": definition.limits.beyond,
         "patterns": tuple(sorted(set(patterns))),
-        "attributes": tuple(derivations(definition)),
+        "attributes": tuple(derivations(definition, lookups)),
         "zone_rules": zone.rules if any(map(is_calendar, granularities)) else "",
     }
     return ResolvedDefinition(

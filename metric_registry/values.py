@@ -241,6 +241,22 @@ def _over_points(value: object) -> over_points.Written:
     return found
 
 
+TABLE_SUFFIX = ".csv"
+"""Of files that hold the tables of lookups."""
+
+
+def is_table(path: str) -> bool:
+    """Whether a file, by its name, holds the table of a lookup."""
+    return path.endswith(TABLE_SUFFIX)
+
+
+def _table_file(value: object) -> str:
+    if not isinstance(value, str) or not is_table(value) or value == TABLE_SUFFIX:
+        advice = "write its path, relative to this file, such as `clusters.csv`"
+        raise failure("TM103", "must be the path of a *.csv file", advice)
+    return value
+
+
 def _completeness(value: object) -> float:
     """A share, 0 to 1."""
     match = _PERCENTAGE.fullmatch(value) if isinstance(value, str) else None
@@ -317,6 +333,11 @@ AttributeValues = Annotated[
     WithJsonSchema(
         {"anyOf": [_VALUE_SCHEMA, {"type": "array", "items": _VALUE_SCHEMA, "minItems": 1}]}
     ),
+]
+TableFile = Annotated[
+    str,
+    BeforeValidator(_table_file),
+    WithJsonSchema({"type": "string", "pattern": r".\.csv$", "examples": ["clusters.csv"]}),
 ]
 Completeness = Annotated[
     float,

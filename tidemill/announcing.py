@@ -28,7 +28,7 @@ from tidemill.probe import Unreachable
 from tidemill.repartition import epochs_of
 from tidemill.sending import Sent, send
 from tidemill.settings import Settings, announcements
-from tidemill.wiring import load_plan
+from tidemill.wiring import DefinitionsError, load_plan
 from topologies.decisions import TOPIC, Circumstances, Decision, Decisions, started
 from topologies.deployment import Deployment
 from topologies.epochs import LIVE, Epochs
@@ -38,6 +38,8 @@ LEAD_NS = 20 * SECOND
 """How long before they count definitions are announced; longer than announcing may take."""
 _TIMEOUT_S = 15.0
 _LARGEST = 16 << 20  # as topics take
+LARGEST_TOLD = 6 << 20
+"""Bytes of a decision: less than a worker's largest record, `WorkerConfig.max_request_bytes`."""
 _FENCED = (ProducerFenced, InvalidProducerEpoch)
 
 
@@ -100,7 +102,7 @@ async def introduce(settings: Settings) -> list[str]:
 async def would_be(settings: Settings, choose: Choose, reached: int = 0) -> Outcome:
     """What `put_in_force` would do now; nothing is. Raises as it does, but for `Superseded`."""
     known = await _known(settings, reached)
-    return _outcome(known, choose(known))
+    return _outcome(known, that_fits(choose(known)))
 
 
 async def put_in_force(settings: Settings, choose: Choose, reached: int = 0) -> Outcome:
@@ -111,13 +113,14 @@ async def put_in_force(settings: Settings, choose: Choose, reached: int = 0) -> 
     Raises:
         Unreachable: The log does not answer in time; the message says what that means.
         Superseded: Somebody else began to announce meanwhile; nothing has changed.
-        DefinitionsError: The file of an earlier program cannot be read.
+        DefinitionsError: The file of an earlier program cannot be read, or the tables of lookups
+            are more than can be told.
     """
     producer = _producer(settings)
     try:
         await _started(settings, producer)  # another that is under way is fenced
         known = await _known(settings, reached)
-        decided = choose(known)
+        decided = that_fits(choose(known))
         new = [each for each in (known.earlier, decided) if each is not None]
         if new:
             await _announced(settings, producer, known, new)
@@ -125,6 +128,21 @@ async def put_in_force(settings: Settings, choose: Choose, reached: int = 0) -> 
         await producer.stop()
     file_of(settings).unlink(missing_ok=True)  # the topic says it, from here on
     return _outcome(known, decided)
+
+
+def that_fits(decided: Decision | None) -> Decision | None:
+    """The same, if tasks can keep it among their state and pass it on."""
+    size = 0 if decided is None else len(decided.to_json())
+    if decided is not None and size > LARGEST_TOLD:
+        plan = decided.deployed.plan
+        tables = sum(table.size for table in plan.tables.values())
+        raise DefinitionsError(
+            f"the definitions are {size:,} bytes with those that still have windows to close, and "
+            f"{LARGEST_TOLD:,} can be told; {tables:,} of them are {len(plan.tables)} tables of "
+            "lookups, of which versions that were replaced keep theirs until no point of their "
+            "windows can come any more. Change large tables less often, or keep fewer rows in them"
+        )
+    return decided
 
 
 def _outcome(known: Known, decided: Decision | None) -> Outcome:

@@ -85,7 +85,7 @@ def _case(
     definitions: Mapping[str, ResolvedDefinition],
     names: dict[tuple[str, str], str],
 ) -> Case | Problem | list[Problem]:
-    if written.kind in ("Metric", "Defaults"):
+    if written.kind in ("Metric", "Defaults", "Lookup"):
         return Problem(
             code="TM105",
             message=f"this file holds tests, by its name, and no `{written.kind}`",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from metric_registry.differences.shape import COLUMNS, adds_up
 from metric_registry.durations import render, render_seconds
@@ -29,7 +29,17 @@ def field_changes(was: ResolvedDefinition, now: ResolvedDefinition) -> Iterator[
         before, after = words(was), words(now)
         if before != after:
             yield FieldChange(field, before, after, effect, semantic=True)
-    for changes in (_unit, _labels, _windows, _waiting, _aggregate, _limit, _publication):
+    for changes in (
+        _attributes,
+        _tables,
+        _unit,
+        _labels,
+        _windows,
+        _waiting,
+        _aggregate,
+        _limit,
+        _publication,
+    ):
         yield from changes(was, now)
 
 
@@ -53,7 +63,6 @@ _PLAIN: tuple[tuple[str, Words, str], ...] = (
         lambda one: one.source_instrument.replace("_", " ") or "numbers",
         "points of another kind are counted, and of those before none",
     ),
-    ("source.attributes", _made, "streams fall into other groups, or meet other conditions"),
     ("source.where", _where, _OTHER_STREAMS),
     (
         "source.unit",
@@ -61,6 +70,52 @@ _PLAIN: tuple[tuple[str, Words, str], ...] = (
         "values of points that do not say their unit are read in another one",
     ),
 )
+
+
+def _attributes(was: ResolvedDefinition, now: ResolvedDefinition) -> Iterator[FieldChange]:
+    """But for the content of tables."""
+    before, after = _made(was), _made(now)
+    steps = [[replace(each, table=None) for each in one.attributes] for one in (was, now)]
+    looked_up = [[each.name for each in one.attributes if each.table] for one in (was, now)]
+    if steps[0] != steps[1] or looked_up[0] != looked_up[1]:
+        yield FieldChange("source.attributes", before, after, _OTHER_GROUPS, semantic=True)
+
+
+def _tables(was: ResolvedDefinition, now: ResolvedDefinition) -> Iterator[FieldChange]:
+    """Tables with another content: which keys, and of a few what they become."""
+    before = {each.name: each for each in was.attributes if each.table is not None}
+    for made in now.attributes:
+        old = before.get(made.name)
+        if old is None or old.table is None or made.table is None or old.table == made.table:
+            continue
+        said = [
+            f"{one.column}, {_keys(len(one.table.entries))}" for one in (old, made) if one.table
+        ]
+        effect = f"{_keys_changed(old.table.entries, made.table.entries)}: {_OTHER_GROUPS}"
+        yield FieldChange(f"source.attributes.{made.name}", said[0], said[1], effect, semantic=True)
+
+
+_OTHER_GROUPS = "streams fall into other groups, or meet other conditions"
+_KEYS_SHOWN = 3
+
+
+def _keys_changed(was: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """`2 keys added (c8, c9), 1 changed (c1: gold -> silver)`."""
+    added = [f"{key}: {now[key]}" for key in sorted(now.keys() - was.keys())]
+    gone = [f"{key}: {was[key]}" for key in sorted(was.keys() - now.keys())]
+    both = sorted(was.keys() & now.keys())
+    other = [f"{key}: {was[key]} -> {now[key]}" for key in both if was[key] != now[key]]
+    parts: list[str] = []
+    for what, found in (("added", added), ("changed", other), ("removed", gone)):
+        if found:
+            more = ", ..." if len(found) > _KEYS_SHOWN else ""
+            shown = ", ".join(found[:_KEYS_SHOWN])
+            parts.append(f"{_keys(len(found))} {what} ({shown}{more})")
+    return ", ".join(parts)
+
+
+def _keys(number: int) -> str:
+    return f"{number:,} key{'' if number == 1 else 's'}"
 
 
 def _unit(was: ResolvedDefinition, now: ResolvedDefinition) -> Iterator[FieldChange]:

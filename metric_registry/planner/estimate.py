@@ -102,7 +102,7 @@ class OfMetric:
         values = [0 if found is None else found.longest]
         made = self.attributes.get(name)
         if made is not None:
-            values += [len(value.encode()) for _, value in made.mapped or ()]
+            values += [len(value.encode()) for value in (made.mapping or {}).values()]
             values += [len((made.default or "").encode()), len(made.write.encode()) + values[0]]
         return max(values)
 
@@ -124,8 +124,9 @@ class OfMetric:
 
     def _read(self, name: str, source: str, values: float) -> float:
         made = self.attributes.get(name)
-        if made is not None and made.mapped is not None:
-            values = min(values, len({value for _, value in made.mapped}) + 1)
+        mapping = None if made is None else made.mapping
+        if mapping is not None:
+            values = min(values, len(set(mapping.values())) + 1)
         share = 1.0
         for other, (passing, left) in self.conditions.items():
             given = self._source(other)

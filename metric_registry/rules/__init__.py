@@ -12,6 +12,7 @@ from metric_registry.rules import (
     hierarchies,
     histograms,
     listing,
+    lookups,
     measurement,
     naming,
     publication,
@@ -30,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     *sampled.RULES,
     *histograms.RULES,
     *attributes.RULES,
+    *lookups.RULES,
     *windows.RULES,
     *publication.RULES,
 )

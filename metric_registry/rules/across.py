@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from metric_registry.derive import NamePattern
 from metric_registry.fields import Problem
 from metric_registry.hierarchy import Rung
 from metric_registry.names import for_readers
-from metric_registry.plan import SEMANTIC_FIELDS, ResolvedDefinition, canonical
+from metric_registry.plan import SEMANTIC_FIELDS, ResolvedDefinition, canonical, described
 from metric_registry.rules.subject import Settings
 
 
@@ -81,7 +81,7 @@ def one_number_one_name(
 
 def _number(definition: ResolvedDefinition) -> bytes:
     """What a definition computes, whatever it is called."""
-    resolved = asdict(definition)
+    resolved = described(definition)
     fields = {*SEMANTIC_FIELDS, "zone_rules"} - {"name"}
     return canonical({name: resolved[name] for name in fields})
 

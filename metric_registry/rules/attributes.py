@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from metric_registry.derive import PLACE
 from metric_registry.fields import Problem
 from metric_registry.patterns import compiled
+from metric_registry.resolve import derivations
 from metric_registry.rules.subject import Rule, Subject
 from metric_registry.syntax.nodes import Path, Sequence, get
 
@@ -73,12 +74,13 @@ def used(subject: Subject) -> Iterator[Problem]:
 
 
 def values_that_can_be(subject: Subject) -> Iterator[Problem]:
-    """TM223: a condition on what a map never gives."""
+    """TM223: a condition on what a map, or a column of a table, never gives."""
     definition = subject.definition
-    for name, made in definition.source.attributes.items():
-        if made.map is None:
+    for made in derivations(definition, subject.lookups):
+        name, mapping = made.name, made.mapping
+        if mapping is None or name not in definition.source.where:
             continue
-        values = set(made.map.values())
+        what, values = "map" if made.table is None else "table", set(mapping.values())
         given: list[str] = sorted(values if made.default is None else {*values, made.default})
         path: Path = ("source", "where", name)
         several = isinstance(get(subject.root, path), Sequence)
@@ -89,7 +91,7 @@ def values_that_can_be(subject: Subject) -> Iterator[Problem]:
                 listed += ", ..." if len(given) > _SHOWN else ""
                 yield Problem(
                     code="TM223",
-                    message=f"`{name}` is never `{value}`: its map does not give that",
+                    message=f"`{name}` is never `{value}`: its {what} does not give that",
                     path=(*path, index) if several else path,
                     help=(f"did you mean `{near[0]}`? " if near else "") + f"it gives {listed}",
                     replacement=near[0] if near and near[0].isidentifier() else None,

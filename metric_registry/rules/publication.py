@@ -108,7 +108,7 @@ def series_limit(subject: Subject) -> Iterator[Problem]:
 def groups_within_the_limit(subject: Subject) -> Iterator[Problem]:
     """TM410: what conditions and maps let through is more than the limit."""
     definition, limit = subject.definition, subject.definition.limits.series
-    made = tuple(derivations(definition)) if definition.source.attributes else ()
+    made = tuple(derivations(definition, subject.lookups)) if definition.source.attributes else ()
     most = groups_at_most(definition.space.keep, definition.source.where, made)
     if most is None or not 0 < limit < most:
         return

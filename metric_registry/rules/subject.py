@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from metric_registry.durations import UNITS_NS
 from metric_registry.fields import Problem
 from metric_registry.layers import Merged
+from metric_registry.lookups import Lookup, Lookups
 from metric_registry.models import MetricDefinition
 from metric_registry.over_points import Own
 from metric_registry.resolve import steps_of
@@ -39,6 +40,7 @@ class Subject:
     definition: MetricDefinition
     merged: Merged
     settings: Settings
+    lookups: Lookups = field(default_factory=dict[str, Lookup | None])
 
     @property
     def root(self) -> Node:

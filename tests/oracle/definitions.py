@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from oracle import histograms, inheritance, levels, pooled, windows
+from oracle import histograms, inheritance, levels, lookups, pooled, windows
 from oracle.windows import SECOND as SECOND
 from oracle.windows import Size as Size
 from oracle.windows import duration as duration
@@ -86,7 +86,9 @@ def load(folder: Path, environment: str = "") -> list[Definition]:
     below = [one for one in folder.rglob("*.y*ml") if not one.match("*.test.y*ml")]
     files = sorted(below) if folder.is_dir() else [folder]
     docs = [(f.parent, doc) for f in files for doc in yaml.safe_load_all(f.read_text()) if doc]
-    whole = inheritance.whole(docs, environment)
+    tables = lookups.whole(docs)
+    plain = [(home, doc) for home, doc in docs if doc.get("kind") != "Lookup"]
+    whole = [lookups.pinned(doc, tables) for doc in inheritance.whole(plain, environment)]
     found = [parse(one) for doc in whole for one in levels.apart(doc)]
     if len({definition.name for definition in found}) != len(found):
         raise ValueError(f"two definitions in {folder} carry the same name")

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from oracle import lookups
+
 LONGEST = 1_024
 """Characters of a text that is looked into by a pattern."""
 
@@ -28,6 +30,8 @@ def value(made: Any, lookup: Callable[[str], str | None]) -> str | None:
         found = _captured(steps, found)
     if found is not None and "map" in steps:
         found = steps["map"].get(found)
+    if found is not None and "lookup" in steps:
+        found = lookups.find(steps["lookup"], found)
     return steps.get("default") if found is None else found
 
 

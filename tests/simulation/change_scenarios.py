@@ -15,6 +15,7 @@ from metric_registry.check import check_files
 from metric_registry.compile import compile_plan
 from metric_registry.load import SourceFile
 from metric_registry.plan import Plan
+from tests.simulation.topology_world import table_files
 
 Fields = Mapping[str, Any]
 """Sections of a definition that stand in place of the usual ones; None: there is no definition."""
@@ -85,6 +86,17 @@ def tiers(**mapped: str) -> Fields:
     return {"source": source, "space": {"keep": ["tier"]}}
 
 
+def looked_up(column: str = "tier", **rows: str) -> Fields:
+    """By a tier that the host is looked up for. rows: host -> tier/owner."""
+    made = {"tier": {"from": "host", "lookup": "hosts", "column": column, "default": "bronze"}}
+    source = {"metric": "requests", "unit": "{request}", "attributes": made}
+    table = [
+        {"host": host, "tier": row.split("/")[0], "owner": row.split("/")[1]}
+        for host, row in rows.items()
+    ]
+    return {"source": source, "space": {"keep": ["tier"]}, "lookup": table}
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A change.
@@ -108,13 +120,15 @@ class Scenario:
 
 def plan_of(definitions: Mapping[str, Fields]) -> Plan:
     """As they are checked and compiled from YAML, `other` among them."""
-    every = {"other": OTHER, **definitions}
+    every = {name: dict(fields) for name, fields in {"other": OTHER, **definitions}.items()}
+    tables = [fields.pop("lookup") for fields in every.values() if "lookup" in fields]
+    files = [file for rows in tables for file in table_files("hosts", "host", rows)]
     documents = [
         {"apiVersion": "tidemill/v1", "kind": "Metric", "name": name, **BASE, **fields}
         for name, fields in every.items()
     ]
     text = yaml.safe_dump_all(documents, sort_keys=False)
-    report = check_files([SourceFile("d.yaml", text.encode())])
+    report = check_files([SourceFile("d.yaml", text.encode()), *files])
     assert not report.errors, report.text()
     return compile_plan(report.definitions)
 
@@ -165,6 +179,16 @@ SCENARIOS = (
     one("a pattern in place of a name", {},
         {"source": {"match": "requests*", "unit": "{request}"}}, "numbers"),
     one("another map", tiers(a="gold"), tiers(a="gold", b="silver"), "numbers"),
+    one("a table with another row", looked_up(a="gold/x"), looked_up(a="gold/x", b="silver/y"),
+        "numbers"),
+    one("a table that says something else of a host", looked_up(a="gold/x", b="gold/x"),
+        looked_up(a="silver/x", b="gold/y"), "numbers"),
+    one("a table in another order, and another column of it", looked_up(a="gold/x", b="gold/y"),
+        looked_up(b="gold/z", a="gold/x")),
+    one("another column", looked_up(a="gold/x", b="iron/y"),
+        looked_up("owner", a="gold/x", b="iron/y"), "numbers"),
+    one("a map becomes a table of more", tiers(a="gold"), looked_up(a="gold/x", b="silver/x"),
+        "numbers"),
     one("histogram points, fewer streams", LATENCY,
         {**LATENCY, "source": {**LATENCY["source"], "where": {"host": ["a", "c"]}}}, "numbers"),
     one("histogram points, longer grace", LATENCY,

@@ -10,6 +10,8 @@ reach the roll-up interleaved.
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import os
 import random
@@ -360,10 +362,28 @@ def resolved(definition) -> ResolvedDefinition:
 
 def derivation(name: str, made: object) -> Derivation:
     """An attribute of a definition, by the product's own reading of it."""
+    files: list[SourceFile] = []
+    if isinstance(made, dict) and "lookup" in made:
+        table = made["lookup"]
+        made = {**made, "lookup": "table", "column": table["column"]}
+        files = table_files("table", table["key"], table["rows"])
     text = json.dumps({**PLAIN, "source": {**PLAIN["source"], "attributes": {name: made}}})
     text = text.replace('"keep": []', f'"keep": {json.dumps([name])}')
-    (found,) = check_files([SourceFile("story.yaml", text.encode())]).definitions
+    (found,) = check_files([SourceFile("story.yaml", text.encode()), *files]).definitions
     return found.attributes[0]
+
+
+def table_files(name: str, key: str, rows: Sequence[Mapping[str, str]]) -> list[SourceFile]:
+    """A lookup, and the table that it names."""
+    document = {"apiVersion": "tidemill/v1", "kind": "Lookup", "name": name, "key": key}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return [
+        SourceFile(f"{name}.yaml", json.dumps({**document, "file": f"{name}.csv"}).encode()),
+        SourceFile(f"{name}.csv", text.getvalue().encode()),
+    ]
 
 
 def granularity(size: windows.Size) -> granularities.Granularity:

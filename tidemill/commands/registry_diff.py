@@ -18,6 +18,7 @@ from metric_registry.differences.compare import Differences, differences
 from metric_registry.load import SUFFIXES, Reader
 from metric_registry.plan import ResolvedDefinition
 from metric_registry.rules import Settings as Allowed
+from metric_registry.values import TABLE_SUFFIX
 from tidemill.commands.deployment import paths_of
 from tidemill.commands.errors import UNREACHABLE, USAGE, CommandError
 from tidemill.definitions_topic import decisions_of
@@ -107,7 +108,7 @@ def _at(revision: str, paths: Sequence[Path]) -> Generator[tuple[Path, list[Path
     with ExitStack() as stack:
         root = Path(os.path.realpath(stack.enter_context(TemporaryDirectory())))
         try:
-            found = extract(revision, paths, root, SUFFIXES)
+            found = extract(revision, paths, root, (*SUFFIXES, TABLE_SUFFIX))
         except NoRevision as error:
             raise CommandError(str(error), USAGE) from None
         yield root, found

@@ -70,6 +70,8 @@ class Blocks:
         self._saved_bases: dict[str, I64] = {}
         self._restored_bases: dict[str, dict[int, I64]] = {}
         self._saved_plan: bytes | None = None
+        self._written: Deployment | None = None
+        """What `_saved_plan` was written of."""
         self._saved_joined: dict[str, int] = {}
 
     # --- writing -----------------------------------------------------------------------------
@@ -88,9 +90,10 @@ class Blocks:
     ) -> dict[bytes, bytes | None]:
         """The blocks that changed since the last call; None deletes one."""
         blocks: dict[bytes, bytes | None] = {}
-        deployed = deployment.to_json()
-        if deployed != self._saved_plan:
-            blocks[_PLAN] = self._saved_plan = deployed
+        if deployment is not self._written:  # tables of lookups are too much to write each time
+            self._written, deployed = deployment, deployment.to_json()
+            if deployed != self._saved_plan:
+                blocks[_PLAN] = self._saved_plan = deployed
         blocks.update(dict.fromkeys(self._gone_series))
         self._gone_series = []
         for number, block in enumerate(intake.series.export_new(self._saved_streams)):

@@ -123,11 +123,17 @@ def test_the_readmes_example_is_a_good_definition() -> None:
 
 
 def test_the_readmes_defaults_serve_its_example() -> None:
-    example, source, _, _, defaults, _ = YAML_OF_README
+    example, source, lookup, _, _, defaults, _ = YAML_OF_README
     with_attributes = re.sub(r"source:.*\n(  .*\n)+", lambda _: source, example)
-    with_attributes = with_attributes.replace("region]", "region, pair, tier]")
-    (found,) = check_files([SourceFile("a.yaml", with_attributes.encode())]).definitions
-    assert [made.name for made in found.attributes] == ["cluster_id", "pair", "region", "tier"]
+    with_attributes = with_attributes.replace("region]", "region, pair, tier, customer]")
+    table = SourceFile("clusters.csv", b"cluster_id,name,tier\nc1,acme,gold\n")
+    files = [SourceFile("a.yaml", f"{with_attributes}---\n{lookup}".encode()), table]
+    report = check_files(files)
+    assert report.findings == (), report.text()
+    (found,) = report.definitions
+    made = ["cluster_id", "customer", "pair", "region", "tier"]
+    assert [each.name for each in found.attributes] == made
+    VALIDATOR.validate(yaml.safe_load(lookup))
     VALIDATOR.validate(yaml.safe_load(with_attributes))
     example = re.sub(r"^(time|aggregate|owner): .*\n", "", example, flags=re.MULTILINE)
     files = [

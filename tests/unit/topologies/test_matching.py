@@ -18,6 +18,7 @@ from metric_registry.check import check_files
 from metric_registry.derive import Derivation
 from metric_registry.load import SourceFile
 from metric_registry.plan import Plan, ResolvedDefinition
+from metric_registry.tables import Table
 from topologies.encodings.otlp import Scanner
 from topologies.identity import SeriesTable
 from topologies.preaggregate.groups import Groups
@@ -73,6 +74,7 @@ derivations = st.builds(
     write=st.just("{0}!"),
     mapped=st.sampled_from([None, (("7", "seven"), ("x", "ex"), ("x!", "ex!"))]),
     default=st.sampled_from([None, "", "x"]),
+    table=st.sampled_from([None, None, Table({"7": "sept", "x": "7", "ex": "é"})]),
 )
 name_of = operator.attrgetter("name")
 
