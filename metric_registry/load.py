@@ -79,8 +79,11 @@ class Reader:
         return sorted(files, key=lambda file: file.path)
 
     def include(self, path: str) -> list[SourceFile]:
-        """A file that another one names, and its folders' defaults; nothing of it is read twice."""
-        if not self._is_new(path):
+        """A file that another one names, and its folders' defaults; nothing of it is read twice.
+
+        But for a table, which defines nothing by itself: whoever names it gets it, by any path.
+        """
+        if not is_table(path) and not self._is_new(path):
             return []
         file = replace(self.file(path), wanted=False)
         if is_table(path):

@@ -85,6 +85,22 @@ def test_a_table_stands_beside_the_file_that_names_it(tmp_path: Path) -> None:
     assert codes(check([tmp_path / "team"])) == []
 
 
+def test_a_table_is_found_by_each_of_its_paths(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "clusters.csv").write_text(TABLE)
+    (tmp_path / "a" / "d.yaml").write_text(LOOKUP + "---\n" + DEFINITION.format(name="m", series=9))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "clusters.csv").symlink_to(tmp_path / "a" / "clusters.csv")
+    other = (LOOKUP + "---\n" + DEFINITION.format(name="n", series=8)).replace(
+        "clusters\n", "same\n"
+    )
+    (tmp_path / "b" / "d.yaml").write_text(other.replace("lookup: clusters", "lookup: same"))
+    report = check([tmp_path / "a", tmp_path / "b"])
+    assert not report.findings, report.text()
+    tables = {made.table for each in report.definitions for made in each.attributes}
+    assert len(tables) == 2
+
+
 def test_a_file_that_is_not_there_and_one_that_is_a_table_are_told(tmp_path: Path) -> None:
     (tmp_path / "d.yaml").write_text(LOOKUP + "---\n" + DEFINITION.format(name="m", series=9))
     (finding,) = check([tmp_path]).findings
