@@ -32,11 +32,13 @@ class LiveSize:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a running stack's store said, and when."""
+    """What a running stack's store and log said, and when."""
 
     asked: str
     of: Mapping[str, Sequence[LiveSize]]
     """By the definition's name."""
+    readers: Mapping[str, Sequence[str]] | None = None
+    """The consumer groups that read a topic, by its name; None: the log was not asked."""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,14 @@ from metric_registry.durations import render, render_seconds
 from metric_registry.explain import made_of
 from metric_registry.granularities import text_of
 from metric_registry.hierarchy import Rung
-from metric_registry.pages.catalogue import NOBODY, Catalogue, owner_page, page_of, source_page
+from metric_registry.pages.catalogue import (
+    NOBODY,
+    Catalogue,
+    Live,
+    owner_page,
+    page_of,
+    source_page,
+)
 from metric_registry.pages.markup import Child, Markup, code, el, link, page, section, table
 from metric_registry.pages.queries import identifier, queries
 from metric_registry.pages.words import listed, meaning
@@ -144,9 +151,10 @@ def _live(known: Catalogue, one: ResolvedDefinition) -> Child:
     if known.live is None:
         return ""
     sizes = known.live.of.get(one.name, ())
+    reading = _readers(known.live, one)
     if not sizes:
         said = el("p", f"The store held no rows of this version at {known.live.asked}.")
-        return section("Now", said)
+        return section("Now", said, *reading)
     rows = [
         [
             code(each.granularity),
@@ -159,7 +167,21 @@ def _live(known: Catalogue, one: ResolvedDefinition) -> Child:
     ]
     head = ["granularity", "newest window", "groups, last hour", "usual freshness", "worst"]
     about = f"As the store said at {known.live.asked}; freshness of the last hour's windows."
-    return section("Now", el("p", about, class_="soft"), table(head, rows))
+    return section("Now", el("p", about, class_="soft"), table(head, rows), *reading)
+
+
+def _readers(live: Live, one: ResolvedDefinition) -> Iterator[Child]:
+    """Consumer groups of the topics that it is on; they read all that is there."""
+    if live.readers is None:
+        return
+    on = {"metrics": one.publish_final, "rollups": one.publish_upsert}
+    for topic in (name for name, there in on.items() if there):
+        groups = live.readers.get(topic, ())
+        listed = el("ul", [el("li", code(name)) for name in groups])
+        whose = "Consumer groups that read" if groups else "No consumer group reads"
+        yield el("p", f"{whose} the topic ", code(topic), ", this metric among others:"
+                 if groups else ".")  # fmt: skip
+        yield listed if groups else ""
 
 
 def _asking(one: ResolvedDefinition) -> Iterator[Child]:

@@ -150,7 +150,7 @@ def test_live_figures_are_those_of_the_table(store: StoreProcess) -> None:
 
 
 def test_the_command_asks_the_store_when_told_to(
-    store: StoreProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store: StoreProcess, tmp_path: Path, broker_process: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = connected(store)
     client.command(f"TRUNCATE TABLE {SCHEMA.rollups}")
@@ -158,12 +158,13 @@ def test_the_command_asks_the_store_when_told_to(
     one = next(each for each in report.definitions if each.name == "host.cpu.seconds")
     insert(client, one, 10, 1)
     (tmp_path / "settings.json").write_text(
-        json.dumps({"store_url": f"http://127.0.0.1:{store.port}"})
+        json.dumps({"store_url": f"http://127.0.0.1:{store.port}", "bootstrap": broker_process})
     )
     words = ["registry", "docs", str(STARTER), "--settings", str(tmp_path / "settings.json")]
     assert main([*words, "--live", "--out", str(tmp_path / "out")]) == 0
     (page,) = (tmp_path / "out" / "definitions").glob("host-cpu-seconds-*.html")
     assert "As the store said at" in page.read_text()
+    assert "No consumer group reads the topic" in page.read_text()
     capsys.readouterr()
     (tmp_path / "settings.json").write_text(json.dumps({"store_url": "http://127.0.0.1:9"}))
     assert main([*words, "--live", "--out", str(tmp_path / "none")]) == 4

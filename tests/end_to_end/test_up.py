@@ -109,6 +109,7 @@ def test_pages_say_how_fresh_and_how_many_rows_are_now(up: Up):
     up.tidemill("registry", "docs", "--live", "--out", "pages")
     (page,) = (up.folder / "pages" / "definitions").glob("host-cpu-seconds-*.html")
     assert "As the store said at" in page.read_text()
+    assert "onsumer group" in page.read_text()
     assert re.search(r"<code>10s</code></td><td>20[^<]+Z</td><td>[1-9]", page.read_text())
 
 

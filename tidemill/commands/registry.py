@@ -6,6 +6,7 @@ import difflib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +27,7 @@ from metric_registry.rules import Settings as Allowed
 from metric_registry.show import show as show_definition
 from streams.aggregates.promises import PROMISES, BrokenPromise
 from streams.aggregates.promises import check as check_aggregate
+from tidemill import consumers
 from tidemill.commands import registry_diff, registry_test
 from tidemill.commands.deployment import (
     Aggregates,
@@ -209,9 +211,18 @@ def diff(
         Exit code 1 if something differs.
     """
     permitted = _allowed(aggregates, environment)
-    found = registry_diff.between(old, new, permitted, settings_of(None))
-    text = differences.text(found) if output == "text" else to_json(differences.to_dict(found))
-    print(text)
+    settings = settings_of(None)
+    found = registry_diff.between(old, new, permitted, settings)
+    readers = registry_diff.readers_now(old, new, settings)
+    if output == "text":
+        print(differences.text(found))
+        if readers is not None:
+            print(consumers.sentence(readers))
+    else:
+        told = differences.to_dict(found)
+        if readers is not None:
+            told["consumers"] = [asdict(one) for one in readers]
+        print(to_json(told))
     return FAILED if found and exit_code else FINE
 
 

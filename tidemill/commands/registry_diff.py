@@ -21,6 +21,7 @@ from metric_registry.rules import Settings as Allowed
 from metric_registry.values import TABLE_SUFFIX
 from tidemill.commands.deployment import paths_of
 from tidemill.commands.errors import UNREACHABLE, USAGE, CommandError
+from tidemill.consumers import Consumer, consumers_of
 from tidemill.definitions_topic import decisions_of
 from tidemill.deployed_file import written
 from tidemill.git_files import NoRevision, extract
@@ -68,6 +69,20 @@ def between(old: str, new: str | None, permitted: Allowed, settings: Settings) -
     kept = [retention_days(compile_plan(each)) for each in (before, after) if sides.whole]
     log = settings.raw_retention_hours * 3_600
     return differences(before, after, log_seconds=log, retention=kept)
+
+
+def readers_now(old: str, new: str | None, settings: Settings) -> list[Consumer] | None:
+    """The consumer groups of what is published, if a side is what runs; None: none is asked for.
+
+    Raises:
+        CommandError: The log is away.
+    """
+    if RUNNING not in (old, new):
+        return None
+    try:
+        return asyncio.run(consumers_of(settings.bootstrap))
+    except Unreachable as error:
+        raise CommandError(str(error), UNREACHABLE) from None
 
 
 def _project(named: tuple[str, str | None], settings: Settings) -> tuple[Path, ...]:

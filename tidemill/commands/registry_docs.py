@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
+import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
-
-from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from metric_registry.cases.reading import read_cases
 from metric_registry.check import check as check_definitions
@@ -18,11 +18,12 @@ from metric_registry.plan import ResolvedDefinition
 from tidemill.commands.deployment import SettingsFile, aggregate_files, paths_of, settings_of
 from tidemill.commands.errors import FAILED, FINE, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import note
+from tidemill.commands.store import NoTables, store_client
+from tidemill.consumers import PUBLISHED, consumers_of
 from tidemill.live_figures import figures
-from tidemill.settings import Settings, SettingsError
-from tidemill.store_address import PASSWORD, store_address
+from tidemill.probe import Unreachable
+from tidemill.settings import Settings
 from tidemill.wiring import DefinitionsError, allowed
-from topologies.sink.store import connect
 
 MARK = ".tidemill-registry-docs"
 """A file that says whose the folder is, so that nothing else is ever deleted."""
@@ -48,8 +49,8 @@ def docs(
     out:
         The folder of the pages; what an earlier run wrote there is replaced.
     live:
-        Also ask the running stack's store how fresh the windows of the last hour were, and of how
-        many groups.
+        Also ask the running stack how fresh the windows of the last hour were, of how many groups,
+        and which consumer groups read the topics.
     """
     chosen = settings_of(settings)
     try:
@@ -73,20 +74,19 @@ def docs(
 
 
 def _asked(settings: Settings, definitions: tuple[ResolvedDefinition, ...]) -> Live:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        client = connect(store_address(settings.store_url, os.environ.get(PASSWORD, "")))
-        return figures(client, definitions)
-    except SettingsError as error:
-        raise CommandError(str(error), USAGE) from None
-    except ClickHouseError as error:
-        said = str(error).splitlines()[0]
-        if "DB::Exception" in said:
-            raise CommandError(f"the store refused: {said}", FAILED) from None
+        with store_client(settings) as client:
+            found = figures(client, definitions)
+        readers = asyncio.run(consumers_of(settings.bootstrap))
+    except NoTables:
+        raise CommandError("the store has no tables yet: leave out --live", FAILED) from None
+    except Unreachable as error:
         raise CommandError(
-            f"no store answers at {settings.store_url}: start the stack with `tidemill up`, or "
-            "leave out --live",
-            UNREACHABLE,
+            f"{error}: start the stack with `tidemill up`, or leave out --live", UNREACHABLE
         ) from None
+    groups = {name: [one.group for one in readers if one.topic == name] for name in PUBLISHED}
+    return replace(found, readers=groups)
 
 
 def _write(out: Path, pages: dict[str, bytes]) -> None:

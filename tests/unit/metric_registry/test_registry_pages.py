@@ -8,6 +8,7 @@ import json
 import random
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -312,6 +313,12 @@ def test_live_figures_are_shown_where_there_are_some_and_else_not_a_word() -> No
     for said in ("2027-01-15T07:59:50Z", "12", "3s", "9s"):
         assert linked(pages, "definitions/served-", said)
     assert linked(pages, "definitions/silent-", "held no rows of this version")
+    assert not linked(pages, "definitions/served-", "onsumer group")
+    live = replace(live, readers={"metrics": ["billing", "<b>"], "rollups": []})
+    pages = site(known(definition("served"), definition("silent"), live=live))
+    for said in ("Consumer groups that read the topic metrics", "billing", "<b>"):
+        assert linked(pages, "definitions/served-", said)
+    assert not linked(pages, "definitions/served-", "rollups,")
 
 
 def test_a_thousand_definitions_have_a_page_each() -> None:

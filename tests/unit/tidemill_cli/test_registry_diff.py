@@ -344,7 +344,7 @@ def test_what_has_been_replaced_is_in_force_no_more(
     after = replace(changed(before, plan, 10**18, ONE_EPOCH), decided=before.decided + 1)
     assert len(after.plan.definitions) == 2
     decided(settings, Decision("apply", after).to_json(), after.decided)
-    assert told(capsys, "running") == {"changes": [], "kept": [], "same": 1}
+    assert told(capsys, "running") == {"changes": [], "kept": [], "same": 1, "consumers": []}
 
 
 def test_the_starter_definitions_are_on_both_sides_or_on_none(
