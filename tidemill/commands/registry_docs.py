@@ -76,7 +76,7 @@ def docs(
 def _asked(settings: Settings, definitions: tuple[ResolvedDefinition, ...]) -> Live:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        with store_client(settings) as client:
+        with store_client(settings, "leave out --live") as client:
             found = figures(client, definitions)
         readers = asyncio.run(consumers_of(settings.bootstrap))
     except NoTables:

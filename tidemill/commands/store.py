@@ -22,8 +22,10 @@ class NoTables(LookupError):
 
 
 @contextmanager
-def store_client(settings: Settings) -> Generator[Any]:
-    """A client of the deployment's store.
+def store_client(
+    settings: Settings, otherwise: str = "name its settings with --settings"
+) -> Generator[Any]:
+    """A client of the deployment's store. otherwise: what else to do where it is away.
 
     Raises:
         NoTables: They are not there yet.
@@ -41,6 +43,6 @@ def store_client(settings: Settings) -> Generator[Any]:
             raise CommandError(f"the store refused: {said.splitlines()[0]}", FAILED) from None
         raise CommandError(
             f"no store answers at {settings.store_url}: start the stack with `tidemill up`, or "
-            "name its settings with --settings",
+            f"{otherwise}",
             UNREACHABLE,
         ) from None
