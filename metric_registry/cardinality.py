@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 from metric_registry.derive import Derivation
@@ -28,9 +29,23 @@ def groups_at_most(
         distinct: Of attributes as the definition names them, how many different values their
             streams have, and none at all is one of them; as far as somebody has counted.
     """
+    asked = tuple(sorted((name, tuple(values)) for name, values in where.items()))
+    known = tuple(sorted(distinct.items()))
+    return _at_most(frozenset(keep), asked, tuple(attributes), known)
+
+
+@lru_cache(maxsize=256)
+def _at_most(
+    keep: frozenset[str],
+    where: tuple[tuple[str, tuple[str, ...]], ...],
+    attributes: tuple[Derivation, ...],
+    counted: tuple[tuple[str, int], ...],
+) -> int | None:
+    """The same; many definitions look the same up in a table, whose keys are gone through once."""
+    distinct = dict(counted)
     made = {one.name: one for one in attributes}
     kept = {name for name in keep if name != "tenant" and not _of_the_tenant(made.get(name))}
-    listed = {name: frozenset(values) for name, values in where.items() if name != "tenant"}
+    listed = {name: frozenset(values) for name, values in where if name != "tenant"}
     if not kept.issubset({*made, *listed, *distinct}):
         return None
     known = _Known(made, listed)
