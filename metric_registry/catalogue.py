@@ -3,7 +3,7 @@
 `example` is what a good definition's sections are replaced with to make the mistake, `fix` what
 makes it good again; a test puts both to the check. Codes keep their meaning and are not reused.
 TM0 files, TM1 fields, TM2 measurement, TM3 time, TM4 publication and limits, TM5 definitions
-together, TM6 tests of definitions, TM7 live data.
+together, TM6 tests of definitions, TM7 live data, TM8 derived definitions.
 """
 
 from __future__ import annotations
@@ -1108,6 +1108,110 @@ _CODES = (
         "completeness that is not kept",
         "The first publication of windows counted a smaller share of the points than "
         "`service_level.completeness` promises.",
+    ),
+    Code(
+        "TM801",
+        "error",
+        "unknown input",
+        "A derived definition is computed from definitions that are there; a metric as agents send "
+        "it is none.",
+        "derive: {ratio: {of: http.error, by: http.requests}}",
+        "derive: {ratio: {of: http.errors, by: http.requests}}",
+    ),
+    Code(
+        "TM802",
+        "error",
+        "not one derivation",
+        "A derived definition is one ratio, sum, difference, mean, quantile or share.",
+        "derive: {mean: {of: http.latency}, quantile: {of: http.latency, q: 0.99}}",
+        "derive: {quantile: {of: http.latency, q: 0.99}}",
+    ),
+    Code(
+        "TM803",
+        "error",
+        "derived from what is derived",
+        "A ratio of ratios and a sum of quantiles are none of what was measured, so derived "
+        "definitions are made of such as are computed from points alone.",
+        "derive: {ratio: {of: http.errors, by: http.slow_share}}",
+        "derive: {ratio: {of: http.errors, by: http.requests}}",
+    ),
+    Code(
+        "TM804",
+        "error",
+        "input stands twice",
+        "A ratio of a number by itself is 1, and a sum that takes a number twice is a misspelling.",
+        "derive: {ratio: {of: http.errors, by: http.errors}}",
+        "derive: {ratio: {of: http.errors, by: http.requests}}",
+    ),
+    Code(
+        "TM805",
+        "error",
+        "input of another kind",
+        "Means, quantiles and shares are of definitions that make histograms, all else is of "
+        "numbers.",
+        "derive: {quantile: {of: http.requests, q: 0.99}}",
+        "derive: {quantile: {of: http.latency, q: 0.99}}",
+    ),
+    Code(
+        "TM806",
+        "error",
+        "no common window size",
+        "A derived row is made of its inputs' rows of the same window, at every size that all "
+        "have; days of two zones are not the same window.",
+        "derive: {ratio: {of: http.errors, by: http.daily}}",
+        "derive: {ratio: {of: http.errors, by: http.requests}}",
+    ),
+    Code(
+        "TM807",
+        "warning",
+        "window size of two zones",
+        "The inputs' days, weeks or months begin at other times, so there are no derived rows of "
+        "them; of the other sizes there are.",
+        "derive: {sum: {of: [http.requests.utc, http.requests.berlin]}}",
+        "derive: {ratio: {of: http.errors, by: http.requests}}",
+    ),
+    Code(
+        "TM808",
+        "error",
+        "share at no bound",
+        "How much of a histogram does not exceed a bound is known where buckets meet, and guessed "
+        "anywhere else.",
+        "derive: {share: {of: http.latency, at_most: 0.3}}",
+        "derive: {share: {of: http.latency, at_most: 0.5}}",
+    ),
+    Code(
+        "TM809",
+        "error",
+        "group of what an input does not keep",
+        "An attribute that an input has rolled up cannot be told apart again.",
+        "space: {keep: [status]}",
+        "space: {keep: [route]}",
+    ),
+    Code(
+        "TM810",
+        "error",
+        "input that would have to be added up",
+        "An input that keeps more attributes than the result is added up over the others, which "
+        "only sums and counts of windows can be.",
+        "derive: {ratio: {of: http.errors, by: http.active}}",
+        "derive: {ratio: {of: http.errors, by: http.requests}}",
+    ),
+    Code(
+        "TM811",
+        "warning",
+        "arithmetic of means or quantiles",
+        "A ratio, sum or difference of means or quantiles is none of what was measured: derive it "
+        "from sums and counts.",
+        "derive: {ratio: {of: http.p99, by: http.requests}}",
+        "derive: {ratio: {of: http.errors, by: http.requests}}",
+    ),
+    Code(
+        "TM812",
+        "error",
+        "units that do not fit",
+        "What the inputs give is of another dimension than `unit`, or does not add up.",
+        "unit: s",
+        'unit: "%"',
     ),
 )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from metric_registry import reading_lookups, unused
+from metric_registry.derived.checking import Defined, DerivedEntry, check_derived
+from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.documents import Reading, Sources
 from metric_registry.environments import Environments, Validated, unknown
 from metric_registry.errors import Finding, count, to_json
@@ -70,6 +72,8 @@ class Report:
     entries: tuple[Entry, ...]
     """Definitions without errors, in order of file and position."""
     files: int
+    derived_entries: tuple[DerivedEntry, ...] = ()
+    """Derived definitions without errors, in order of file and position."""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -84,9 +88,15 @@ class Report:
         """What `compile_plan` takes; complete only if there are no errors."""
         return tuple(entry.resolved for entry in self.entries)
 
+    @property
+    def derived(self) -> tuple[ResolvedDerived, ...]:
+        """What is derived from them, which `compile_plan` takes as well."""
+        return tuple(entry.resolved for entry in self.derived_entries)
+
     def text(self) -> str:
         """For people: findings as a linter prints them, and a line that sums up."""
-        good = f"{count(len(self.entries), 'definition')} in {count(self.files, 'file')}"
+        good = len(self.entries) + len(self.derived_entries)
+        good = f"{count(good, 'definition')} in {count(self.files, 'file')}"
         if not self.findings:
             return f"{good}: nothing to complain about."
         errors, warnings = len(self.errors), len(self.warnings)
@@ -94,6 +104,10 @@ class Report:
         return "\n\n".join([*(finding.render() for finding in self.findings), total])
 
     def to_dict(self) -> dict[str, Any]:
+        derived = [
+            {**asdict(entry.resolved), "file": entry.file, "line": entry.line}
+            for entry in self.derived_entries
+        ]
         return {
             "files": self.files,
             "errors": len(self.errors),
@@ -103,6 +117,7 @@ class Report:
                 {**described(entry.resolved), "file": entry.file, "line": entry.line}
                 for entry in self.entries
             ],
+            **({"derived": derived} if derived else {}),
         }
 
     def json(self) -> str:
@@ -130,7 +145,7 @@ def check_files(
     checked.together()
     findings = tuple(sorted(checked.findings(), key=lambda finding: finding.order))
     kept = tuple(entry for i, entry in enumerate(checked.entries) if i not in checked.refused)
-    return Report(findings, kept, checked.files)
+    return Report(findings, kept, checked.files, tuple(checked.derived))
 
 
 def _as_written(problem: Problem, rung: Rung | None) -> Problem:
@@ -160,7 +175,9 @@ class _Check:
         self._read([file for file in files if file not in given], include)
         self._every = [one for one in self.documents if one.kind != "Lookup"]
         self._read_lookups(tables, include)
-        metrics = [one for one in self._every if one.kind != "Defaults"]
+        metrics = [one for one in self._every if one.kind not in ("Defaults", "Derived")]
+        self._derived = [one for one in self._every if one.kind == "Derived"]
+        self.derived: list[DerivedEntry] = []
         self._defaults = [self._checked(o) for o in self.documents if o.kind == "Defaults"]
         self._inheritance = Inheritance(self._defaults, metrics)
         self.documents = metrics
@@ -328,9 +345,21 @@ class _Check:
                 if finding.severity == "error":  # of one level: there are all, or none
                     same = (i for i, o in enumerate(self.entries) if o.merged is entry.merged)
                     self.refused.update(same)
+        self._derive()
+
+    def _derive(self) -> None:
+        """Derived definitions, which are about all others, also about levels of one."""
+        defined = [
+            Defined(one.resolved.name, one.resolved, f"{one.file}:{one.line}")
+            for one in self.entries
+        ]
+        good = {id(entry.merged.own) for entry in self.entries}
+        broken = (one for one in self.documents if id(one.root) not in good)
+        defined += [Defined(one.name, None, one.where) for one in broken]
+        self.derived = check_derived(self._derived, defined, self._inheritance, self._tell)
 
     def _unused(self) -> Iterator[tuple[Written, Problem]]:
-        for one in self.documents:
+        for one in [*self.documents, *self._derived]:
             self._inheritance.note(one)
         yield from self._inheritance.unused()
         yield from self._environments.unused()

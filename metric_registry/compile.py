@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
+from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.plan import Plan, ResolvedDefinition
 
 MAX_DEFINITIONS = 65_535
@@ -16,7 +17,9 @@ class CompileError(ValueError):
 
 
 def compile_plan(
-    definitions: Iterable[ResolvedDefinition], leaving: Iterable[ResolvedDefinition] = ()
+    definitions: Iterable[ResolvedDefinition],
+    leaving: Iterable[ResolvedDefinition] = (),
+    derived: Iterable[ResolvedDerived] = (),
 ) -> Plan:
     """The plan of these definitions, the same for every order they come in.
 
@@ -32,4 +35,4 @@ def compile_plan(
     every = sorted((*current, *leaving), key=lambda one: (one.name, one.version))
     if len(every) > MAX_DEFINITIONS:
         raise CompileError(f"{len(every)} definitions, a plan holds at most {MAX_DEFINITIONS}")
-    return Plan(tuple(every))
+    return Plan(tuple(every), tuple(sorted(derived, key=lambda one: one.name)))

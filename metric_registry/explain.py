@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from metric_registry import zones
 from metric_registry.derive import Derivation
+from metric_registry.derived.words import explained
 from metric_registry.durations import render, render_seconds
 from metric_registry.errors import count
 from metric_registry.granularities import text_of
@@ -62,9 +63,10 @@ class Explanation:
     def text(self) -> str:
         """For people."""
         by = "all attributes of the resource" if self.routing == "resource" else _key(self.routing)
+        derived = f"{len(self.plan.derived)} derived, " if self.plan.derived else ""
         partials = sum(one.coherence == "partials" for one in self.definitions)
         lines = [
-            f"plan {self.plan.hash}: {count(len(self.definitions), 'definition')}, "
+            f"plan {self.plan.hash}: {count(len(self.definitions), 'definition')}, {derived}"
             f"{_sources(self.plan)}; raw points keyed by {by}",
         ]
         for pane in self.plan.panes:
@@ -79,6 +81,8 @@ class Explanation:
             lines += ["", *_lines(self.definitions[at], definition, self.estimate is None)]
             if self.estimate is not None:
                 lines += self.estimate.definition_lines(at)
+        for derived in self.plan.derived:
+            lines += ["", *explained(derived)]
         if partials and self.estimate is None:
             lines += [
                 "",
@@ -91,11 +95,13 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """For programs."""
         estimate = None if self.estimate is None else self.estimate.to_dict()
+        derived = [asdict(one) for one in self.plan.derived]
         return {
             "plan": self.plan.hash,
             "routing": self.routing,
             "common_key": self.common_key,
             "definitions": [asdict(one) for one in self.definitions],
+            **({"derived": derived} if derived else {}),
             **({} if estimate is None else {"estimate": estimate}),
         }
 

@@ -229,7 +229,7 @@ def _unknown_choice(path: Path, given: object, expected: str, of: _Kind) -> Prob
         near = difflib.get_close_matches(str(given), choices, n=1) or choices[:1]
         return Problem(
             code="TM105",
-            message=f"`{path[0]}` is `{given}`, and only {' and '.join(f'`{c}`' for c in choices)} "
+            message=f"`{path[0]}` is `{given}`, and only {_listed(choices)} "
             f"{'are' if len(choices) > 1 else 'is'} read",
             path=path,
             help=f"write `{near[0]}`",
@@ -259,8 +259,13 @@ def _unknown_choice(path: Path, given: object, expected: str, of: _Kind) -> Prob
     )
 
 
+def _listed(choices: list[str]) -> str:
+    *most, last = (f"`{choice}`" for choice in choices)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 _ENVIRONMENTS, _ANY = "environments", "*"
-KINDS = ["Metric", "Defaults", "Lookup"]
+KINDS = ["Metric", "Defaults", "Lookup", "Derived"]
 """Of documents."""
 _OF_NUMBERS = (
     "the two steps make numbers of numbers, and a quantile of quantiles, or a deviation of "

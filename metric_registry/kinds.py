@@ -8,6 +8,7 @@ from typing import Any
 from metric_registry import models, values
 from metric_registry.cases import models as cases
 from metric_registry.cases import times
+from metric_registry.derived import models as derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ VALUES = (
     Value(values.Names, "name or list", "One text, or a list of them: `counters`, `[a, b]`."),
     Value(values.EnvironmentName, "environment",
           "A letter, then letters, digits, `_` and `-`; at most 63 characters."),
+    Value(derived.Part, "part", "A number within 0 and 1: `0.99`."),
+    Value(derived.Bound, "number", ""),
     Value(times.Time, "time",
           "So long after the test's start, or of the calendar with its offset: `1m30s`, `-5s`, "
           "`2026-01-01T00:01:30Z`."),

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from metric_registry.derive import Derivation, NamePattern, lookup_of
+from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.granularities import Granularity, order, step_of
 from metric_registry.over_points import SUMS, result_of
 from metric_registry.tables import Table
@@ -179,15 +180,21 @@ class Plan:
     """
 
     definitions: tuple[ResolvedDefinition, ...]
+    derived: tuple[ResolvedDerived, ...] = ()
+    """What the store computes of their rows when it is asked, in order of name."""
     hash: str = field(init=False)
-    """The first 32 hex characters of blake2b over the canonical JSON of the definitions."""
+    """The first 32 hex characters of blake2b over the canonical JSON of the definitions, and of
+    what is derived from them."""
     panes: tuple[Pane, ...] = field(init=False, compare=False, repr=False)
     """By seconds, ascending."""
     _by_metric: Mapping[str, tuple[int, ...]] = field(init=False, compare=False, repr=False)
     _patterns: tuple[tuple[int, NamePattern], ...] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hash", digest([_stored(d) for d in self.definitions], 32))
+        told: Any = [_stored(d) for d in self.definitions]
+        if self.derived:
+            told = {"definitions": told, "derived": list(map(asdict, self.derived))}
+        object.__setattr__(self, "hash", digest(told, 32))
         object.__setattr__(self, "panes", _panes(self.definitions))
         object.__setattr__(self, "_by_metric", _by_metric(self.definitions))
         every = ((i, match) for i, one in enumerate(self.definitions) for match in one.patterns)
@@ -222,6 +229,8 @@ class Plan:
         if self.tables:
             told = self.tables.items()
             stored["tables"] = {digest: dict(table.entries) for digest, table in told}
+        if self.derived:
+            stored["derived"] = list(map(asdict, self.derived))
         return canonical(stored)
 
     @property
@@ -241,7 +250,7 @@ class Plan:
                 f"plan of format {stored.format}, this program reads {PLAN_FORMAT}: "
                 "compile it again from its definitions"
             )
-        plan = cls(_with_tables(stored))
+        plan = cls(_with_tables(stored), stored.derived)
         if plan.hash != stored.hash:
             raise PlanError(f"plan is damaged: says hash {stored.hash}, has {plan.hash}")
         return plan
@@ -308,6 +317,7 @@ class _StoredPlan:
     hash: str
     definitions: tuple[ResolvedDefinition, ...]
     tables: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    derived: tuple[ResolvedDerived, ...] = ()
 
 
 def _named(kind: type, digest: Any) -> Any:

@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from metric_registry import durations, models, over_points, values
 from metric_registry.cases import models as cases
 from metric_registry.catalogue import CATALOGUE
+from metric_registry.derived import models as derived
 from metric_registry.fix import SAFE
 from metric_registry.kinds import BY_FUNCTION, SHORT_BY_FUNCTION, STEPS, VALUES, function_of
 
@@ -56,12 +57,14 @@ _GROUPS = {
     "TM5": "Definitions together",
     "TM6": "Tests of definitions",
     "TM7": "Live data",
+    "TM8": "What is derived",
 }
 
 
 def reference() -> str:
     """The page, as Markdown."""
-    parts = [_HEAD, *_definitions(), *_lookups(), *_tests(), *_values(), *_aggregates(), *_checks()]
+    parts = [_HEAD, *_definitions(), *_derived(), *_lookups(), *_tests()]
+    parts += [*_values(), *_aggregates(), *_checks()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -72,7 +75,8 @@ generated from the models (`make reference`); how definitions work together is i
 [metric_registry](../metric_registry/README.md), what a number means in \
 [what a number means](what-a-number-means.md).
 
-- [Definitions](#definitions) · [Defaults](#defaults) · [Lookups](#lookups) · [Tests](#tests) · \
+- [Definitions](#definitions) · [Defaults](#defaults) · \
+[Derived definitions](#derived-definitions) · [Lookups](#lookups) · [Tests](#tests) · \
 [Values](#values) · [Aggregates over points](#aggregates-over-points) · [Checks](#checks)"""
 
 
@@ -103,6 +107,13 @@ def _definitions() -> Iterator[str]:
         seen,
         versions=False,
     )
+
+
+def _derived() -> Iterator[str]:
+    yield "## Derived definitions"
+    yield "A document of `kind: Derived`: " + _sentence(derived.DerivedDefinition)
+    yield from _sections(derived.DerivedDefinition, "", " of a derived definition", {},
+                         versions=False)  # fmt: skip
 
 
 def _lookups() -> Iterator[str]:

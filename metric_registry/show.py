@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from metric_registry.check import Entry
+from metric_registry.derived.checking import DerivedEntry
+from metric_registry.derived.words import fields
 from metric_registry.durations import render, render_seconds
 from metric_registry.explain import made_of
 from metric_registry.granularities import DAY, text_of
 from metric_registry.hierarchy import HIERARCHY
 from metric_registry.plan import ResolvedDefinition
-from metric_registry.syntax.nodes import Path, get
+from metric_registry.syntax.nodes import Path, get, place
 from metric_registry.values import granularity
 
 BY_DEFAULT = "by default"
@@ -68,6 +70,25 @@ def show(entry: Entry) -> Shown:
     """Every field of a definition that was checked, resolved."""
     values = tuple(_value(entry, path, text) for path, text in _fields(entry))
     return Shown(entry.resolved.name, entry.resolved.version, values)
+
+
+def show_derived(entry: DerivedEntry) -> Shown:
+    """Every field of a derived definition, and the versions of what it is derived from."""
+    values: list[Value] = []
+    for path, text in fields(entry):
+        said = get(entry.written.root, path) is not None
+        where = f"{entry.file}:{place(entry.written.root, path).line}" if said else ""
+        way = _INPUTS if not said and path in _FOLLOWS else ""
+        way = "by the folder's defaults" if not said and path == ("owner",) else way
+        values.append(Value(_dotted(path), text, where, way))
+    one = entry.resolved
+    values.append(Value("windows", _list(tuple(map(text_of, one.granularities))), "", _INPUTS))
+    values += [Value(f"version of {each.name}", each.version, "", _INPUTS) for each in one.inputs]
+    return Shown(one.name, one.version, tuple(values))
+
+
+_INPUTS = "from the inputs"
+_FOLLOWS = (("unit",), ("space", "keep"))
 
 
 def _value(entry: Entry, path: Path, text: str) -> Value:

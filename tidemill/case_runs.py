@@ -13,7 +13,9 @@ from metric_registry.cases.comparing import Found, compare
 from metric_registry.cases.models import CaseDocument, Step
 from metric_registry.cases.reading import Case
 from metric_registry.cases.report import Outcome
+from metric_registry.derived.resolved import ResolvedDerived
 from tidemill.case_requests import origin_of, requests
+from tidemill.derived_rows import derived_rows
 from tidemill.trial import Trial
 
 
@@ -25,16 +27,20 @@ def run(case: Case) -> Outcome:
 
 def published(case: Case) -> tuple[list[Found], list[str]]:
     """Every revision of every row that a test's input makes, and what ledgers say of its points."""
-    trial = _run(case)
-    return [row.found for row in trial.rows()], list(_notes(trial, case.document))
+    trial = trial_of(case)
+    rows = list(trial.rows())
+    notes = list(_notes(trial, case.document))
+    if isinstance(case.definition, ResolvedDerived):
+        return derived_rows(case.definition, rows), notes
+    return [row.found for row in rows], notes
 
 
-def _run(case: Case) -> Trial:
+def trial_of(case: Case) -> Trial:
     """The product after everything that the test lets happen."""
     document = case.document
     named = [document.streams[name] for step in document.input for name in step.send or ()]
     partition = {o: at for at, o in enumerate(dict.fromkeys(map(origin_of, named)))}
-    trial = Trial([case.definition], len(partition))
+    trial = Trial(case.inputs, len(partition))
     newest = 0
     for step in document.input:
         newest = max(newest, _newest(document, step))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import NamedTuple
 
+from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.names import is_candidate
 from metric_registry.plan import SEMANTIC_FIELDS, Plan, ResolvedDefinition
 from streams.event_time.windows import LATEST, rfc3339
@@ -40,7 +41,35 @@ def differences(before: Deployment | None, after: Deployment) -> list[Difference
 
 def changes(before: Deployment, after: Deployment, epochs: Epochs) -> list[str]:
     """A sentence for each definition that comes, changes or goes, in order of name."""
-    return [_sentence(each, before, epochs) for each in differences(before, after)]
+    found = [_sentence(each, before, epochs) for each in differences(before, after)]
+    return found + [_derived(*each) for each in derived_differences(before, after)]
+
+
+DerivedDifference = tuple[ResolvedDerived | None, ResolvedDerived | None]
+"""What was, and what is."""
+
+
+def derived_differences(before: Deployment | None, after: Deployment) -> list[DerivedDifference]:
+    """What differs of derived definitions, in order of name."""
+    old = {one.name: one for one in before.plan.derived} if before else {}
+    new = {one.name: one for one in after.plan.derived}
+    names = sorted(old.keys() | new.keys())
+    return [(old.get(n), new.get(n)) for n in names if old.get(n) != new.get(n)]
+
+
+def _derived(was: ResolvedDerived | None, now: ResolvedDerived | None) -> str:
+    if now is None:
+        assert was is not None
+        return f"{was.name}, which was derived ({was.formula}), goes with its view"
+    if was is None:
+        return (
+            f"new derived definition {now.name} ({now.formula}): a view of all rows that its "
+            "inputs have, also of the past, as soon as workers know"
+        )
+    return (
+        f"{now.name}, which is derived ({now.formula}), changes from version {was.version} to "
+        f"{now.version}: its view computes all rows by it, as soon as workers know"
+    )
 
 
 def _sentence(found: Difference, before: Deployment, epochs: Epochs) -> str:
@@ -100,8 +129,8 @@ def holds(newest: Decision | None, files: Plan) -> list[str]:
 
 def differing(deployed: Deployment, files: Plan) -> list[str]:
     """The names of which files say otherwise than what is in force, sorted; no candidates."""
-    running = {one.name: one for one in definitions_of(deployed)}
-    written = {one.name: one for one in files.definitions}
+    running = {one.name: one for one in (*definitions_of(deployed), *deployed.plan.derived)}
+    written = {one.name: one for one in (*files.definitions, *files.derived)}
     return sorted(
         name for name in running.keys() | written.keys() if running.get(name) != written.get(name)
     )

@@ -64,9 +64,10 @@ def to_apply(plan: Plan, delete: bool) -> Choose:
 
     def choose(known: Known) -> Decision | None:
         newest = known.decisions.newest
-        names = {one.name for one in plan.definitions}
+        names = {one.name for one in (*plan.definitions, *plan.derived)}
         there = definitions_of(newest.deployed) if newest else ()
-        gone = [one.name for one in there if one.name not in names]
+        derived = newest.deployed.plan.derived if newest else ()
+        gone = [one.name for one in (*there, *derived) if one.name not in names]
         if gone and not delete:
             raise Refused(
                 f"{', '.join(gone)} would go, since no file has them: let them go with --delete, "

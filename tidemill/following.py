@@ -62,6 +62,7 @@ class Following(Service):
         return {
             "decided": deployed.decided,
             "definitions": {one.name: one.version for one in deployed.current},
+            "derived": {one.name: one.version for one in deployed.plan.derived},
             "aggregates": sorted({spelling.partition("(")[0] for spelling, _ in all_own()}),
             "away": self._away,
         }

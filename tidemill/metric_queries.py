@@ -57,7 +57,7 @@ class MetricQueries:
 
     async def ask(self, metric: str, given: Mapping[str, str]) -> dict[str, Any]:
         """The answer, as JSON; waits as long as the question says. Raises `QueryError`."""
-        asking = parse(found_metric(self._begun(), metric), given)
+        asking = parse(found_metric(self._begun(), metric, self._known.now.plan.derived), given)
         return await patiently(lambda: self._once(asking), asking.wait_ms)
 
     async def _once(self, asking: Asking) -> dict[str, Any]:

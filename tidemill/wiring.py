@@ -13,6 +13,9 @@ from metric_registry.rules import Settings as Allowed
 from tidemill import own_aggregates
 from tidemill.packs import STARTER, NoPack, is_pack, located
 from tidemill.settings import Settings
+from topologies.deployment import Deployment
+from topologies.sink.derived import select_of
+from topologies.sink.schema import Schema
 
 MILLISECOND = 1_000_000
 
@@ -69,7 +72,7 @@ def load_plan(settings: Settings) -> Plan:
     report = check(definition_paths(settings), allowed(settings.aggregates, settings.environment))
     if report.errors:
         raise DefinitionsError(report.text())
-    return compile_plan(report.definitions)
+    return compile_plan(report.definitions, derived=report.derived)
 
 
 def retention_days(plan: Plan) -> dict[int, int]:
@@ -80,3 +83,11 @@ def retention_days(plan: Plan) -> dict[int, int]:
             resolution = size_of(granularity)
             days[resolution] = max(days.get(resolution, 1), -(-seconds // 86_400))
     return days
+
+
+def selects(deployed: Deployment, schema: Schema) -> dict[str, str]:
+    """By the name of each derived definition in force, the SQL that computes it."""
+    return {
+        one.name: select_of(one, schema, deployed.computed_since(each.name for each in one.inputs))
+        for one in deployed.plan.derived
+    }

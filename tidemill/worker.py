@@ -33,7 +33,7 @@ from tidemill.metric_queries import MetricQueries, pages
 from tidemill.product import product
 from tidemill.settings import ENVIRONMENT, Settings, load
 from tidemill.store_address import PASSWORD, store_address
-from tidemill.wiring import allowed, retention_days
+from tidemill.wiring import allowed, retention_days, selects
 from topologies.deployment import Deployment
 from topologies.sink.app import SinkConfig, SinkService
 from topologies.sink.histograms import KINDS
@@ -57,7 +57,8 @@ class Sink(Service):
     def follow(self, deployed: Deployment) -> None:
         """These definitions are in force from here on."""
         views = {one.name: KINDS.get(one.instrument, "") for one in deployed.current}
-        self._kept = Kept(retention_days(deployed.plan), views)
+        derived = selects(deployed, self._config.schema)
+        self._kept = Kept(retention_days(deployed.plan), views, derived)
         if self._service is not None:
             self._service.keep(self._kept)
 

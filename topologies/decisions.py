@@ -130,7 +130,7 @@ class Decisions:
         since = newest.back_to or newest.deployed.decided
         for time in reversed([each for each in self.times if each < since]):
             found = self.of(time)
-            if found.deployed.current != newest.deployed.current:
+            if found.deployed.wanted != newest.deployed.wanted:
                 return found
         return None
 
@@ -160,14 +160,16 @@ def tried(known: Decisions, wanted: Plan, when: Circumstances) -> Decision | Non
     are some; None: just these candidates run. Raises `candidates.TooLong`."""
     newest = known.newest
     assert newest is not None
-    plan = compile_plan(beside(newest.deployed, wanted.definitions))
+    running = newest.deployed
+    plan = compile_plan(beside(running, wanted.definitions), derived=running.plan.derived)
     return _decided(known, Decision("candidate", Deployment(plan)), when)
 
 
 def rolled_back(known: Decisions, to: Decision, when: Circumstances) -> Decision | None:
     """The decision that puts back the definitions that another one had, without its candidates;
     None: they are in force."""
-    deployed = Deployment(compile_plan(definitions_of(to.deployed)))
+    back = compile_plan(definitions_of(to.deployed), derived=to.deployed.plan.derived)
+    deployed = Deployment(back)
     return _decided(known, Decision("rollback", deployed, to.deployed.decided), when)
 
 
@@ -192,7 +194,7 @@ def _decided(known: Decisions, wanted: Decision, when: Circumstances) -> Decisio
     if newest is None:
         return replace(wanted, deployed=replace(wanted.deployed, decided=when.now))
     before = newest.deployed
-    if before.current == wanted.deployed.current:
+    if before.wanted == wanted.deployed.wanted:
         return None
     after = changed(before, wanted.deployed.plan, when.soon, when.epochs)
     after = without_closed(after, when.now, when.kept)

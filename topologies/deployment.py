@@ -7,8 +7,8 @@ replaced goes on until the windows that began before have closed and nothing can
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -34,6 +34,8 @@ class Deployment:
         since: Version -> unix ns: it is in force from then on. A version that is neither here nor
             in `ended` was there from the beginning.
         ended: Version -> its earlier spans, ascending. One that is not in `since` has left.
+        first: Name -> unix ns, see `computed_since`; of definitions that something is derived
+            from, where the versions that would tell it are no longer known.
         decided: When, unix ns: of two the later one holds, whoever is told of them in which order.
     """
 
@@ -41,6 +43,7 @@ class Deployment:
     since: Mapping[str, int] = field(default_factory=dict[str, int])
     ended: Mapping[str, tuple[Span, ...]] = field(default_factory=dict[str, tuple[Span, ...]])
     decided: int = 0
+    first: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def replaces(self, other: Deployment) -> bool:
         """Whether this is to be in force where the other one is."""
@@ -58,6 +61,28 @@ class Deployment:
         """The definitions that have not been replaced or taken away, one a name."""
         return tuple(d for d in self.plan.definitions if self.spans(d.version)[-1][1] == LATEST)
 
+    @property
+    def wanted(self) -> Plan:
+        """What was asked for: the definitions that are current, and what is derived from them."""
+        return compile_plan(self.current, derived=self.plan.derived)
+
+    def computed_since(self, names: Iterable[str]) -> dict[str, int]:
+        """Name -> unix ns, from when on its rows have been like those of today, without a gap; of
+        definitions whose rows have not been so from the beginning."""
+        current = {one.name: one for one in self.current}
+        found: dict[str, int] = {}
+        for name in names:
+            spans = [
+                span
+                for one in self.plan.definitions
+                if name in current and _alike(one, current[name])
+                for span in self.spans(one.version)
+            ]
+            since = min(_unbroken(spans), self.first.get(name, LATEST))
+            if since != EARLIEST:
+                found[name] = since
+        return found
+
     def begun(self, time: int) -> tuple[ResolvedDefinition, ...]:
         """Of each name the version that windows are of which begin at `time` (unix ns).
 
@@ -74,6 +99,7 @@ class Deployment:
         told: dict[str, object] = {"since": self.since}
         told |= {"ended": self.ended} if self.ended else {}
         told |= {"decided": self.decided} if self.decided else {}
+        told |= {"first": self.first} if self.first else {}
         return msgspec.json.encode({**told, "plan": msgspec.Raw(self.plan.to_json())})
 
     @classmethod
@@ -81,7 +107,7 @@ class Deployment:
         """What `to_json` wrote. Raises msgspec.MsgspecError or PlanError."""
         stored = _STORED.decode(data)
         plan = Plan.from_json(bytes(stored.plan))
-        return cls(plan, stored.since, stored.ended, stored.decided)
+        return cls(plan, stored.since, stored.ended, stored.decided, stored.first)
 
 
 @dataclass(slots=True)
@@ -96,6 +122,7 @@ class _Stored(msgspec.Struct):
     plan: msgspec.Raw
     ended: dict[str, tuple[Span, ...]] = {}
     decided: int = 0
+    first: dict[str, int] = {}
 
 
 _STORED = msgspec.json.Decoder(_Stored)
@@ -131,7 +158,8 @@ def changed(before: Deployment, plan: Plan, soon: int, epochs: Epochs) -> Deploy
     left = [d for d in before.plan.definitions if d.version in ended.keys() - there]
     kept = there.union(one.version for one in left)
     ended = {version: spans for version, spans in ended.items() if version in kept}
-    return Deployment(compile_plan(plan.definitions, left), since, ended, before.decided)
+    compiled = compile_plan(plan.definitions, left, plan.derived)
+    return _remembering(before, Deployment(compiled, since, ended, before.decided))
 
 
 def without_closed(deployed: Deployment, now: int, kept: int) -> Deployment:
@@ -150,8 +178,45 @@ def without_closed(deployed: Deployment, now: int, kept: int) -> Deployment:
     left = [d for d in deployed.plan.definitions if d.version not in over]
     current = {one.version for one in deployed.current}
     ended = {version: spans for version, spans in deployed.ended.items() if version not in over}
-    plan = compile_plan(deployed.current, [d for d in left if d.version not in current])
-    return Deployment(plan, deployed.since, ended, deployed.decided)
+    leaving = [d for d in left if d.version not in current]
+    plan = compile_plan(deployed.current, leaving, deployed.plan.derived)
+    after = Deployment(plan, deployed.since, ended, deployed.decided)
+    return _remembering(deployed, after)
+
+
+def _remembering(before: Deployment, after: Deployment) -> Deployment:
+    """With `first`: a version that leaves would take with it since when rows have been alike."""
+    inputs = {each.name for one in after.plan.derived for each in one.inputs}
+    was = {one.name: one for one in before.current}
+    names = sorted(
+        one.name
+        for one in after.current
+        if one.name in inputs and one.name in was and _alike(one, was[one.name])
+    )
+    known, told = before.computed_since(names), after.computed_since(names)
+    since = {name: known.get(name, EARLIEST) for name in names}
+    first = {name: time for name, time in since.items() if time < told.get(name, EARLIEST)}
+    return replace(after, first=first)
+
+
+def _alike(one: ResolvedDefinition, other: ResolvedDefinition) -> bool:
+    """Whether rows of two versions have the same unit, labels and kind."""
+    return (one.name, one.unit, one.keep, one.instrument) == (
+        other.name, other.unit, other.keep, other.instrument,
+    )  # fmt: skip
+
+
+def _unbroken(spans: Iterable[Span]) -> int:
+    """The begin of the newest stretch of spans that follow one another."""
+    ordered = sorted(spans, reverse=True)
+    if not ordered:
+        return LATEST
+    begin = ordered[0][0]
+    for first, end in ordered[1:]:
+        if end < begin:
+            break
+        begin = min(begin, first)
+    return begin
 
 
 def _reach(one: ResolvedDefinition) -> int:

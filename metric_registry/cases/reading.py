@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metric_registry.cases.models import CaseDocument
-from metric_registry.cases.rules import problems, unknown_metric
+from metric_registry.cases.rules import Tested, problems, unknown_metric
+from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.documents import Reading, Sources
 from metric_registry.errors import Finding
 from metric_registry.fields import Problem, validate
@@ -22,8 +23,10 @@ class Case:
     """A test without mistakes, and where it stands."""
 
     document: CaseDocument
-    definition: ResolvedDefinition
+    definition: Tested
     written: Written
+    inputs: tuple[ResolvedDefinition, ...]
+    """What counts its points: the definition, or those that it is derived from."""
 
     @property
     def file(self) -> str:
@@ -49,10 +52,11 @@ class Cases:
 
 def read_cases(
     files: Sequence[SourceFile],
-    definitions: Mapping[str, ResolvedDefinition],
+    definitions: Mapping[str, Tested],
     settings: Settings,
 ) -> Cases:
-    """The tests of these files, which are of definitions by name. Never raises for what it finds.
+    """The tests of these files, which are of definitions and derived ones by name. Never raises
+    for what it finds.
 
     A test with an error is not among the cases; the others are.
     """
@@ -68,7 +72,7 @@ def read_cases(
             wrong = [found] if isinstance(found, Problem) else found
             if isinstance(wrong, Case):
                 cases.append(wrong)
-                wrong = list(problems(wrong.document, wrong.definition))
+                wrong = list(problems(wrong.document, wrong.definition, wrong.inputs))
             told = [
                 sources.finding(one, file.path, place(written.root, one.path, on_key=one.on_key))
                 for one in wrong
@@ -82,10 +86,10 @@ def read_cases(
 
 def _case(
     written: Written,
-    definitions: Mapping[str, ResolvedDefinition],
+    definitions: Mapping[str, Tested],
     names: dict[tuple[str, str], str],
 ) -> Case | Problem | list[Problem]:
-    if written.kind in ("Metric", "Defaults", "Lookup"):
+    if written.kind in ("Metric", "Defaults", "Lookup", "Derived"):
         return Problem(
             code="TM105",
             message=f"this file holds tests, by its name, and no `{written.kind}`",
@@ -106,4 +110,9 @@ def _case(
         )
     if document.metric not in definitions:
         return unknown_metric(document.metric, definitions)
-    return Case(document, definitions[document.metric], written)
+    definition = definitions[document.metric]
+    inputs = [definition]
+    if isinstance(definition, ResolvedDerived):
+        inputs = [definitions[one.name] for one in definition.inputs]
+    counted = tuple(one for one in inputs if isinstance(one, ResolvedDefinition))
+    return Case(document, definition, written, counted)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from metric_registry.cases.models import CaseDocument, Histogram, Point, Stream
 from metric_registry.cases.times import Moment, render
 from metric_registry.derive import NamePattern
+from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.durations import SECOND
 from metric_registry.fields import Problem
 from metric_registry.granularities import is_calendar, step_of, text_of
@@ -19,9 +20,20 @@ from metric_registry.values import granularity
 _STATED = ("value", "histogram")
 
 
-def problems(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Problem]:
-    """Everything that is wrong with a test, beside what its own fields tell."""
-    for rule in (_times, _steps, _streams, _points, _expects, _windows, _labels):
+Tested = ResolvedDefinition | ResolvedDerived
+
+
+def problems(
+    case: CaseDocument, definition: Tested, inputs: Sequence[ResolvedDefinition]
+) -> Iterator[Problem]:
+    """Everything that is wrong with a test, beside what its own fields tell.
+
+    inputs: Those that points are counted by: the definition, or what it is derived from.
+    """
+    for rule in (_times, _steps, _points, _expects):
+        yield from rule(case)
+    yield from _streams(case, definition, inputs)
+    for rule in (_windows, _labels, _derived):
         yield from rule(case, definition)
 
 
@@ -43,7 +55,7 @@ def _offer(near: list[str], known: Iterable[str]) -> str:
     return (f"did you mean `{near[0]}`?" if near else f"there are {listed}")[:400]
 
 
-def _times(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Problem]:
+def _times(case: CaseDocument) -> Iterator[Problem]:
     """TM604: nothing happens before 1970, which OTLP cannot say."""
     every: list[tuple[Path, Moment | None]] = []
     for at, step in enumerate(case.input):
@@ -63,7 +75,7 @@ def _times(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Probl
             )
 
 
-def _steps(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Problem]:
+def _steps(case: CaseDocument) -> Iterator[Problem]:
     for at, step in enumerate(case.input):
         if (step.send is None) == (step.watermark is None):
             message = "a step sends points, or moves the watermark"
@@ -87,7 +99,9 @@ def _steps(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Probl
                 )
 
 
-def _streams(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Problem]:
+def _streams(
+    case: CaseDocument, definition: Tested, inputs: Sequence[ResolvedDefinition]
+) -> Iterator[Problem]:
     """TM605, TM607, TM609."""
     sent = {name for step in case.input for name in step.send or ()}
     for name, stream in case.streams.items():
@@ -109,7 +123,8 @@ def _streams(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Pro
                 if gauge
                 else "add `temporality: cumulative` (counts since its start) or `delta`",
             )
-        why = _unread(stream, definition)
+        whys = [_unread(stream, one) for one in inputs]
+        why = None if None in whys else max(whys, key=lambda each: not (each and each[0]))
         if why is not None and not stream.ignored:
             at, message, advice = why
             yield Problem(code="TM605", message=message, path=(*path, *at), help=advice)
@@ -120,6 +135,21 @@ def _streams(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Pro
                 path=(*path, "ignored"),
                 help="remove `ignored`, or change what the definition should leave out",
             )
+
+
+def _derived(case: CaseDocument, definition: Tested) -> Iterator[Problem]:
+    """TM606: a derived row is computed when it is asked for, and is a number."""
+    for size, rows in case.expect.items() if isinstance(definition, ResolvedDerived) else ():
+        for at, row in enumerate(rows):
+            for name in ("histogram", "points", "late", "revision", "deleted"):
+                if getattr(row, name) not in (None, False):
+                    yield Problem(
+                        code="TM606",
+                        message=f"a derived row has no `{name}`, only a value",
+                        path=("expect", size, at, name),
+                        on_key=True,
+                        help="expect it of the definitions that it is derived from",
+                    )
 
 
 def _unread(
@@ -168,7 +198,7 @@ def lookup_of(stream: Stream) -> Callable[[str], str | None]:
     return lookup
 
 
-def _points(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Problem]:
+def _points(case: CaseDocument) -> Iterator[Problem]:
     """TM607: what is sent of a stream is what its instrument has."""
     for at, step in enumerate(case.input):
         for name, points in (step.send or {}).items():
@@ -223,7 +253,7 @@ def _a(noun: str) -> str:
     return f"an {noun}" if noun[0] == "e" else f"a {noun}"
 
 
-def _expects(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Problem]:
+def _expects(case: CaseDocument) -> Iterator[Problem]:
     """TM602."""
     if not case.expect:
         yield Problem(
@@ -248,7 +278,7 @@ def _expects(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Pro
                 yield Problem(code=code, message=message, path=path, help=advice)
 
 
-def _windows(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Problem]:
+def _windows(case: CaseDocument, definition: Tested) -> Iterator[Problem]:
     """TM606: the definition has the granularities, and windows that end then."""
     offered = {text_of(size): size for size in definition.granularities}
     for size, rows in case.expect.items():
@@ -277,7 +307,7 @@ def _windows(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Pro
                 )
 
 
-def _labels(case: CaseDocument, definition: ResolvedDefinition) -> Iterator[Problem]:
+def _labels(case: CaseDocument, definition: Tested) -> Iterator[Problem]:
     """TM606: rows have the labels that the definition keeps."""
     kept = (*definition.group_by, "otel.metric.overflow")
     for size, rows in case.expect.items():

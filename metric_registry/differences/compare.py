@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from metric_registry.derived.resolved import ResolvedDerived
+from metric_registry.differences.derived import DerivedChange, derived_changes
 from metric_registry.differences.fields import FieldChange, field_changes
 from metric_registry.differences.history import Backfill, BaseLines, backfills, base_lines
 from metric_registry.differences.outcomes import Outcome, outcomes
@@ -67,14 +69,16 @@ class Differences:
         changes: In order of name.
         same: How many definitions do not differ.
         kept: What of the store's retention differs, which is one for all definitions.
+        derived: What becomes of derived definitions, in order of name.
     """
 
     changes: tuple[Change, ...]
     same: int
     kept: tuple[Kept, ...] = ()
+    derived: tuple[DerivedChange, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.changes)
+        return bool(self.changes or self.derived)
 
 
 def differences(
@@ -83,6 +87,7 @@ def differences(
     *,
     log_seconds: int | None = None,
     retention: Sequence[Mapping[int, int]] = (),
+    derived: tuple[Iterable[ResolvedDerived], Iterable[ResolvedDerived]] = ((), ()),
 ) -> Differences:
     """What differs, by name. A definition that goes while one of the same meaning comes under
     another name is renamed.
@@ -91,6 +96,7 @@ def differences(
         log_seconds: How long raw points are kept; None: unknown.
         retention: Resolution in seconds -> days that the store keeps its rows, before and after;
             empty: unknown, as other definitions have a say in it.
+        derived: What is derived from them, before and after.
     """
     old = {one.name: one for one in before}
     new = {one.name: one for one in after}
@@ -105,7 +111,9 @@ def differences(
             same += 1
         else:
             found.append(_change(was, now, list(old.values()), log_seconds))
-    return Differences(tuple(found), same, tuple(_kept(*retention)) if retention else ())
+    changes, unchanged = derived_changes(*derived)
+    kept = tuple(_kept(*retention)) if retention else ()
+    return Differences(tuple(found), same + unchanged, kept, changes)
 
 
 def _renamed(

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from metric_registry.differences.compare import Change, Differences
+from metric_registry.differences.derived import told
 from metric_registry.differences.history import Backfill
 from metric_registry.differences.outcomes import Outcome
 from metric_registry.durations import render_seconds
@@ -31,6 +32,7 @@ _VERDICTS = {
 def text(found: Differences) -> str:
     """For people: each definition that differs, and a line that sums up."""
     parts = ["\n".join(_change(one)) for one in found.changes]
+    parts += ["\n".join(told(one)) for one in found.derived]
     if found.kept:
         parts.append("\n".join(_store(found)))
     return "\n\n".join([*parts, _summary(found)])
@@ -38,10 +40,12 @@ def text(found: Differences) -> str:
 
 def to_dict(found: Differences) -> dict[str, Any]:
     """For programs: the same as the text."""
+    derived = [{**asdict(one), "verdict": one.verdict} for one in found.derived]
     return {
         "changes": [{**asdict(one), "verdict": one.verdict} for one in found.changes],
         "kept": [asdict(one) for one in found.kept],
         "same": found.same,
+        **({"derived": derived} if derived else {}),
     }
 
 
@@ -190,10 +194,10 @@ def _store(found: Differences) -> Iterator[str]:
 
 def _summary(found: Differences) -> str:
     same = f"{count(found.same, 'definition')} the same"
-    if not found.changes:
+    if not found:
         return f"nothing differs: {same}"
-    changes = len(found.changes)
-    verdicts = Counter(one.verdict for one in found.changes)
+    changes = len(found.changes) + len(found.derived)
+    verdicts = Counter(one.verdict for one in (*found.changes, *found.derived))
     said = ", ".join(f"{verdicts[key]} {words}" for key, words in _SUMS.items() if verdicts[key])
     return f"{count(changes, 'definition')} differ{'s' * (changes == 1)} ({said}); {same}"
 

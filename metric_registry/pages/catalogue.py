@@ -10,6 +10,7 @@ from metric_registry.cases.reading import Case
 from metric_registry.check import Entry
 from metric_registry.compile import compile_plan
 from metric_registry.derive import NamePattern
+from metric_registry.derived.checking import DerivedEntry
 from metric_registry.explain import Explained, explain
 from metric_registry.pages.markup import path_of
 
@@ -53,6 +54,20 @@ class Catalogue:
     explained: dict[str, Explained] = field(default_factory=dict[str, Explained])
     cases: dict[str, list[Case]] = field(default_factory=dict[str, list[Case]])
     live: Live | None = None
+    derived: list[DerivedEntry] = field(default_factory=list["DerivedEntry"])
+    """In order of names, as `entries`."""
+
+    def derived_of(self, name: str) -> list[DerivedEntry]:
+        """Those that are derived from a definition."""
+        return [
+            entry
+            for entry in self.derived
+            if any(given.name == name for given in entry.resolved.inputs)
+        ]
+
+    def derived_by(self, owner: str) -> list[DerivedEntry]:
+        """Those that somebody answers for."""
+        return [entry for entry in self.derived if (entry.model.owner or NOBODY) == owner]
 
     def related(self, entry: Entry) -> list[Entry]:
         """Other definitions that read something that it reads."""
@@ -67,11 +82,17 @@ class Catalogue:
 
 
 def catalogue(
-    entries: Sequence[Entry], cases: Sequence[Case] = (), live: Live | None = None
+    entries: Sequence[Entry],
+    cases: Sequence[Case] = (),
+    live: Live | None = None,
+    derived: Sequence[DerivedEntry] = (),
 ) -> Catalogue:
     """The catalogue of definitions that were checked, with their tests."""
     ordered = sorted(entries, key=lambda entry: entry.resolved.name)
     made = Catalogue(ordered, live=live)
+    made.derived = sorted(derived, key=lambda entry: entry.resolved.name)
+    for each in made.derived:
+        made.by_owner.setdefault(each.model.owner or NOBODY, [])
     plan = compile_plan([entry.resolved for entry in ordered])
     made.explained = {one.name: one for one in explain(plan).definitions}
     readers: dict[str, list[Entry]] = {}
@@ -99,6 +120,11 @@ def catalogue(
 
 def page_of(entry: Entry) -> str:
     """The path of a definition's page."""
+    return path_of("definitions", entry.resolved.name)
+
+
+def derived_page_of(entry: DerivedEntry) -> str:
+    """The path of a derived definition's page."""
     return path_of("definitions", entry.resolved.name)
 
 

@@ -13,6 +13,7 @@ from metric_registry.pages.catalogue import (
     NOBODY,
     Catalogue,
     Live,
+    derived_page_of,
     owner_page,
     page_of,
     source_page,
@@ -224,6 +225,16 @@ def _tests(known: Catalogue, one: ResolvedDefinition) -> Markup:
 
 
 def _related(known: Catalogue, entry: Entry, path: str) -> Child:
+    derived = [
+        el("li", link(each.resolved.name, derived_page_of(each), path), ": ",
+           each.model.description or "")
+        for each in known.derived_of(entry.resolved.name)
+    ]  # fmt: skip
+    above: list[Child] = [el("p", "Derived from it:"), el("ul", derived)] if derived else []
+    return [*above, _same_source(known, entry, path)]
+
+
+def _same_source(known: Catalogue, entry: Entry, path: str) -> Child:
     others = known.related(entry)
     if not others:
         return el("p", "No other definition reads its source.")

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from pydantic_core import PydanticCustomError
 
+from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.durations import DurationError, parse
 from metric_registry.explain import reads
 from metric_registry.granularities import (
@@ -28,9 +29,10 @@ from metric_registry.values import granularity
 from tidemill.commands.deployment import SettingsFile, settings_of
 from tidemill.commands.errors import USAGE, CommandError
 from tidemill.commands.output import Output, emit, note
+from tidemill.commands.query_derived import query_derived
 from tidemill.commands.query_open import query_open
 from tidemill.commands.store import NoTables, store_client
-from tidemill.commands.why import definition_of, no_worker
+from tidemill.commands.why import definition_of, derived_of, no_worker
 from tidemill.holding import explain
 from tidemill.settings import Settings
 from tidemill.situation import ask
@@ -81,6 +83,15 @@ def query(
         Rows at most.
     """
     deployment = settings_of(settings)
+    derived = derived_of(deployment, name)
+    if derived is not None and not open_:
+        if quantile:
+            raise CommandError(f"--quantile: the results of {name} are numbers", USAGE)
+        labels = dict(_label(word) for word in where)
+        now = datetime.now(UTC)
+        between = (_moment(since or "10m", now), _moment(until or "0s", now))
+        size = _granularity(derived, resolution)
+        return query_derived(deployment, derived, size, between, labels, limit, output)
     definition = definition_of(deployment, name)
     quantiles = _quantiles(definition, quantile)
     size = _granularity(definition, resolution)
@@ -152,7 +163,9 @@ def _say_why(
         note(f"does an agent send {reads(definition)}? Look further back with --since")
 
 
-def _granularity(definition: ResolvedDefinition, given: str | None) -> Granularity:
+def _granularity(
+    definition: ResolvedDefinition | ResolvedDerived, given: str | None
+) -> Granularity:
     if given is None:
         return definition.granularities[0]
     try:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,14 +17,15 @@ from metric_registry.cases.models import schema as schema_of_tests
 from metric_registry.check import Include, Report
 from metric_registry.check import check as check_definitions
 from metric_registry.compile import compile_plan
+from metric_registry.derived.schema import schema as json_schema
 from metric_registry.differences import report as differences
 from metric_registry.errors import to_json
 from metric_registry.explain import explain as explain_plan
 from metric_registry.fix import fix as fix_definitions
 from metric_registry.load import Reader, read, write
-from metric_registry.models import schema as json_schema
 from metric_registry.reference import reference as definition_reference
 from metric_registry.rules import Settings as Allowed
+from metric_registry.show import Shown, show_derived
 from metric_registry.show import show as show_definition
 from streams.aggregates.promises import PROMISES, BrokenPromise
 from streams.aggregates.promises import check as check_aggregate
@@ -134,7 +136,7 @@ def explain(
         raise CommandError("--partitions is 1 or more", USAGE)
     traffic = None if statistics is None else read_statistics(statistics)
     explained = explain_plan(
-        compile_plan(report.definitions),
+        compile_plan(report.definitions, derived=report.derived),
         by or "resource",
         traffic,
         partitions or settings_of(None).raw_partitions,
@@ -244,12 +246,16 @@ def show(
         Files or folders; without any, what the deployment runs.
     """
     report = _good(check_definitions(_paths(paths), _allowed(aggregates, environment)))
-    found = {entry.resolved.name: entry for entry in report.entries}
+    found: dict[str, Callable[[], Shown]] = {
+        entry.resolved.name: partial(show_definition, entry) for entry in report.entries
+    }
+    for entry in report.derived_entries:
+        found[entry.resolved.name] = partial(show_derived, entry)
     if name not in found:
         near = difflib.get_close_matches(name, found, n=1)
         advice = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(sorted(found))}"
         raise CommandError(f"no definition is named `{name}`: {advice}", USAGE)
-    shown = show_definition(found[name])
+    shown = found[name]()
     print(shown.text() if output == "text" else to_json(shown.to_dict()))
     return FINE
 

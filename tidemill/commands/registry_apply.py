@@ -16,7 +16,13 @@ from cyclopts import Parameter
 from metric_registry.plan import Plan
 from streams.event_time.windows import SECOND, rfc3339
 from tidemill.announcing import Choose, Known, Outcome, Superseded
-from tidemill.changes import Difference, differences, differing
+from tidemill.changes import (
+    DerivedDifference,
+    Difference,
+    derived_differences,
+    differences,
+    differing,
+)
 from tidemill.commands.deployment import SettingsFile, definition_files, settings_of
 from tidemill.commands.errors import FAILED, FINE, TIMED_OUT, UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import Output, emit, note
@@ -214,7 +220,8 @@ def _tell(outcome: Outcome, dry: bool, output: Form) -> int:
     else:
         if dry:
             print("nothing is done; now it would be:")
-        first = f"{len(decided.deployed.current)} definitions, the first ones, count from the start"
+        many = len(decided.deployed.current) + len(decided.deployed.plan.derived)
+        first = f"{many} definitions, the first ones, count from the start"
         print("\n".join(sentences or [first]))
     return FINE
 
@@ -269,6 +276,16 @@ def _changes(now: Deployment, before: Deployment | None) -> list[dict[str, Any]]
             "from": None if each.since is None else rfc3339(each.since),
         }
         for each in differences(before, now)
+    ] + [
+        {
+            "name": one.name,
+            "derived": True,
+            "old": was and was.version,
+            "new": new and new.version,
+            "from": None,
+        }
+        for was, new in derived_differences(before, now)
+        if (one := new or was) is not None
     ]
 
 
@@ -276,22 +293,26 @@ def _row(decision: Decision, before: Deployment | None) -> dict[str, Any]:
     """A line of the history. before: what was in force, if that is kept."""
     deployed = decision.deployed
     found = differences(before, deployed) if before else []
+    derived = derived_differences(before, deployed) if before else []
     since = [each.since for each in found if each.since is not None]
     how = f"rollback to {rfc3339(decision.back_to)}" if decision.back_to else decision.how
     return {
         "decided": rfc3339(deployed.decided),
         "how": how,
-        "definitions": len(deployed.current),
+        "definitions": len(deployed.current) + len(deployed.plan.derived),
         "since": rfc3339(max(since)) if since else None,
-        "changes": "; ".join(_brief(found)) if before else "the first that is kept",
+        "changes": "; ".join(_brief(found, derived)) if before else "the first that is kept",
     }
 
 
-def _brief(found: Sequence[Difference]) -> Iterator[str]:
+def _brief(found: Sequence[Difference], derived: Sequence[DerivedDifference]) -> Iterator[str]:
+    every = [(each.name, each.was is not None, each.now is not None) for each in found]
+    every += [(one.name, was is not None, now is not None) for was, now in derived
+              if (one := now or was) is not None]  # fmt: skip
     kinds = {
-        "new": [each.name for each in found if each.was is None],
-        "changed": [each.name for each in found if each.was and each.now],
-        "gone": [each.name for each in found if each.now is None],
+        "new": [name for name, was, _ in every if not was],
+        "changed": [name for name, was, now in every if was and now],
+        "gone": [name for name, _, now in every if not now],
     }
     for kind, names in kinds.items():
         if names:

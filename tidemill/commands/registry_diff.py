@@ -16,7 +16,7 @@ from metric_registry.check import check_files
 from metric_registry.compile import compile_plan
 from metric_registry.differences.compare import Differences, differences
 from metric_registry.load import SUFFIXES, Reader
-from metric_registry.plan import ResolvedDefinition
+from metric_registry.plan import Plan
 from metric_registry.rules import Settings as Allowed
 from metric_registry.values import TABLE_SUFFIX
 from tidemill.commands.deployment import paths_of
@@ -66,9 +66,15 @@ def between(old: str, new: str | None, permitted: Allowed, settings: Settings) -
         settings=settings,
     )
     before, after = _definitions(old, sides), _definitions(new, sides)
-    kept = [retention_days(compile_plan(each)) for each in (before, after) if sides.whole]
+    kept = [retention_days(each) for each in (before, after) if sides.whole]
     log = settings.raw_retention_hours * 3_600
-    return differences(before, after, log_seconds=log, retention=kept)
+    return differences(
+        before.definitions,
+        after.definitions,
+        log_seconds=log,
+        retention=kept,
+        derived=(before.derived, after.derived),
+    )
 
 
 def readers_now(old: str, new: str | None, settings: Settings) -> list[Consumer] | None:
@@ -92,7 +98,7 @@ def _project(named: tuple[str, str | None], settings: Settings) -> tuple[Path, .
     return tuple(paths) or tuple(project_paths(settings))
 
 
-def _definitions(side: str | None, sides: _Sides) -> tuple[ResolvedDefinition, ...]:
+def _definitions(side: str | None, sides: _Sides) -> Plan:
     if side == RUNNING:
         return _in_force(sides.settings)
     if side is None:
@@ -131,7 +137,7 @@ def _at(revision: str, paths: Sequence[Path]) -> Generator[tuple[Path, list[Path
 
 def _checked(
     paths: Sequence[Path], sides: _Sides, root: Path | None = None, shown: str = ""
-) -> tuple[ResolvedDefinition, ...]:
+) -> Plan:
     """The definitions of files, which have no mistakes.
 
     root: no defaults above it are read; in what is said of its files it is `shown` so.
@@ -141,7 +147,7 @@ def _checked(
     if report.errors:
         text = report.text()
         raise CommandError(text if root is None else _named(text, root, shown), USAGE)
-    return report.definitions
+    return compile_plan(report.definitions, derived=report.derived)
 
 
 def _named(text: str, root: Path, shown: str) -> str:
@@ -149,7 +155,7 @@ def _named(text: str, root: Path, shown: str) -> str:
     return re.sub(re.escape(str(root)) + "/[0-9]+/", lambda _: shown, text)
 
 
-def _in_force(settings: Settings) -> tuple[ResolvedDefinition, ...]:
+def _in_force(settings: Settings) -> Plan:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         newest = asyncio.run(decisions_of(settings)).newest
@@ -169,4 +175,4 @@ def _in_force(settings: Settings) -> tuple[ResolvedDefinition, ...]:
             "$TIDEMILL_SETTINGS",
             USAGE,
         )
-    return definitions_of(deployed)
+    return compile_plan(definitions_of(deployed), derived=deployed.plan.derived)

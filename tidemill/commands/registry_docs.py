@@ -61,13 +61,13 @@ def docs(
     report = check_definitions(given, permitted)
     if report.errors:
         raise CommandError(report.text())
-    named = {one.name: one for one in report.definitions}
+    named = {one.name: one for one in (*report.definitions, *report.derived)}
     read = read_cases(read_tests(given, permitted.largest_file), named, permitted)
     if read.errors:
         note(f"{count(len(read.errors), 'error')} in tests, which are left out: see "
              "`tidemill registry test`")  # fmt: skip
     now = _asked(chosen, report.definitions) if live else None
-    pages = site(catalogue(report.entries, read.cases, now))
+    pages = site(catalogue(report.entries, read.cases, now, report.derived_entries))
     _write(out, pages)
     print(f"{count(len(pages), 'page')} of {count(len(named), 'definition')}: {out / 'index.html'}")
     return FINE

@@ -64,10 +64,21 @@ def preview(
     chosen = settings_of(settings)
     report = checked(paths, chosen)
     definitions = [one for one in report.definitions if not name or one.name in name]
-    if missing := set(name) - {one.name for one in definitions}:
+    derived = [one.name for one in report.derived if not name or one.name in name]
+    if derived:
+        note(
+            f"left out, as the store computes them when they are asked for: {', '.join(derived)}; "
+            "`tidemill registry test` shows what becomes of examples"
+        )
+    if missing := set(name) - {one.name for one in definitions} - set(derived):
         raise CommandError(f"no definition is named {', '.join(sorted(missing))}", USAGE)
     if not definitions:
-        raise CommandError("there are no definitions to try: name a file or a folder", USAGE)
+        raise CommandError(
+            "preview the definitions that it is derived from"
+            if derived
+            else "there are no definitions to try: name a file or a folder",
+            USAGE,
+        )
     notes: list[str] = []
     at = bootstrap_servers or chosen.bootstrap
     given = given_by(traffic, at, since, mebibytes, notes)

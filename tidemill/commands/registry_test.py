@@ -24,7 +24,7 @@ def beside(paths: Sequence[Path]) -> list[Path]:
 
 def results(paths: Sequence[Path], report: Report, settings: Settings) -> Results:
     """Runs the tests that paths name; the report is of their definitions, and has no errors."""
-    definitions = {one.name: one for one in report.definitions}
+    definitions = {one.name: one for one in (*report.definitions, *report.derived)}
     read = read_cases(read_tests(paths, settings.largest_file), definitions, settings)
     outcomes = [run(case) for case in read.cases]
     tested = {one.case.definition.name for one in outcomes}

@@ -6,12 +6,13 @@ import asyncio
 import difflib
 import logging
 
+from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.explain import reads
 from metric_registry.plan import ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST
 from tidemill.accounts import crowded, lateness, noticed, refused
 from tidemill.commands.deployment import SettingsFile, settings_of
-from tidemill.commands.errors import UNREACHABLE, CommandError
+from tidemill.commands.errors import UNREACHABLE, USAGE, CommandError
 from tidemill.commands.output import Output, emit
 from tidemill.definitions_topic import decisions_of
 from tidemill.holding import Holding, Situation, clock, explain
@@ -54,6 +55,19 @@ def why(name: str, *, settings: SettingsFile = None, output: Output = "table") -
     return 0
 
 
+def derived_of(settings: Settings, name: str) -> ResolvedDerived | None:
+    """The derived definition of that name, if it is one.
+
+    Raises:
+        CommandError: Definitions have mistakes.
+    """
+    try:
+        plan = load_plan(settings)
+    except DefinitionsError as error:
+        raise CommandError(str(error)) from None
+    return next((one for one in plan.derived if one.name == name), None)
+
+
 def definition_of(settings: Settings, name: str) -> ResolvedDefinition:
     """The definition of that name: of the files, else one that is in force and in none of them.
 
@@ -67,6 +81,14 @@ def definition_of(settings: Settings, name: str) -> ResolvedDefinition:
     by_name = {definition.name: definition for definition in plan.definitions}
     if name in by_name:
         return by_name[name]
+    derived = {one.name: one for one in plan.derived}
+    if name in derived:
+        inputs = " and ".join(one.name for one in derived[name].inputs)
+        raise CommandError(
+            f"{name} is derived from {inputs} when it is asked for, and has no windows of its own "
+            f"that could be open or held: ask that of {inputs}; its rows: tidemill query {name}",
+            USAGE,
+        )
     running, unknown = _running(settings)
     if name in running:
         return running[name]

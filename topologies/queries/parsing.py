@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pydantic_core import PydanticCustomError
 
+from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.granularities import text_of
 from metric_registry.plan import Plan, ResolvedDefinition
 from metric_registry.resolve import in_zone
@@ -39,11 +40,26 @@ class Asking:
     wait_ms: int
 
 
-def found_metric(definitions: Iterable[ResolvedDefinition], name: str) -> ResolvedDefinition:
-    """The definition of this name. Raises `QueryError` with those that exist."""
+def found_metric(
+    definitions: Iterable[ResolvedDefinition],
+    name: str,
+    derived: Iterable[ResolvedDerived] = (),
+) -> ResolvedDefinition:
+    """The definition of this name. Raises `QueryError` with those that exist.
+
+    derived: What the store computes, which has no windows of its own.
+    """
     by_name = {definition.name: definition for definition in definitions}
     if name in by_name:
         return by_name[name]
+    for one in derived:
+        if one.name == name:
+            inputs = " and ".join(each.name for each in one.inputs)
+            message = (
+                f"{name!r} is derived ({one.formula}): the store computes it from rows that are "
+                f"published; of windows that are open ask {inputs}"
+            )
+            raise QueryError(404, "derived-metric", message, metrics=[e.name for e in one.inputs])
     close = difflib.get_close_matches(name, by_name, 1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     message = f"no definition is called {name!r}{hint}; there are {', '.join(by_name) or 'none'}"

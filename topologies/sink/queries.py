@@ -96,33 +96,13 @@ def query_rollups(
     Raises:
         ValueError: A time without a zone.
     """
-    if since.tzinfo is None or until.tzinfo is None:
-        raise ValueError("since and until need a time zone, for example tzinfo=UTC")
-    parameters: dict[str, Any] = {
-        "rollup": name,
-        "resolution": resolution,
-        "hop": hop,
-        "zone": zone,
-        "since": _milliseconds(since),
-        "until": _milliseconds(until),
-        "limit": limit,
-    }
-    where = [
-        "rollup = {rollup:String}",
-        "resolution = {resolution:UInt32}",
-        "hop = {hop:UInt32}",
-        "zone = {zone:String}",
-        "window_end > fromUnixTimestamp64Milli({since:Int64}, 'UTC')",
-        "window_end <= fromUnixTimestamp64Milli({until:Int64}, 'UTC')",
-        "is_deleted = 0",
-    ]
+    where, parameters = conditions_of(resolution, hop, zone, since, until, labels or {})
+    where += ["rollup = {rollup:String}", "is_deleted = 0"]
+    parameters |= {"rollup": name, "limit": limit}
     for column, wanted in (("tenant", tenant), ("version", version)):
         if wanted is not None:
             parameters[column] = wanted
             where.append(f"{column} = {{{column}:String}}")
-    for number, (label, wanted) in enumerate(sorted((labels or {}).items())):
-        parameters[f"key{number}"], parameters[f"value{number}"] = label, wanted
-        where.append(f"labels[{{key{number}:String}}] = {{value{number}:String}}")
     shown = ", ".join(f"`{field}`" for field in (*_FIELDS, *(_SHAPE if histograms else ())))
     sql = (
         f"SELECT {shown} FROM {(schema or Schema()).rollups} FINAL WHERE {' AND '.join(where)} "
@@ -130,6 +110,41 @@ def query_rollups(
         "SETTINGS do_not_merge_across_partitions_select_final = 1"
     )
     return [_row(values) for values in client.query(sql, parameters=parameters).result_rows]
+
+
+def conditions_of(
+    resolution: int,
+    hop: int,
+    zone: str,
+    since: datetime,
+    until: datetime,
+    labels: Mapping[str, str],
+) -> tuple[list[str], dict[str, Any]]:
+    """What is asked of windows and groups, as SQL and its parameters.
+
+    Raises:
+        ValueError: A time without a zone.
+    """
+    if since.tzinfo is None or until.tzinfo is None:
+        raise ValueError("since and until need a time zone, for example tzinfo=UTC")
+    parameters: dict[str, Any] = {
+        "resolution": resolution,
+        "hop": hop,
+        "zone": zone,
+        "since": _milliseconds(since),
+        "until": _milliseconds(until),
+    }
+    where = [
+        "resolution = {resolution:UInt32}",
+        "hop = {hop:UInt32}",
+        "zone = {zone:String}",
+        "window_end > fromUnixTimestamp64Milli({since:Int64}, 'UTC')",
+        "window_end <= fromUnixTimestamp64Milli({until:Int64}, 'UTC')",
+    ]
+    for number, (label, wanted) in enumerate(sorted(labels.items())):
+        parameters[f"key{number}"], parameters[f"value{number}"] = label, wanted
+        where.append(f"labels[{{key{number}:String}}] = {{value{number}:String}}")
+    return where, parameters
 
 
 def query_certificates(

@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from metric_registry.names import TABLES
+from metric_registry.pages.queries import identifier, literal
 from topologies.sink import histograms
 
 _MERGING = {"min_parts_to_merge_at_once": 10, "merge_selector_base": 8}
@@ -208,13 +209,18 @@ ALTER TABLE {schema.rollups}{schema.on_cluster}
 
 def _named(schema: Schema) -> str:
     """Windows under the name that definitions give them: 10s, 5m/1m, 1mo."""
+    return (
+        f"ALTER TABLE {schema.rollups}{schema.on_cluster} ADD COLUMN IF NOT EXISTS "
+        f"granularity String ALIAS {duration_names()}"
+    )
+
+
+def duration_names() -> str:
+    """SQL that names windows by their resolution, hop and zone as definitions do."""
     tumbling = f"multiIf(zone = '' OR resolution = 86400, {_duration('resolution')}, "
     tumbling += "resolution = 604800, '1w', '1mo')"
     hopping = f"concat({_duration('resolution')}, '/', {_duration('hop')})"
-    return (
-        f"ALTER TABLE {schema.rollups}{schema.on_cluster} ADD COLUMN IF NOT EXISTS "
-        f"granularity String ALIAS if(hop = 0, {tumbling}, {hopping})"
-    )
+    return f"if(hop = 0, {tumbling}, {hopping})"
 
 
 def _merging(schema: Schema, known: Collection[str]) -> list[str]:
@@ -240,13 +246,13 @@ _FIRST = (
     "late, revision, source_partition, source_offset"
 )
 _SHOWN = _FIRST.replace("resolution", "granularity, zone, resolution, hop")
-_LATEST = "SETTINGS do_not_merge_across_partitions_select_final = 1"
+LATEST = "SETTINGS do_not_merge_across_partitions_select_final = 1"
 
 
 def _people_view(schema: Schema, shown: str) -> str:
     return (
         f"CREATE OR REPLACE VIEW {schema.database}.rollups{schema.on_cluster} AS "
-        f"SELECT {shown} FROM {schema.rollups} FINAL WHERE is_deleted = 0 {_LATEST}"
+        f"SELECT {shown} FROM {schema.rollups} FINAL WHERE is_deleted = 0 {LATEST}"
     )
 
 
@@ -259,11 +265,9 @@ def definition_view(schema: Schema, rollup: str, kind: str = "") -> str | None:
     """
     if not rollup or rollup in TABLES:
         return None
-    name = rollup.replace("\\", "\\\\").replace("`", "\\`")
-    value = rollup.replace("\\", "\\\\").replace("'", "\\'")
     shown = f"{_SHOWN}, {histograms.SHOWN[kind]}" if kind else _SHOWN
     return (
-        f"CREATE OR REPLACE VIEW {schema.database}.`{name}`{schema.on_cluster} AS "
+        f"CREATE OR REPLACE VIEW {schema.database}.{identifier(rollup)}{schema.on_cluster} AS "
         f"SELECT {shown} FROM {schema.rollups} FINAL "
-        f"WHERE rollup = '{value}' AND is_deleted = 0 {_LATEST}"
+        f"WHERE rollup = {literal(rollup)} AND is_deleted = 0 {LATEST}"
     )

@@ -12,6 +12,7 @@ import clickhouse_connect
 import cramjam
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from topologies.sink import derived
 from topologies.sink import schema as ddl
 from topologies.sink.schema import Schema, SchemaTooNew
 
@@ -53,10 +54,13 @@ class Kept:
         retention_days: As `Schema.retention_days`.
         views: Definition -> the kind of its histograms, empty where it has none. Those that are not
             among them have a view as soon as rows of them come.
+        derived: Derived definition -> what it is selected by. Their views are there at once, and go
+            when they do.
     """
 
     retention_days: Mapping[int, int]
     views: Mapping[str, str] = field(default_factory=dict[str, str])
+    derived: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class StoreUnreachable(Exception):
@@ -119,6 +123,7 @@ class Store:
         self._views: set[tuple[str, str]] = set()
         self._chosen: Mapping[str, str] | None = None
         self._due: set[tuple[str, str]] = set()
+        self._derived: Mapping[str, str] = {}
         try:
             self._client = connect(address)
         except (ClickHouseError, OSError) as error:
@@ -166,8 +171,24 @@ class Store:
         if before is not None:  # else views are made when rows come
             self._due |= kept.views.items() - before.items()
         self._due &= kept.views.items()  # those of a change that failed are due still
+        self._derive(kept.derived)
         self.ensure_views(self._due)
         self._due = set()
+
+    def _derive(self, wanted: Mapping[str, str]) -> None:
+        """The views of these derived definitions, and of no others."""
+        found = self.rows(
+            "SELECT name FROM system.tables WHERE database = {database:String} "
+            "AND engine = 'View' AND comment = {mark:String}",
+            {"database": self._schema.database, "mark": derived.MARK},
+        )
+        there = {str(name) for (name,) in found}
+        for name in sorted(there - wanted.keys()):
+            self.command(derived.without_view(self._schema, name))
+        for name, select in sorted(wanted.items()):
+            if self._derived.get(name) != select or name not in there:
+                self.command(derived.derived_view(self._schema, name, select))
+        self._derived = dict(wanted)
 
     def ensure_views(self, rollups: set[tuple[str, str]]) -> None:
         """A view for each definition that has none yet, by the kind of its histograms.
@@ -175,7 +196,11 @@ class Store:
         The one in force decides: rows of the version before it, corrected late, change no view.
         """
         chosen = self._chosen or {}
-        wanted = {(rollup, chosen.get(rollup, kind)) for rollup, kind in rollups}
+        wanted = {
+            (rollup, chosen.get(rollup, kind))
+            for rollup, kind in rollups
+            if rollup not in self._derived  # late rows of one that had the name before
+        }
         for rollup, kind in wanted - self._views:
             statement = ddl.definition_view(self._schema, rollup, kind)
             if statement is not None:

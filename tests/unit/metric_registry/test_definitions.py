@@ -13,8 +13,11 @@ import yaml
 from metric_registry.cases.models import schema as schema_of_tests
 from metric_registry.check import check, check_files
 from metric_registry.compile import compile_plan
+from metric_registry.derived.models import DerivedDefinition
+from metric_registry.derived.schema import schema
+from metric_registry.fields import validate
 from metric_registry.load import SourceFile
-from metric_registry.models import Defaults, MetricDefinition, schema
+from metric_registry.models import Defaults, MetricDefinition
 from metric_registry.syntax import parse
 from metric_registry.syntax.nodes import to_data
 
@@ -122,8 +125,15 @@ def test_the_readmes_example_is_a_good_definition() -> None:
     VALIDATOR.validate(yaml.safe_load(example))
 
 
+def test_the_readmes_derived_definitions_have_the_form_of_some() -> None:
+    (derived,) = [text for text in YAML_OF_README if "kind: Derived" in text]
+    for document in yaml.safe_load_all(derived):
+        VALIDATOR.validate(document)
+        assert isinstance(validate(document, DerivedDefinition), DerivedDefinition)
+
+
 def test_the_readmes_defaults_serve_its_example() -> None:
-    example, source, lookup, _, _, defaults, _ = YAML_OF_README
+    example, source, lookup, _, _, defaults, *_ = YAML_OF_README
     with_attributes = re.sub(r"source:.*\n(  .*\n)+", lambda _: source, example)
     with_attributes = with_attributes.replace("region]", "region, pair, tier, customer]")
     table = SourceFile("clusters.csv", b"cluster_id,name,tier\nc1,acme,gold\n")

@@ -26,6 +26,7 @@ def test_the_whole_library_together_has_no_finding() -> None:
     report = check([STARTER, FOLDER])
     assert report.findings == (), report.text()
     assert len(report.definitions) == 33 + 127
+    assert len(report.derived) == 5
 
 
 @pytest.mark.parametrize("name", ASKED_FOR)
@@ -48,11 +49,15 @@ def test_the_readme_tells_of_every_definition_what_it_means_and_reads() -> None:
         document
         for name in ASKED_FOR
         for document in yaml.safe_load_all((FOLDER / f"{name}.yaml").read_text())
-        if document["kind"] == "Metric"
+        if document["kind"] in ("Metric", "Derived")
     ]
     for document in stated:
         said = rows.pop(document["name"])
         assert document["description"] in said
+        if document["kind"] == "Derived":
+            (given,) = document["derive"].values()
+            assert all(f"`{given[name]}`" in said for name in ("of", "by") if name in given)
+            continue
         source = document["source"]
         for each in source.get("any_of", [source]):
             assert f"`{each['metric']}`" in said, document["name"]

@@ -12,8 +12,8 @@ import pytest
 from metric_registry.cases import models as cases
 from metric_registry.catalogue import CATALOGUE
 from metric_registry.check import check_files
+from metric_registry.derived.schema import schema
 from metric_registry.load import SourceFile
-from metric_registry.models import schema
 from metric_registry.plan import SEMANTIC_FIELDS
 from metric_registry.reference import VERSIONED, reference, slug
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as some
 
 from metric_registry.check import check_files
 from metric_registry.compile import compile_plan
+from metric_registry.derived.resolved import DerivedInput, ResolvedDerived
 from metric_registry.load import SourceFile
 from metric_registry.plan import Plan, ResolvedDefinition
 from topologies.decisions import (
@@ -242,3 +243,42 @@ def test_times_are_in_order():
     times = in_turn(A, B, C).times
     assert times == sorted(times)
     assert all(a < b for a, b in itertools.pairwise(times))
+
+
+def test_what_is_derived_comes_changes_and_is_put_back() -> None:
+    given = DerivedInput(name="m", version=SUM.version, unit="1", instrument="gauge")
+    one = ResolvedDerived(
+        name="x", version="v", unit="1", how="sum", inputs=(given, given), keep=(), absent="none",
+        granularities=(10,),
+    )  # fmt: skip
+    without, with_it = compile_plan([SUM]), compile_plan([SUM], derived=[one])
+    known = Decisions()
+
+    def when(hours: int) -> Circumstances:
+        now = T + hours * 3_600 * SECOND
+        return Circumstances(now, now + LEAD, ONE_EPOCH, DAY)
+
+    def decided(decision: Decision | None) -> Decisions:
+        assert decision is not None
+        return known.also(decision)
+
+    known = decided(applied(known, without, when(0)))
+    assert applied(known, without, when(1)) is None
+    known = decided(applied(known, with_it, when(1)))
+    assert known.newest is not None
+    assert known.newest.deployed.plan.derived == (one,)
+    assert known.newest.deployed.since == {}, "its inputs go on"
+    assert applied(known, with_it, when(2)) is None
+    before = known.before_the_change()
+    assert before is not None
+    known = decided(rolled_back(known, before, when(2)))
+    assert known.newest is not None
+    assert known.newest.deployed.plan.derived == ()
+    known = decided(applied(known, with_it, when(3)))
+    first = known.at(T + 3_600 * SECOND)
+    assert first is not None
+    assert rolled_back(known, first, when(4)) is None, "that is what is in force"
+    known = decided(applied(known, without, when(4)))
+    known = decided(rolled_back(known, first, when(5)))
+    assert known.newest is not None
+    assert known.newest.deployed.plan.derived == (one,)

@@ -11,6 +11,7 @@ from hypothesis import strategies as some
 
 from metric_registry.check import check_files
 from metric_registry.compile import compile_plan
+from metric_registry.derived.resolved import DerivedInput, ResolvedDerived
 from metric_registry.load import SourceFile
 from metric_registry.plan import Plan, ResolvedDefinition
 from streams.event_time.windows import EARLIEST, LATEST
@@ -177,3 +178,41 @@ def test_a_task_that_was_not_told_asks_for_what_came_into_force_meanwhile():
 def test_without_changes_nothing_is_written_of_them():
     written = json.loads(Deployment(plan(SUM), {SUM.version: T}).to_json())
     assert written.keys() == {"since", "plan"}
+
+
+def derived(of: str, by: str) -> ResolvedDerived:
+    given = [DerivedInput(name=n, version="v", unit="1", instrument="gauge") for n in (of, by)]
+    return ResolvedDerived(
+        name="x", version="v", unit="1", how="ratio", inputs=tuple(given), keep=(), absent="zero",
+        granularities=(10,),
+    )  # fmt: skip
+
+
+def test_rows_are_alike_since_the_labels_are() -> None:
+    """Also when the version that would tell it has left; and not across a gap."""
+    ratio = derived("m", "other")
+    newer = replace(SUM, version="newer")
+    hosts = replace(SUM, keep=("host",), version="hosts")
+
+    def then(before: Deployment, time: int, *definitions: ResolvedDefinition) -> Deployment:
+        after = changed(before, compile_plan(definitions, derived=[ratio]), time, ONE_EPOCH)
+        return Deployment.from_json(after.to_json())
+
+    def since(deployed: Deployment) -> dict[str, int]:
+        return deployed.computed_since(["m", "other"])
+
+    first = Deployment(compile_plan([SUM, OTHER], derived=[ratio]))
+    assert since(first) == {}
+    other = then(first, T, newer, OTHER)
+    assert since(other) == {}, "another version of the same labels"
+    later = without_closed(other, T + 9 * DAY, DAY)
+    assert SUM not in later.plan.definitions
+    assert since(later) == {}
+    labelled = then(later, T + 10 * DAY, hosts, OTHER)
+    assert since(labelled) == {"m": T + 10 * DAY}
+    assert since(without_closed(labelled, T + 20 * DAY, DAY)) == {"m": T + 10 * DAY}
+    without = then(labelled, T + 21 * DAY, OTHER)
+    again = then(without, T + 22 * DAY, hosts, OTHER)
+    assert since(again) == {"m": T + 22 * DAY}, "nothing was computed for a day"
+    assert since(then(again, T + 23 * DAY, hosts, OTHER)) == {"m": T + 22 * DAY}
+    assert then(first, T, SUM, OTHER) == first, "nothing is written where nothing changes"

@@ -1,0 +1,1 @@
+"""Definitions that are computed from other definitions when they are asked for."""
