@@ -22,7 +22,7 @@ from metric_registry.load import Reader, SourceFile
 from metric_registry.lookups import Lookups
 from metric_registry.models import Defaults, MetricDefinition
 from metric_registry.plan import ResolvedDefinition, described
-from metric_registry.reading_lookups import LookupReader
+from metric_registry.reading_lookups import LookupReader, Read
 from metric_registry.resolve import resolve
 from metric_registry.rules import (
     RULES,
@@ -74,6 +74,8 @@ class Report:
     files: int
     derived_entries: tuple[DerivedEntry, ...] = ()
     """Derived definitions without errors, in order of file and position."""
+    lookups: tuple[Read, ...] = ()
+    """Lookups, also those with errors."""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -145,7 +147,8 @@ def check_files(
     checked.together()
     findings = tuple(sorted(checked.findings(), key=lambda finding: finding.order))
     kept = tuple(entry for i, entry in enumerate(checked.entries) if i not in checked.refused)
-    return Report(findings, kept, checked.files, tuple(checked.derived))
+    derived, lookups = tuple(checked.derived), tuple(checked.lookups)
+    return Report(findings, kept, checked.files, derived, lookups)
 
 
 def _as_written(problem: Problem, rung: Rung | None) -> Problem:
@@ -207,15 +210,15 @@ class _Check:
     def _read_lookups(self, tables: dict[str, SourceFile], include: Include | None) -> None:
         reader = LookupReader(tables, include, self._sources, self._settings.largest_file)
         documents = [one for one in self.documents if one.kind == "Lookup"]
-        self._read_tables = reader.read(documents, self._tell)
+        self.lookups = reader.read(documents, self._tell)
         for finding in reader.findings:
             self._add(finding)
-        again = list(reading_lookups.repeated(self._read_tables))
+        again = list(reading_lookups.repeated(self.lookups))
         for one, problem in again:
             self._tell(one, problem)
         twice = {one.name for one, _ in again}
         self._lookups: Lookups = {
-            one.name: None if one.name in twice else one.lookup for one in self._read_tables
+            one.name: None if one.name in twice else one.lookup for one in self.lookups
         }
 
     def _included(
@@ -331,7 +334,7 @@ class _Check:
                 self._tell(one, problem)
         self._environment()
         resolved = [entry.resolved for entry in self.entries]
-        for one, problem in reading_lookups.too_large(self._read_tables, resolved):
+        for one, problem in reading_lookups.too_large(self.lookups, resolved):
             self._tell(one, problem)
         placed = [Placed(one.resolved, one.file, one.line, one.rung) for one in self.entries]
         for rule in RULES_ACROSS:
@@ -363,7 +366,7 @@ class _Check:
             self._inheritance.note(one)
         yield from self._inheritance.unused()
         yield from self._environments.unused()
-        yield from reading_lookups.unused(self._read_tables, self._used_lookups)
+        yield from reading_lookups.unused(self.lookups, self._used_lookups)
         taken = self._inheritance.files_taken
         yield from unused.includes(self._includes, self._every, taken)
 

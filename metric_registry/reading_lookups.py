@@ -23,11 +23,15 @@ Fetch = Callable[[str], Sequence[SourceFile]]
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A lookup's document, and what its table is; None: it has mistakes."""
+    """A lookup's document, and what its table is; None: it has mistakes.
+
+    file: the path of the table's file; empty where the document does not tell it.
+    """
 
     written: Written
     name: str
     lookup: Lookup | None
+    file: str = ""
 
 
 class LookupReader:
@@ -59,10 +63,10 @@ class LookupReader:
         text = self._text(target)
         if isinstance(text, Problem):
             tell(one, text)
-            return Read(one, validated.name, None)
+            return Read(one, validated.name, None, target)
         lookup, problems = read_table(validated.name, validated.key, text)
         self.findings += [self._finding(target, each) for each in problems]
-        return Read(one, validated.name, lookup if one.clean else None)
+        return Read(one, validated.name, lookup if one.clean else None, target)
 
     def _text(self, target: str) -> str | Problem:
         file = self._file(target)

@@ -64,7 +64,7 @@ async def read_topic(
         isolation_level="read_committed",
     )
     try:
-        ends = await _assign(consumer, bootstrap, topic, timeout)
+        ends = await from_beginning(consumer, bootstrap, topic, timeout)
         if since_ms is not None:
             found = await consumer.offsets_for_times(dict.fromkeys(ends, since_ms))
             for at, first in found.items():
@@ -95,10 +95,15 @@ async def read_topic(
         await consumer.stop()
 
 
-async def _assign(
+async def from_beginning(
     consumer: Any, bootstrap: str, topic: str, timeout: float
 ) -> dict[TopicPartition, int]:
-    """Read all partitions from their beginning; the offsets where they end now."""
+    """Have a consumer read all partitions from their beginning; the offsets where they end now.
+
+    Raises:
+        Unreachable: No broker answers within `timeout` seconds.
+        NoSuchTopic: It has no such topic.
+    """
     admin: Any = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         async with asyncio.timeout(timeout):

@@ -44,6 +44,7 @@ from tidemill.commands.registry_compare import compare_candidates
 from tidemill.commands.registry_docs import docs
 from tidemill.commands.registry_infer import infer
 from tidemill.commands.registry_live_check import live_check
+from tidemill.commands.registry_lookup import lookup
 from tidemill.commands.registry_preview import preview
 from tidemill.commands.registry_statistics import read_statistics, statistics
 from tidemill.own_aggregates import all_own
@@ -60,6 +61,9 @@ app = App(
 app.command(infer, help_epilogue="Example: tidemill registry infer scrape.txt --to drafts.yaml")
 app.command(
     statistics, help_epilogue="Example: tidemill registry statistics --to traffic.statistics.json"
+)
+app.command(
+    lookup, help_epilogue="Example: tidemill registry lookup clusters --topic inventory --dry-run"
 )
 app.command(apply, help_epilogue="Example: tidemill registry apply --dry-run")
 app.command(rollback, help_epilogue="Example: tidemill registry rollback --dry-run")

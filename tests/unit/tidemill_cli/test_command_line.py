@@ -33,6 +33,7 @@ SUBCOMMANDS = (
         "registry compare",
         "registry live-check",
         "registry docs",
+        "registry lookup",
     ),
 )
 EVERY = [entry.name for entry in COMMANDS] + list(SUBCOMMANDS)
