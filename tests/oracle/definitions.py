@@ -87,7 +87,9 @@ def load(folder: Path, environment: str = "") -> list[Definition]:
     files = sorted(below) if folder.is_dir() else [folder]
     docs = [(f.parent, doc) for f in files for doc in yaml.safe_load_all(f.read_text()) if doc]
     tables = lookups.whole(docs)
-    plain = [(home, doc) for home, doc in docs if doc.get("kind") != "Lookup"]
+    # what is derived is computed of rows, not of points: see `derived_rows`
+    apart = ("Lookup", "Derived")
+    plain = [(home, doc) for home, doc in docs if doc.get("kind") not in apart]
     whole = [lookups.pinned(doc, tables) for doc in inheritance.whole(plain, environment)]
     found = [parse(one) for doc in whole for one in levels.apart(doc)]
     if len({definition.name for definition in found}) != len(found):
