@@ -61,13 +61,14 @@ def test_a_change_is_announced_once_and_definitions_that_come_later_wait_for_it(
     assert would["announced"] == "no"
     at = ("--at", "2031-07-01T22:00:00Z")
     (decided,) = json.loads(said("--partitions", "3", *at, code=0))
-    expected = {"topic": "telemetry.raw.e2", "partitions": 3, "before": "telemetry.raw (2)"}
-    assert decided == {"from": at[1], **expected, "announced": "yes"}
+    expected = {"topic": "telemetry.raw.e2", "partitions": 3, "key": "tenant and resource"}
+    also = {"before": "telemetry.raw (2)", "announced": "yes"}
+    assert decided == {"from": at[1], **expected, **also}
 
     capsys.readouterr()
     assert main(["topic", "epochs", "--settings", str(settings), "-o", "json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert listed[1] == {"topic": "telemetry.raw.e2", "partitions": 3, "since": at[1]}
+    assert listed[1] == {**expected, "since": at[1]}
 
     write(files, "later", "1d")  # days of UTC, of which one holds that time
     write(files, "sooner", "10s")

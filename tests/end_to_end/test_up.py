@@ -67,6 +67,7 @@ def test_an_aggregate_of_the_users_own_counts_the_points_of_the_log(up: Up):
         wanted = {end: (apdex(values[end], 0.1), len(values[end])) for end in found}
         return found if found == wanted else {}
 
+    up.wait(lambda: first_rollup(up), "sealed rollup in the table")
     up.wait(agrees, "window of the user's own aggregate that counts the log's points", 120)
     assert "1 by aggregates of your own" in up.tidemill("doctor")
     rows = up.json("query", "happy.processors")
