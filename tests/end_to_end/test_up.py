@@ -124,6 +124,7 @@ def test_query_shows_what_the_table_holds(up: Up):
 
 
 def test_query_shows_histograms_by_their_quantiles(up: Up):
+    up.wait(lambda: first_rollup(up), "sealed rollup in the table")
     words = ("query", "shape.processors", "--quantile", "0", "--quantile", "0.999")
     row = up.wait(lambda: up.json(*words), "row of a histogram")[0]
     shape = row["histogram"]
