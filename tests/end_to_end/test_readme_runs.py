@@ -64,6 +64,7 @@ def test_the_readmes_queries_answer(up: Up):
 
 def test_a_definition_of_ones_own_counts(up: Up):
     """Its file is in the stack's folder before the first start (see `up`)."""
+    wait_for_rollups(up)
     rows = up.wait(lambda: up.json("query", "busy.cpu.seconds"), "window of the definition")
     assert rows[-1]["unit"] == "s"
     assert rows[-1]["labels"].keys() == {"host.name", "tenant"}
