@@ -4,16 +4,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka import TopicPartition
 
-from tidemill.probe import Unreachable
+from tidemill.log_topics import log_clients
 from topologies.rollup.processor import FINAL, UPSERTS
 
 PUBLISHED = (FINAL, UPSERTS)
@@ -41,29 +38,20 @@ async def consumers_of(
     Raises:
         Unreachable: No log answers there in time.
     """
-    admin: Any = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    consumer: Any = AIOKafkaConsumer(bootstrap_servers=bootstrap)
-    try:
-        async with asyncio.timeout(timeout):
-            await admin.start()
-            described: list[dict[str, Any]] = await admin.describe_topics()
-            every = [
-                TopicPartition(topic["topic"], part["partition"])
-                for topic in described
-                if topic["topic"] in names
-                for part in topic["partitions"]
-            ]
-            groups = sorted({str(name) for name, _ in await admin.list_consumer_groups()})
-            kept: dict[str, Mapping[Any, Any]] = {}
-            for group in groups:
-                kept[group] = await admin.list_consumer_group_offsets(group)
-            await consumer.start()
-            firsts: dict[TopicPartition, int] = await consumer.beginning_offsets(every)
-            ends: dict[TopicPartition, int] = await consumer.end_offsets(every)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise Unreachable(f"no log answers at {bootstrap} ({type(error).__name__})") from error
-    finally:
-        await asyncio.gather(admin.close(), consumer.stop(), return_exceptions=True)
+    async with log_clients(bootstrap, timeout) as (admin, consumer):
+        described: list[dict[str, Any]] = await admin.describe_topics()
+        every = [
+            TopicPartition(topic["topic"], part["partition"])
+            for topic in described
+            if topic["topic"] in names
+            for part in topic["partitions"]
+        ]
+        groups = sorted({str(name) for name, _ in await admin.list_consumer_groups()})
+        kept: dict[str, Mapping[Any, Any]] = {}
+        for group in groups:
+            kept[group] = await admin.list_consumer_group_offsets(group)
+        firsts: dict[TopicPartition, int] = await consumer.beginning_offsets(every)
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(every)
     found: list[Consumer] = []
     for group, told in kept.items():
         offsets = {part: each.offset for part, each in told.items() if each.offset >= 0}

@@ -92,7 +92,7 @@ def apply(
     outcome = _decided(chosen, choose, dry_run)
     code = _tell(outcome, dry_run, output)
     if candidate:
-        _tell_of_candidates(outcome, plan)
+        _tell_of_candidates(outcome, plan, dry_run)
     if outcome.decided is None or dry_run or not wait:
         return code
     return _wait(chosen, outcome, timeout)
@@ -226,7 +226,7 @@ def _tell(outcome: Outcome, dry: bool, output: Form) -> int:
     return FINE
 
 
-def _tell_of_candidates(outcome: Outcome, plan: Plan) -> None:
+def _tell_of_candidates(outcome: Outcome, plan: Plan, dry: bool) -> None:
     """What runs beside what, and what does not."""
     deployed = outcome.decided.deployed if outcome.decided else outcome.before
     assert deployed is not None  # without any it is refused
@@ -235,7 +235,8 @@ def _tell_of_candidates(outcome: Outcome, plan: Plan) -> None:
     if new:
         note(f"{', '.join(new)}: nothing of that name is in force, so no candidate runs beside it")
     if pairs(deployed):
-        note("tidemill registry compare says how the numbers differ")
+        if not dry:
+            note("tidemill registry compare says how the numbers differ")
     else:
         note("no definition in force has another version than these say: there are no candidates")
 

@@ -86,11 +86,8 @@ class Compared:
     @property
     def same(self) -> bool:
         """Whether nothing differs."""
-        return not self.differ and self.rows == (self.both, self.both) and not self._points
-
-    @property
-    def _points(self) -> int:
-        return self.points[0] - self.points[1]
+        points = self.points[0] == self.points[1]
+        return not self.differ and self.rows == (self.both, self.both) and points
 
 
 def way_of(old: ResolvedDefinition, new: ResolvedDefinition) -> Way:
