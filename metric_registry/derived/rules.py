@@ -11,9 +11,10 @@ from metric_registry.derived.resolved import OF_HISTOGRAMS, common
 from metric_registry.derived.units import Factors, factors
 from metric_registry.fields import Problem
 from metric_registry.granularities import text_of
-from metric_registry.names import CANDIDATE, LONGEST_ESCAPED, TABLES, escaped_length, is_candidate
+from metric_registry.names import CANDIDATE, TABLES, is_candidate
 from metric_registry.over_points import bounds_of, name_in
 from metric_registry.plan import ResolvedDefinition
+from metric_registry.rules.naming import too_long
 from metric_registry.syntax.nodes import Path
 
 _MEANS = ("avg", "histogram_avg")
@@ -88,15 +89,7 @@ def alone(model: DerivedDefinition) -> Iterator[Problem]:
             help=f"name it `{model.name.removesuffix(CANDIDATE)}`; a derived definition has no "
             "candidate",
         )
-    length = escaped_length(model.name)
-    if length > LONGEST_ESCAPED:
-        yield Problem(
-            code="TM115",
-            message=f"the name is {length} bytes as the store writes it, and that of a view has "
-            f"at most {LONGEST_ESCAPED}",
-            path=("name",),
-            help="shorten it; a letter, a digit and `_` take one byte, `.`, `-` and `/` three",
-        )
+    yield from too_long(model.name)
 
 
 def problems(given: Inputs) -> Iterator[Problem]:

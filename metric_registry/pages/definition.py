@@ -49,7 +49,7 @@ def definition_page(known: Catalogue, entry: Entry) -> str:
         _live(known, one),
         section("Ask for it", *_asking(one)),
         section("Fields, and where they are written", _fields(entry)),
-        section("Tests", _tests(known, one)),
+        section("Tests", tests_of(known, one.name)),
         section("Related", _related(known, entry, path)),
     )
 
@@ -214,8 +214,9 @@ def _fields(entry: Entry) -> Markup:
     return table(["field", "value", "written in"], rows)
 
 
-def _tests(known: Catalogue, one: ResolvedDefinition) -> Markup:
-    cases = known.cases.get(one.name, [])
+def tests_of(known: Catalogue, name: str) -> Markup:
+    """The tests of a definition, by its name."""
+    cases = known.cases.get(name, [])
     if not cases:
         return el("p", "It has none. ", code("tidemill registry test"), " says how to write one.")
     named = [

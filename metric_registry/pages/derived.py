@@ -9,6 +9,7 @@ from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.derived.words import meaning
 from metric_registry.granularities import text_of
 from metric_registry.pages.catalogue import NOBODY, Catalogue, derived_page_of, owner_page, page_of
+from metric_registry.pages.definition import tests_of
 from metric_registry.pages.markup import Child, Markup, code, el, link, page, section, table
 from metric_registry.pages.queries import Query, identifier, literal
 from metric_registry.pages.words import listed
@@ -41,7 +42,7 @@ def derived_page(known: Catalogue, entry: DerivedEntry) -> str:
         section("Ask for it", *_asking(one)),
         section("Fields, and where they are written", table(["field", "value", "written in"],
                                                             fields)),
-        section("Tests", _tests(known, one)),
+        section("Tests", tests_of(known, one.name)),
     )  # fmt: skip
 
 
@@ -83,13 +84,3 @@ def _asking(one: ResolvedDerived) -> Iterator[Child]:
         yield el("h3", query.title)
         yield el("pre", code(query.sql))
     yield el("p", "On the command line: ", code(f"tidemill query {one.name}"))
-
-
-def _tests(known: Catalogue, one: ResolvedDerived) -> Markup:
-    cases = known.cases.get(one.name, [])
-    if not cases:
-        return el("p", "It has none. ", code("tidemill registry test"), " runs those that it has.")
-    named = [
-        el("li", case.document.name, " ", code(f"{case.file}:{case.line()}")) for case in cases
-    ]
-    return el("ul", named)

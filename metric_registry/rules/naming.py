@@ -24,7 +24,11 @@ def no_table_of_the_store(subject: Subject) -> Iterator[Problem]:
 
 def short_enough_for_a_view(subject: Subject) -> Iterator[Problem]:
     """TM115: the store refuses a view whose name is too long, and the sink would stop there."""
-    name = subject.definition.name
+    yield from too_long(subject.definition.name)
+
+
+def too_long(name: str) -> Iterator[Problem]:
+    """TM115, of whatever has a view."""
     length = escaped_length(name)
     if length > LONGEST_ESCAPED:
         yield Problem(
