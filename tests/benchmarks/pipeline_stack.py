@@ -27,7 +27,7 @@ from tidemill.supervisor import Phase
 from tidemill.up import commands
 
 STALLED_S = 120
-SAMPLE_S = 0.25
+SAMPLE_S = 0.5
 DRAWN_S = 8
 
 

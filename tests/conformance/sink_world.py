@@ -155,7 +155,7 @@ def world(servers: str, store: StoreProcess, request: pytest.FixtureRequest) -> 
         bootstrap_servers=servers,
         store=StoreAddress(port=store.port, timeout_s=20),
         schema=Schema(database=name),
-        limits=BatchLimits(max_rows=1000, linger_ms=20, interval_ms=20),
+        limits=BatchLimits(max_rows=1000, linger_ms=20, interval_ms=20, behind_interval_ms=20),
         topic=f"{name}.rollups",
         group=f"{name}-sink",
         dead_letter_topic=f"{name}.dead-letter",

@@ -48,7 +48,8 @@ given = json.loads(sys.argv[1])
 config = SinkConfig(
     bootstrap_servers=given["servers"], topic=given["topic"], group=given["group"],
     store=StoreAddress(port=given["port"]), schema=Schema(database=given["database"]),
-    limits=BatchLimits(max_rows=500, linger_ms=20, interval_ms=20), session_timeout_ms=3000,
+    limits=BatchLimits(max_rows=500, linger_ms=20, interval_ms=20, behind_interval_ms=20),
+    session_timeout_ms=3000,
 )
 async def main():
     stop = asyncio.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -172,7 +173,11 @@ class SinkService:
         if self._assignments.get(partition) != assignment:
             return  # given to another while they were read
         self._held[partition].extend(messages)
-        arrived = tuple(Arrived(m.offset, m.rows) for m in messages)
+        now = time.time_ns()
+        arrived = tuple(
+            Arrived(m.offset, m.rows, max(0, now - m.newest) // rows.NS_PER_MS if m.newest else 0)
+            for m in messages
+        )
         self._tell(Records(partition, assignment, arrived, messages[-1].offset + 1))
 
     async def _adopt(self, partition: int) -> None:

@@ -47,6 +47,9 @@ class BatchLimits:
         many_rows, many_interval_ms: The same after a batch of so many rows. A row of an insert of
             8,000 costs the store three times one of an insert of 64,000 (tests/benchmarks/
             bench_store).
+        behind_interval_ms: The same at most, where all rows that wait are old: they wait for others
+            a twentieth of their age, as long as others come.
+        quiet_ms: After so long without a record no others come.
         backoff_ms, max_backoff_ms: First and longest wait before something is tried again.
     """
 
@@ -55,12 +58,18 @@ class BatchLimits:
     interval_ms: int = 500
     many_rows: int = 2_000
     many_interval_ms: int = 2_000
+    behind_interval_ms: int = 15_000
+    quiet_ms: int = 1_000
     backoff_ms: int = 200
     max_backoff_ms: int = 10_000
 
     def __post_init__(self) -> None:
         if self.max_rows < 1:
             raise ValueError("max_rows must be at least 1")
+
+
+_BEHIND_SHARE = 20
+"""Rows of an hour ago are not missed for a while; many in one insert cost the store less."""
 
 
 class Stage(Enum):
@@ -88,8 +97,9 @@ class Partition:
     rows: int = 0
     attempts: int = 0
     retry_at: int | None = None
-    not_before: int | None = None
-    """When the next batch may begin that is not full."""
+    inserted_at: int | None = None
+    interval_ms: int = 0
+    """How long after the last insert the next batch may begin that is not full."""
 
 
 class SinkCore:
@@ -144,7 +154,14 @@ class SinkCore:
         if state.stage is not Stage.FILLING or not state.held:
             return None
         at = state.held[0][1] + self._limits.linger_ms
-        return at if state.not_before is None else max(at, state.not_before)
+        if state.inserted_at is None:
+            return at
+        limits = self._limits
+        behind = min(record.behind_ms for record, _ in state.held) // _BEHIND_SHARE
+        wait = min(behind, limits.behind_interval_ms)
+        quiet_at = state.held[-1][1] + limits.quiet_ms
+        at = max(at, state.inserted_at + state.interval_ms)
+        return max(at, min(state.inserted_at + wait, quiet_at))
 
     def _assigned(self, event: Assigned) -> list[Effect]:
         effects: list[Effect] = []
@@ -234,7 +251,8 @@ class SinkCore:
         state.rows -= rows
         limits = self._limits
         many = rows >= limits.many_rows
-        state.not_before = now_ms + (limits.many_interval_ms if many else limits.interval_ms)
+        state.inserted_at = now_ms
+        state.interval_ms = limits.many_interval_ms if many else limits.interval_ms
         state.stored = bounds.last + 1
         state.bounds = None
         state.stage = Stage.FILLING

@@ -78,10 +78,12 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """One record of the log: where it is and how many rows it has."""
+    """One record of the log: where it is, how many rows it has, and how long ago their newest
+    window ended."""
 
     offset: int
     rows: int
+    behind_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

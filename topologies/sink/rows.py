@@ -43,7 +43,7 @@ _LABELS = msgspec.json.Decoder(dict[str, str])
 _MAX_NAMES = 60_000
 _LARGEST_NUMBER = (1 << 16) - 1
 _LEAST_PAIR = 5  # bytes of a pair in JSON
-_NS_PER_MS = 1_000_000
+NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 
 
@@ -58,6 +58,7 @@ class Message:
         blocks: Native blocks of ``rollups_v1`` with their rows, none above ``CHUNK_ROWS``.
         certificates: JSON lines of ``certificates_v1``.
         names: The definitions it has rows of, with the kind of their histograms.
+        newest: When the newest window that it tells of ended, unix ns; 0: it tells of none.
         fault: Why it cannot be stored; empty when it can.
         raw: Its bytes, kept only where there is a fault.
     """
@@ -66,6 +67,7 @@ class Message:
     blocks: tuple[tuple[int, bytes], ...] = ()
     certificates: bytes = b""
     names: frozenset[tuple[str, str]] = frozenset()
+    newest: int = 0
     fault: str = ""
     raw: bytes = b""
 
@@ -113,7 +115,7 @@ def _check(table: Table) -> None:
                 raise ValueError(f"a definition has no '{field}'")
     if table.rows and int(table.array("definition").max()) >= len(definitions):
         raise ValueError(f"a row names a definition past the {len(definitions)} of the message")
-    if bool((table.array("window_end") % _NS_PER_MS).any()):
+    if bool((table.array("window_end") % NS_PER_MS).any()):
         raise ValueError("a window does not end on a whole millisecond")
 
 
@@ -197,10 +199,11 @@ class MessageReader:
             slices = [t for t in _slices(table) if t.rows]
             blocks = tuple((t.rows, self._block(partition, offset, t)) for t in slices)
             certificates = _certificates(partition, offset, table)
+            newest = _newest(table)
         except (MalformedTable, TypeError, KeyError, ValueError) as error:
             return Message(offset, fault=f"not a table of rollups: {error}", raw=raw)
         names = frozenset(histograms.kinds(table).items())
-        return Message(offset, blocks, certificates, names)
+        return Message(offset, blocks, certificates, names, newest)
 
     def _block(self, partition: int, offset: int, table: Table) -> bytes:
         rows = table.rows
@@ -209,7 +212,7 @@ class MessageReader:
         labels = self._labels(table.strings("labels"))
         group = np.empty((rows, 2), np.uint64)
         group[:, 0], group[:, 1] = table.array("group_lo"), table.array("group_hi")
-        ends = table.array("window_end") // _NS_PER_MS
+        ends = table.array("window_end") // NS_PER_MS
         place = {"partition": np.full(rows, partition), "offset": np.full(rows, offset)}
         return native.block(
             rows,
@@ -317,8 +320,14 @@ def _window_columns(table: Table) -> list[tuple[str, str, bytes]]:
     return [
         ("hop", "UInt32", native.numbers(hop, "<u4")),
         ("zone", "LowCardinality(String)", native.low_cardinality(zones.listed, zone)),
-        ("window_start", "DateTime64(3, 'UTC')", native.numbers(starts // _NS_PER_MS, "<i8")),
+        ("window_start", "DateTime64(3, 'UTC')", native.numbers(starts // NS_PER_MS, "<i8")),
     ]
+
+
+def _newest(table: Table) -> int:
+    ends = table.array("window_end")
+    certified = cast("list[dict[str, Any]]", table.meta.get("certificates", []))
+    return max([int(ends.max(initial=0)), *(int(each["window_end"]) for each in certified)])
 
 
 def _certificates(partition: int, offset: int, table: Table) -> bytes:

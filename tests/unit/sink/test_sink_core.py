@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from topologies.sink.core import BatchLimits, SinkCore
 from topologies.sink.events import (
     Arrived,
@@ -103,6 +105,54 @@ def test_after_a_batch_of_many_rows_the_next_is_larger_unless_it_is_full_before(
     assert core.wakeup_ms() == 110 + limits.many_interval_ms
     assert core.step(Tick(), 1_000) == []
     assert core.step(records((2, 6)), 1_010) == [Commit(0, 1, Committed(1, "fresh", Bounds(1, 2)))]
+
+
+def inserted() -> SinkCore:
+    """A core with room for many that inserted something at 110."""
+    core = SinkCore(TOPIC, replace(LIMITS, max_rows=100))
+    core.step(assigned(), 0)
+    core.step(records((0, 1)), 0)
+    core.step(Tick(), 100)
+    for now in (101, 110, 111):
+        core.step(Done(0, 1), now)
+    return core
+
+
+def old(offset: int, behind_ms: int) -> Records:
+    return Records(0, 1, (Arrived(offset, 1, behind_ms),), offset + 1)
+
+
+def test_old_rows_wait_a_twentieth_of_their_age_as_long_as_others_come() -> None:
+    core = inserted()
+    for number, now in enumerate(range(200, 3_200, 500)):
+        assert core.step(old(number + 1, 60_000), now) == []
+    assert core.wakeup_ms() == 110 + 60_000 // 20
+    assert core.step(Tick(), 3_109) == []
+    (commit,) = core.step(Tick(), 3_110)
+    assert commit == Commit(0, 1, Committed(1, "fresh", Bounds(1, 6)))
+
+
+def test_however_old_they_are_they_do_not_wait_for_long() -> None:
+    core = inserted()
+    for number, now in enumerate(range(200, 15_100, 500)):
+        assert core.step(old(number + 1, 10**12), now) == []
+    assert core.wakeup_ms() == 110 + LIMITS.behind_interval_ms
+
+
+def test_old_rows_do_not_wait_when_no_others_come() -> None:
+    core = inserted()
+    core.step(old(1, 10**9), 200)
+    assert core.wakeup_ms() == 200 + LIMITS.quiet_ms
+    core.step(old(2, 10**9), 1_000)
+    assert core.wakeup_ms() == 1_000 + LIMITS.quiet_ms
+
+
+def test_new_rows_among_old_ones_do_not_wait() -> None:
+    core = inserted()
+    core.step(old(1, 10**9), 200)
+    core.step(old(2, 500), 300)
+    core.step(old(3, 10**9), 400)
+    assert core.wakeup_ms() == 610
 
 
 def test_the_bounds_of_a_predecessor_are_read_again_and_inserted_under_the_same_token() -> None:

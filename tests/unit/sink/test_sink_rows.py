@@ -44,6 +44,15 @@ def test_a_message_knows_its_rows_and_definitions() -> None:
     assert (message.offset, message.rows, message.names, message.fault) == (5, 3, {("m", "")}, "")
 
 
+def test_a_message_knows_when_its_newest_window_ended_and_whether_it_tells_of_one() -> None:
+    ends = np.array([20, 40, 30], np.int64) * 1_000_000_000
+    assert read(table(3, window_end=ends)).newest == 40_000_000_000
+    certified = table(0)
+    certified.meta["certificates"] = [{"resolution": 10, "window_end": 50_000_000_000}]
+    assert read(certified).newest == 50_000_000_000
+    assert read(table(0)).newest == 0
+
+
 def test_the_same_records_make_the_same_inserts_whatever_was_read_before() -> None:
     used = MessageReader()
     used.read(0, 1, encode_table(table(2, labels=BytesColumn.of([b'{"z":"1"}', b"{}"]))))

@@ -34,7 +34,10 @@ from topologies.sink.events import (
 
 SEEDS = int(os.environ.get("TIDEMILL_SINK_SEEDS", "300"))
 PARTITIONS = 2
-LIMITS = BatchLimits(max_rows=6, linger_ms=20, interval_ms=30, backoff_ms=5, max_backoff_ms=40)
+LIMITS = BatchLimits(
+    max_rows=6, linger_ms=20, interval_ms=30, behind_interval_ms=200, quiet_ms=50, backoff_ms=5,
+    max_backoff_ms=40,
+)  # fmt: skip
 
 
 @dataclass
@@ -88,7 +91,9 @@ class World:
         partition = self.chance.randrange(PARTITIONS)
         for _ in range(self.chance.randrange(1, 4)):
             offset = self.ends[partition] + self.chance.choice((0, 0, 1))  # gaps: control records
-            self.logs[partition].append(Arrived(offset, self.chance.choice((0, 1, 2, 3, 9))))
+            behind = self.chance.choice((0, 700, 10_000))
+            rows = self.chance.choice((0, 1, 2, 3, 9))
+            self.logs[partition].append(Arrived(offset, rows, behind))
             self.ends[partition] = offset + 1 + self.chance.choice((0, 1))
 
     def deliver(self, process: Process) -> None:
