@@ -470,6 +470,29 @@ def test_a_question_about_some_windows_reads_no_others(client: Any) -> None:
         assert column in key.split("Condition")[0], plan
 
 
+@pytest.mark.parametrize("absent", ["none", "zero"])
+def test_a_question_about_some_groups_has_their_rows_and_groups_no_others(
+    client: Any, absent: str
+) -> None:
+    """But for what may be absent: whether it is depends on the other groups of a window."""
+    report = checked(
+        {"name": "x", "derive": {"ratio": {"of": "in", "by": "out", "absent": absent}}}
+    )
+    (one,) = report.derived
+    fresh(client, one)
+    insert(client, some_rows(random.Random(3), {each.name: "v" for each in report.definitions}))
+    some = "SELECT labels, value FROM tidemill.x WHERE labels['route'] = 'y'"
+    every = client.query("SELECT labels, value FROM tidemill.x").result_rows
+    found = client.query(some).result_rows
+    wanted = [row for row in every if row[0].get("route") == "y"]
+    assert 0 < len(found) < len(every)
+    assert sorted(map(repr, found)) == sorted(map(repr, wanted))
+    plan = [str(line) for (line,) in client.query(f"EXPLAIN actions = 1 {some}").result_rows]
+    grouped = max(at for at, line in enumerate(plan) if "Aggregating" in line)
+    asked = any("'route'" in line for line in plan[grouped:])
+    assert asked == (absent == "none"), "\n".join(plan)
+
+
 def test_views_come_and_go_with_their_definitions(store: StoreProcess, client: Any) -> None:
     (one,) = checked(
         {"name": "odd/name-with.all_", "derive": {"ratio": {"of": "in", "by": "out"}}}

@@ -13,7 +13,8 @@ from typing import Any
 
 from metric_registry.derived.resolved import DerivedInput, ResolvedDerived
 from metric_registry.pages.queries import identifier, literal
-from topologies.sink.quantiles import explicit_quantile, exponential_quantile
+from topologies.sink.histograms import SHOWN
+from topologies.sink.quantiles import NUMBER, Steps, explicit_quantile, exponential_quantile
 from topologies.sink.queries import DEFAULT_LIMIT, QueryClient, conditions_of
 from topologies.sink.schema import LATEST, Schema, duration_names
 
@@ -88,95 +89,135 @@ def _of_histogram(one: ResolvedDerived, schema: Schema) -> str:
         f"r.rollup = {name}", "r.is_deleted = 0", f"r.unit = {literal(given.unit)}",
         f"r.histogram = {literal(one.kind)}", "r.count > 0",
     ]  # fmt: skip
-    inner = (
+    columns = ", ".join(f"r.{column} AS {column}" for column in SHOWN[one.kind].split(", "))
+    rows = (
         "SELECT r.tenant AS tenant, r.resolution AS resolution, r.hop AS hop, r.zone AS zone, "
         "r.window_start AS window_start, r.window_end AS window_end, r.labels AS labels, "
-        f"r.version AS of_version, r.revision AS of_revision, toFloat64(r.count) AS of_count, "
-        f"{_histogram_value(one)} AS number "
+        f"r.version AS of_version, r.revision AS of_revision, {columns} "
         f"FROM {schema.rollups} AS r FINAL WHERE {' AND '.join(conditions)}"
     )
-    value = _scaled("number", given)
+    for step in _histogram_value(one):
+        named = ", ".join(f"{expression} AS {column}" for column, expression in step)
+        rows = f"SELECT *, {named} FROM ({rows})"
+    value = _scaled(NUMBER, given)
     shown = _shown(
         one,
         value=value,
         version=f"of_version = {literal(given.version)}",
-        inputs=f"map({name}, of_count)",
+        inputs=f"map({name}, toFloat64(count))",
         versions=f"map({name}, toString(of_version))",
         revisions=f"map({name}, of_revision)",
     )
-    return f"SELECT {shown} FROM ({inner}) WHERE isFinite({value}) {LATEST}"
+    return f"SELECT {shown} FROM ({rows}) WHERE isFinite({value}) {LATEST}"
 
 
-def _histogram_value(one: ResolvedDerived) -> str:
+def _histogram_value(one: ResolvedDerived) -> Steps:
     if one.how == "mean":
-        return "r.sum / toFloat64(r.count)"
+        return (((NUMBER, "sum / toFloat64(count)"),),)
     assert one.parameter is not None
     if one.how == "quantile":
         made = explicit_quantile if one.kind == "explicit" else exponential_quantile
         return made(one.parameter)
-    at = f"indexOf(r.explicit_bounds, {_double(one.parameter)})"
-    below = f"arraySum(arraySlice(r.bucket_counts, 1, {at}))"
-    return f"if({at} = 0, nan, toFloat64({below}) / toFloat64(r.count))"
+    below = "arraySum(arraySlice(bucket_counts, 1, at))"
+    return (
+        (("at", f"indexOf(explicit_bounds, {_double(one.parameter)})"),),
+        ((NUMBER, f"if(at = 0, nan, toFloat64({below}) / toFloat64(count))"),),
+    )
 
 
 def _of_numbers(one: ResolvedDerived, schema: Schema, since: Mapping[str, int]) -> str:
-    """One pass over the rows of all inputs; those of a window and group become columns."""
+    """One pass over the rows of all inputs; those of a window and group become columns.
+
+    Rows are grouped by their labels themselves, not by the hash of these: an aggregate function
+    that carries labels along costs five times as much as the grouping, and what is asked of labels
+    holds of a key before anything is grouped.
+    """
     several = any(given.summed for given in one.inputs)
-    labels, key = "r.labels", "r.`group`"
+    labels, over = "r.labels", f"mapContains(r.labels, {literal(OVERFLOW)})" if one.keep else "0"
     if several:
         kept = ", ".join(literal(name) for name in one.group_by)
         labels = f"mapFilter((k, v) -> k IN ({kept}), r.labels)"
-        key = f"toString({labels})"
-    over = f"mapContains(r.labels, {literal(OVERFLOW)})" if one.keep else "0"
     columns = [_columns(at, given) for at, given in enumerate(one.inputs)]
     names = ", ".join(literal(given.name) for given in one.inputs)
     inner = (
         "SELECT r.tenant AS tenant, r.resolution AS resolution, r.hop AS hop, r.zone AS zone, "
         "r.window_end AS window_end, any(r.window_start) AS window_start, "
-        f"{over} AS over, {key} AS key, any({labels}) AS labels, "
+        f"{labels} AS labels, {over} AS over, "
         f"max(r.recorded_at) AS came, {', '.join(columns)} "
         f"FROM {schema.rollups} AS r FINAL WHERE r.rollup IN ({names}) AND r.is_deleted = 0 "
-        "GROUP BY tenant, resolution, hop, zone, window_end, over, key"
+        f"GROUP BY {_WINDOW}, labels{', over' * several}"
     )
-    flags = [
-        f"max(over AND there_{at} > 0) OVER (PARTITION BY {_WINDOW}) AS beyond_{at}"
-        for at, given in enumerate(one.inputs)
-        if one.keep and (given.summed or one.absent == "zero")
-    ]
-    flagged = f"SELECT {', '.join(['*', *flags])} FROM ({inner})" if flags else inner
+    if beyond := _beyond(one):
+        inner = _flagged(one, beyond, inner)
     value = _value(one)
-    conditions = ["NOT over", *_conditions(one, since), f"isFinite({value})"]
+    conditions = [*_conditions(one, since), f"isFinite({value})"]
+    if not beyond:
+        conditions.append("NOT over")
     if one.how == "ratio":
         conditions.append("value_1 != 0")
-    there = [(literal(given.name), at) for at, given in enumerate(one.inputs)]
     known = (f"(there_{at} = 0 OR version_{at} = {literal(given.version)})"
              for at, given in enumerate(one.inputs))  # fmt: skip
     shown = _shown(
         one,
         value=value,
         version=" AND ".join(known),
-        inputs=_map(there, "value"),
-        versions=_map(there, "version"),
-        revisions=_map(there, "revision"),
+        inputs=_map(one, "value"),
+        versions=_map(one, "version"),
+        revisions=_map(one, "revision"),
     )
-    return f"SELECT {shown} FROM ({flagged}) WHERE {' AND '.join(conditions)} {LATEST}"
+    return f"SELECT {shown} FROM ({inner}) WHERE {' AND '.join(conditions)} {LATEST}"
+
+
+def _beyond(one: ResolvedDerived) -> list[int]:
+    """Inputs, by their place, of which groups beyond a limit make others unknown."""
+    zero = one.absent == "zero"
+    return [at for at, given in enumerate(one.inputs) if one.keep and (given.summed or zero)]
+
+
+def _flagged(one: ResolvedDerived, beyond: list[int], rows: str) -> str:
+    """Groups that are within limits, each with whether those of its window are beyond one.
+
+    Grouped by windows and taken apart again: a window function would sort all of them, labels and
+    all, which takes three times as long.
+    """
+    columns = ["labels", "came"]
+    for at, _ in enumerate(one.inputs):
+        columns += [f"there_{at}", f"value_{at}", f"revision_{at}", f"version_{at}"]
+    columns += [f"least_version_{at}" for at, given in enumerate(one.inputs) if given.summed]
+    held = (f"groupArrayIf({column}, NOT over) AS each_{column}" for column in columns)
+    flags = (f"max(over AND there_{at} > 0) AS beyond_{at}" for at in beyond)
+    windows = (
+        f"SELECT {_WINDOW}, any(window_start) AS window_start, {', '.join([*held, *flags])} "
+        f"FROM ({rows}) GROUP BY {_WINDOW}"
+    )
+    return (
+        f"SELECT {_WINDOW}, window_start, {', '.join(columns)}, "
+        f"{', '.join(f'beyond_{at}' for at in beyond)} FROM ({windows}) "
+        f"ARRAY JOIN {', '.join(f'each_{column} AS {column}' for column in columns)}"
+    )
 
 
 def _columns(at: int, given: DerivedInput) -> str:
-    """Of one input: how many rows there are, of them how many do not fit, and what they say.
+    """Of one input: how many rows there are, and what they say; NaN where that does not fit.
 
-    Numbers are added up in their order, so that the same rows have the same sum.
+    Of an input that is added up the numbers are taken in their order, so that the same rows have
+    the same sum. Another one has a row of each version, so that two rows are a guess.
     """
     mine = f"r.rollup = {literal(given.name)}"
-    value = f"anyIf(r.value, {mine})"
-    if given.summed:
-        value = f"arraySum(arraySort(groupArrayIf(r.value, {mine})))"
     odd = f"r.unit != {literal(given.unit)} OR r.histogram != '' OR NOT isFinite(r.value)"
+    number = f"if({odd}, nan, r.value)"
+    if not given.summed:
+        return (
+            f"countIf({mine}) AS there_{at}, anyIf({number}, {mine}) AS value_{at}, "
+            f"anyIf(r.revision, {mine}) AS revision_{at}, "
+            f"anyIf(toString(r.version), {mine}) AS version_{at}"
+        )
     return (
-        f"countIf({mine}) AS there_{at}, countIf({mine} AND ({odd})) AS odd_{at}, "
-        f"{value} AS value_{at}, maxIf(r.revision, {mine}) AS revision_{at}, "
+        f"countIf({mine}) AS there_{at}, "
+        f"arraySum(arraySort(groupArrayIf({number}, {mine}))) AS value_{at}, "
+        f"maxIf(r.revision, {mine}) AS revision_{at}, "
         f"toString(maxIf(r.version, {mine})) AS version_{at}, "
-        f"uniqExactIf(r.version, {mine}) AS versions_{at}"
+        f"toString(minIf(r.version, {mine})) AS least_version_{at}"
     )
 
 
@@ -184,7 +225,8 @@ def _conditions(one: ResolvedDerived, since: Mapping[str, int]) -> list[str]:
     """When nothing of a row is a guess."""
     found: list[str] = []
     for at, given in enumerate(one.inputs):
-        found += [f"odd_{at} = 0", f"versions_{at} <= 1"]
+        alike = f"version_{at} = least_version_{at}" if given.summed else f"there_{at} <= 1"
+        found.append(alike)
         if given.name in since:
             begins = -(-since[given.name] // _NS_PER_S)
             found.append(f"window_start >= fromUnixTimestamp64Second({begins}, 'UTC')")
@@ -225,11 +267,16 @@ def _shown(
     )
 
 
-def _map(there: list[tuple[str, int]], column: str) -> str:
+def _map(one: ResolvedDerived, column: str) -> str:
     """Name -> what the input says, of those that say something."""
-    pairs = ", ".join(f"{name}, {column}_{at}" for name, at in there)
-    present = ", ".join(f"{name}, there_{at}" for name, at in there)
-    return f"mapFilter((k, v) -> map({present})[k] > 0, map({pairs}))"
+    names = [literal(given.name) for given in one.inputs]
+    pairs = (f"{name}, {column}_{at}" for at, name in enumerate(names))
+    if one.absent == "none":  # no row but of all
+        return f"map({', '.join(pairs)})"
+    there = ", ".join(f"there_{at}" for at in range(len(names)))
+    said = ", ".join(f"{column}_{at}" for at in range(len(names)))
+    kept = (f"arrayFilter((x, n) -> n > 0, [{of}], [{there}])" for of in (", ".join(names), said))
+    return f"mapFromArrays({', '.join(kept)})"
 
 
 def _double(number: float) -> str:

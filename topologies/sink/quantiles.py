@@ -1,62 +1,81 @@
 """Quantiles of stored histograms as SQL: to the bit what `streams.aggregates` makes of them.
 
-Columns are those of a row `r` of the table.
+Each is made step by step: what one names, the next ones have as a column. Rows keep their columns
+by the names of the table (`histograms.py`). Only numbers are named by lambdas (`_let`): these copy
+what they see, and a row's buckets would be copied a dozen times.
 """
 
 from __future__ import annotations
 
 import math
 
+NUMBER = "number"
+"""What the last step names."""
+Steps = tuple[tuple[tuple[str, str], ...], ...]
+"""Step by step, columns with the expressions that make them of those before."""
 _STEPS = 20
 """An octave is cut in 2**20 steps, as `streams.kernels.powers` has it."""
 _FRACTION = 127
 """Bits behind the point of the numbers that bounds are multiplied from."""
 
 
-def explicit_quantile(q: float) -> str:
+def explicit_quantile(q: float) -> Steps:
     """As `streams.aggregates.explicit.ExplicitHistograms.quantile`."""
-    rank = f"({_double(q)} * toFloat64(r.count))"
-    sums = "arrayCumSum(r.bucket_counts)"
-    at = f"arrayFirstIndex((n, s) -> n > 0 AND toFloat64(s) >= {rank}, r.bucket_counts, {sums})"
-    high = "if(at <= length(r.explicit_bounds), r.explicit_bounds[at], r.max)"
-    return _let(
-        ("at", at),
-        ("count", "r.bucket_counts[at]"),
-        ("below", "toFloat64(arraySum(arraySlice(r.bucket_counts, 1, at - 1)))"),
-        ("said", "if(at > 1, r.explicit_bounds[at - 1], r.min)"),
-        ("low", f"if(isNaN(said), if({high} < 0, {high}, 0.), said)"),
-        ("high", f"if(isNaN({high}), low, {high})"),
-        ("part", f"({rank} - below) / toFloat64(count)"),
-        ("value", "if(part < 1, low + part * (high - low), high)"),
-        body=f"if(at = 0, nan, {_within('value')})",
-    )
+    return (
+        (("rank", f"{_double(q)} * toFloat64(count)"), ("sums", "arrayCumSum(bucket_counts)")),
+        (("place", _first_at("sums")),),
+        (
+            ("before", "toFloat64(sums[place] - bucket_counts[place])"),
+            ("amount", "toFloat64(bucket_counts[place])"),
+            ("above", "if(place <= length(explicit_bounds), explicit_bounds[place], max)"),
+            ("below", "if(place > 1, explicit_bounds[place - 1], min)"),
+        ),
+        ((NUMBER, _let(
+            ("upper", "above"),
+            ("lower", "below"),
+            ("low", "if(isNaN(lower), if(upper < 0, upper, 0.), lower)"),
+            ("high", "if(isNaN(upper), low, upper)"),
+            ("part", "(rank - before) / amount"),
+            ("found", "if(part < 1, low + part * (high - low), high)"),
+            body=f"if(place = 0, nan, {_within('found')})",
+        )),),
+    )  # fmt: skip
 
 
-def exponential_quantile(q: float) -> str:
+def exponential_quantile(q: float) -> Steps:
     """As `streams.aggregates.exponential.ExponentialHistograms.quantile`."""
-    rank = f"({_double(q)} * toFloat64(r.count))"
-    below_zero, above = "r.negative_bucket_counts", "r.positive_bucket_counts"
-    has_positive = f"arrayExists(n -> n > 0, {above})"
-    has_negative = f"arrayExists(n -> n > 0, {below_zero})"
-    return _let(
-        ("every", f"arrayConcat(arrayReverse({below_zero}), [r.zero_count], {above})"),
-        ("at", f"arrayFirstIndex((n, s) -> n > 0 AND toFloat64(s) >= {rank}, every, "
-               "arrayCumSum(every))"),
-        ("below", "toFloat64(arraySum(arraySlice(every, 1, at - 1)))"),
-        ("part", f"({rank} - below) / toFloat64(every[at])"),
-        ("middle", f"toInt64(length({below_zero})) + 1"),
-        ("negative", "toInt64(at) < middle"),
-        ("index", "if(negative, toInt64(r.negative_offset) + middle - 1 - toInt64(at), "
-                  "toInt64(r.positive_offset) + toInt64(at) - middle - 1)"),
-        ("width", f"bitShiftLeft(toInt64(1), toUInt8({_STEPS} - r.scale))"),
-        ("inside", "toInt64(trunc(part * toFloat64(width) + 0.5))"),
-        ("step", "index * width + if(negative, width - inside, inside)"),
-        ("bound", _bound("step")),
-        ("least", f"if({has_negative}, -r.zero_threshold, 0.)"),
-        ("most", f"if({has_positive} OR least = 0, r.zero_threshold, 0.)"),
-        ("value", "multiIf(negative, -bound, toInt64(at) = middle, least + part * (most - least), "
-                  "bound)"),
-        body=f"if(at = 0, nan, {_within('value')})",
+    below_zero, above = "negative_bucket_counts", "positive_bucket_counts"
+    return (
+        (
+            ("rank", f"{_double(q)} * toFloat64(count)"),
+            ("every", f"arrayConcat(arrayReverse({below_zero}), [zero_count], {above})"),
+        ),
+        (("sums", "arrayCumSum(every)"),),
+        (("place", _first_at("sums")),),
+        (
+            ("before", "toFloat64(sums[place] - every[place])"),
+            ("amount", "toFloat64(every[place])"),
+            ("zero_at", f"toInt64(length({below_zero})) + 1"),
+            ("has_positive", f"arraySum({above}) > 0"),
+            ("has_negative", f"arraySum({below_zero}) > 0"),
+        ),
+        ((NUMBER, _let(
+            ("at", "toInt64(place)"),
+            ("middle", "zero_at"),
+            ("part", "(rank - before) / amount"),
+            ("negative", "at < middle"),
+            ("index", "if(negative, toInt64(negative_offset) + middle - 1 - at, "
+                      "toInt64(positive_offset) + at - middle - 1)"),
+            ("width", f"bitShiftLeft(toInt64(1), toUInt8({_STEPS} - scale))"),
+            ("inside", "toInt64(trunc(part * toFloat64(width) + 0.5))"),
+            ("step", "index * width + if(negative, width - inside, inside)"),
+            ("bound", _bound("step")),
+            ("least", "if(has_negative, -zero_threshold, 0.)"),
+            ("most", "if(has_positive OR least = 0, zero_threshold, 0.)"),
+            ("found", "multiIf(negative, -bound, at = middle, least + part * (most - least), "
+                      "bound)"),
+            body=f"if(at = 0, nan, {_within('found')})",
+        )),),
     )  # fmt: skip
 
 
@@ -76,15 +95,14 @@ def _bound(step: str) -> str:
 
     The significand is the product of a root for each bit of the step, by integers alone.
     """
-    powers = ", ".join(f"toUInt256('{root}')" for root in roots())
-    product = (
-        f"arrayFold((made, k, root) -> if(bitTest(fraction, k), "
-        f"bitShiftRight(made * root, {_FRACTION}), made), range({_STEPS}), [{powers}], "
-        f"bitShiftLeft(toUInt256(1), {_FRACTION}))"
-    )
+    product = "one"
+    for k, root in enumerate(roots()):
+        times = f"if(bitTest(fraction, {k}), toUInt256('{root}'), one)"
+        product = f"bitShiftRight({product} * {times}, {_FRACTION})"
     return _let(
         ("fraction", f"toUInt64(bitAnd({step}, {(1 << _STEPS) - 1}))"),
         ("exponent", f"intDiv({step} - toInt64(fraction), {1 << _STEPS})"),
+        ("one", f"bitShiftLeft(toUInt256(1), {_FRACTION})"),
         ("significand", f"toUInt64(bitShiftRight({product}, {_FRACTION - 52}))"),
         ("dropped", "toUInt64(greatest(0, least(63, -1022 - exponent)))"),
         (
@@ -97,13 +115,21 @@ def _bound(step: str) -> str:
     )
 
 
+def _first_at(sums: str) -> str:
+    """The place of the first bucket that is not empty and reaches the rank; 0: there is none.
+
+    With a rank of 0 that is the first one that is not empty.
+    """
+    return f"arrayFirstIndex(s -> toFloat64(s) >= greatest(rank, 0.5), {sums})"
+
+
 def _within(value: str) -> str:
     """Never outside of minimum and maximum; those that are not known are NaN."""
-    return f"multiIf({value} > r.max, r.max, {value} < r.min, r.min, {value})"
+    return f"multiIf({value} > max, max, {value} < min, min, {value})"
 
 
 def _let(*named: tuple[str, str], body: str) -> str:
-    """An expression in which names stand for others: each is computed once."""
+    """An expression in which names stand for others: each is computed once, and written once."""
     made = body
     for name, expression in reversed(named):
         made = f"arrayMap({name} -> {made}, [{expression}])[1]"
