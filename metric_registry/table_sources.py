@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias, cast
 
 MOST_HELD = 256 << 20
 """Bytes of keys and values that are held while a topic is read."""
@@ -24,6 +25,10 @@ class Number(str):
     """A number, as its JSON writes it."""
 
     __slots__ = ()
+
+
+Json: TypeAlias = "str | Number | bool | list[Json] | dict[str, Json] | None"
+"""What JSON is read as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +168,12 @@ def of_result(lines: Sequence[bytes], key_column: str) -> SourceTable:
     return SourceTable(rows, frozenset(columns))
 
 
-def json_object(data: bytes) -> dict[str, object]:
+def json_object(data: bytes) -> Mapping[str, object]:
     """A JSON object. Raises ValueError, which says what is wrong with it."""
     found = _json(data)
     if not isinstance(found, dict):
         raise ValueError(f"the value is {_kind(found)}, and no JSON object")
-    return found  # pyright: ignore[reportUnknownVariableType]
+    return found
 
 
 def cell(value: object) -> str:
@@ -219,16 +224,16 @@ def _kind(value: object) -> str:
     return "a number" if isinstance(value, Number) else "a single value"
 
 
-def _array(line: bytes) -> list[object]:
+def _array(line: bytes) -> Sequence[object]:
     found = _json(line)
     if not isinstance(found, list) or not found:
         raise ValueError(f"{shown(line.decode('utf-8', 'replace'))} is no row")
-    return found  # pyright: ignore[reportUnknownVariableType]
+    return found
 
 
-def _json(data: bytes) -> object:
+def _json(data: bytes) -> Json:
     try:
-        return json.loads(
+        found = json.loads(
             data.decode(),
             parse_int=Number,
             parse_float=Number,
@@ -241,6 +246,7 @@ def _json(data: bytes) -> object:
         raise ValueError(f"no JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
         raise ValueError("no row of a table: it is nested too deeply") from None
+    return cast(Json, found)
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
