@@ -14,7 +14,7 @@ from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.documents import Reading, Sources
 from metric_registry.environments import Environments, Validated, unknown
 from metric_registry.errors import Finding, count, to_json
-from metric_registry.fields import Problem, validate
+from metric_registry.fields import KINDS, Problem, validate
 from metric_registry.hierarchy import Rung, levels
 from metric_registry.inherit import FOLDER_FILES, Inheritance, Written, names_at
 from metric_registry.layers import Merged
@@ -220,6 +220,9 @@ class _Check:
         self._lookups: Lookups = {
             one.name: None if one.name in twice else one.lookup for one in self.lookups
         }
+        for one in self._every:
+            if one.name and one.kind not in KINDS:  # which may be a lookup, misspelled
+                self._lookups.setdefault(one.name, None)
 
     def _included(
         self, one: Written, path: NodePath, target: str, include: Include | None

@@ -59,6 +59,8 @@ def validate(data: Data, model: type[Document]) -> Document | list[Problem]:
     except ValidationError as error:
         details = error.errors(include_url=False)
     problems = [_problem(detail, _kind_of(model)) for detail in details]
+    if any(p.code == "TM105" and p.path == ("kind",) for p in problems):
+        return [p for p in problems if p.code == "TM105"]  # of which kind its fields are is unknown
     proposed = {(*p.path[:-1], p.replacement) for p in problems if p.code == "TM101"}
     another = any(p.code == "TM105" for p in problems)  # whose fields nobody knows
     return [
@@ -226,14 +228,14 @@ def _unknown_choice(path: Path, given: object, expected: str, of: _Kind) -> Prob
                 path=path,
                 help="move it there; `tidemill registry test` runs it",
             )
-        near = difflib.get_close_matches(str(given), choices, n=1) or choices[:1]
+        near = _nearest_word(given, choices)
         return Problem(
             code="TM105",
             message=f"`{path[0]}` is `{given}`, and only {_listed(choices)} "
             f"{'are' if len(choices) > 1 else 'is'} read",
             path=path,
-            help=f"write `{near[0]}`",
-            replacement=near[0],
+            help=f"write `{near}`" if near else "name one of these kinds",
+            replacement=near,
         )
     if not isinstance(given, str):
         message = _named(path, "must be one of a few words")
@@ -257,6 +259,15 @@ def _unknown_choice(path: Path, given: object, expected: str, of: _Kind) -> Prob
         help=(f"did you mean `{near[0]}`? " if near else "") + offered,
         replacement=near[0] if near else None,
     )
+
+
+def _nearest_word(given: str, choices: list[str]) -> str | None:
+    """The choice that was meant, whatever its capitals; the only one if there is one."""
+    if len(choices) == 1:
+        return choices[0]
+    lowered = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(given.lower(), lowered, n=1)
+    return lowered[near[0]] if near else None
 
 
 def _listed(choices: list[str]) -> str:

@@ -66,6 +66,15 @@ def codes(report: Report) -> list[str]:
     return [finding.code for finding in report.findings]
 
 
+def test_a_misspelled_kind_is_one_finding_also_where_the_table_is_used() -> None:
+    text = f"{LOOKUP.replace('Lookup', 'Lookups')}---\n{DEFINITION.format(name='m', series=9)}"
+    files = [SourceFile("d.yaml", text.encode()), SourceFile("clusters.csv", TABLE.encode())]
+    report = check_files(files)
+    assert codes(report) == ["TM105"]
+    assert report.findings[0].help == "write `Lookup`"
+    assert report.definitions == ()
+
+
 def test_a_table_stands_beside_the_file_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "team").mkdir()
