@@ -107,6 +107,31 @@ def copy_bytes(typing_context: Any, out: Any, to: Any, buffer: Any, first: Any, 
 
 
 @intrinsic
+def same_bytes(
+    typing_context: Any, buffer: Any, first: Any, other: Any, at: Any, count: Any
+) -> Any:
+    """``same_bytes(buffer, first, other, at, count)``: whether these are the same bytes.
+
+    ``buffer[first : first + count] == other[at : at + count]``, by ``memcmp``; on the terms of
+    ``load_u64``. The count is one at least.
+    """
+    types, ir = _types(), _ir()
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        ours = _address(context, builder, kinds[0], args[0], args[1], 1, args[4])
+        theirs = _address(context, builder, kinds[2], args[2], args[3], 1, args[4])
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function_type = ir.FunctionType(number, [byte, byte, args[4].type])
+        function = _cgutils().get_or_insert_function(builder.module, function_type, "memcmp")
+        return builder.icmp_signed(
+            "==", builder.call(function, [ours, theirs, args[4]]), ir.Constant(number, 0)
+        )
+
+    return types.boolean(buffer, types.int64, other, types.int64, types.int64), codegen
+
+
+@intrinsic
 def high_product(typing_context: Any, a: Any, b: Any) -> Any:
     """``high_product(a, b)``: the upper 64 bits of the product of two u64."""
     types, ir = _types(), _ir()

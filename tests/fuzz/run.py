@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 SUBJECTS = {
     "otlp-scanner": "otlp.Scanning",
+    "otlp-recurring": "otlp.Recalling",
     "otlp-cut": "otlp.Cutting",
     "otlp-histograms": "histograms.HistogramPoints",
     "otlp-json": "json_bodies.OtlpBodies",

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.event_time.windows import EARLIEST, LATEST
 from topologies.encodings.fingerprint import Words, key_words, seed_words
 from topologies.encodings.otlp_kernels import scan_requests
 from topologies.encodings.otlp_points import METRICS_FULL, span_of_points
-from topologies.encodings.points import METRIC_COLUMNS, Malformed, Points
+from topologies.encodings.points import AGAIN, METRIC_COLUMNS, Malformed, Points
+from topologies.encodings.recurring import Recurring
 from topologies.encodings.schema import validation_stack
 from topologies.encodings.wire import REASONS
 
 PADDING = 32
 LARGEST_BATCH = (1 << 31) - 1 - PADDING
+_NOTHING = Recurring(least=LARGEST_BATCH + 1).arrays()
 _CODES = {
     1: "truncated",
     2: "bad-tag",
@@ -55,9 +58,14 @@ class Scanner:
         self._fingerprint = np.zeros((2, points), np.uint64)
         self._values = np.zeros((3, points), np.int64)
         self._marks = np.zeros((2, points), np.uint8)
+        self._slots = np.zeros(points, np.int32)
 
-    def scan(self, messages: Sequence[bytes], tenants: Sequence[str]) -> Points:
+    def scan(
+        self, messages: Sequence[bytes], tenants: Sequence[str], known: Recurring | None = None
+    ) -> Points:
         """The points of these messages, one tenant each; malformed messages are reported in it.
+
+        ``known``: the messages that are known by heart, which need not be read.
 
         Raises ``ValueError`` if the messages are 2 GiB or more together.
         """
@@ -67,11 +75,14 @@ class Scanner:
             seeds[index] = self._seed(tenant)
         status = np.zeros(len(messages), np.int64)
         counts = np.zeros(2, np.int64)
+        again = np.zeros(len(messages), np.uint64)
+        by_heart = _NOTHING if known is None else known.arrays()
         message = 0
         while True:
             message = scan_requests(
                 self._buffer, ranges, seeds, self._words, message, status, counts, self._metrics,
                 self._where, self._fingerprint, self._values, self._marks, self._stack,
+                by_heart, self._slots, again,
             )  # fmt: skip
             if message == len(messages):
                 break
@@ -80,8 +91,18 @@ class Scanner:
                 self._metrics = np.concatenate([self._metrics, more])
             else:
                 self._grow(int(counts[0]))
-        bad = tuple(malformed(int(each), int(status[each])) for each in np.flatnonzero(status))
-        return self._points(int(counts[0]), int(counts[1]), tuple(tenants), bad)
+        bad: tuple[Malformed, ...] = ()
+        if status.any():
+            bad = tuple(malformed(int(each), int(status[each])) for each in np.flatnonzero(status))
+        points = int(counts[0])
+        slots = wanted = None
+        if known is not None:
+            slots = self._slots[:points]
+            worth = np.flatnonzero(again)
+            wanted = np.empty((len(worth), AGAIN), np.int64)
+            wanted[:, 0], wanted[:, 1:3] = worth, ranges[worth]
+            wanted[:, 3], wanted[:, 4:] = again[worth].view(np.int64), seeds[worth].view(np.int64)
+        return self._points(points, int(counts[1]), tuple(tenants), bad, slots, wanted)
 
     def _copy(self, messages: Sequence[bytes]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
         """Put the messages behind one another, the padding of zeros behind them."""
@@ -109,14 +130,20 @@ class Scanner:
 
     def _grow(self, points: int) -> None:
         """Twice the room for points, the rows so far kept."""
-        kept = self._where, self._fingerprint, self._values, self._marks
+        kept = self._where, self._fingerprint, self._values, self._marks, self._slots
         self._allocate(2 * self._where.shape[1])
-        grown = self._where, self._fingerprint, self._values, self._marks
+        grown = self._where, self._fingerprint, self._values, self._marks, self._slots
         for old, new in zip(kept, grown, strict=True):
-            new[:, :points] = old[:, :points]
+            new[..., :points] = old[..., :points]
 
     def _points(
-        self, points: int, metrics: int, tenants: tuple[str, ...], bad: tuple[Malformed, ...]
+        self,
+        points: int,
+        metrics: int,
+        tenants: tuple[str, ...],
+        bad: tuple[Malformed, ...],
+        slots: NDArray[np.int32] | None,
+        again: NDArray[np.int64] | None,
     ) -> Points:
         return Points(
             messages=len(tenants),
@@ -134,6 +161,8 @@ class Scanner:
             end=self._where[3, :points],
             metrics=self._metrics[:metrics],
             malformed=bad,
+            slot=slots,
+            again=again,
         )
 
 

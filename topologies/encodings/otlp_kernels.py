@@ -19,12 +19,14 @@ the columns of points, or of metrics, are full.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.kernels.compile import kernel
 from streams.kernels.machine import byte_at, i64, u64
-from topologies.encodings import points, schema
+from topologies.encodings import points, recurring_kernels, schema
 from topologies.encodings.fingerprint import Words, absorb_span, fold
 from topologies.encodings.otlp_points import (
     EXPONENTIAL_TAG,
@@ -53,7 +55,9 @@ from topologies.encodings.wire import (
 )
 
 Metrics = NDArray[np.int64]
+Known = tuple[int, Any, Any, Any, Any, Any, Any]
 
+_RECALLED = 200
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -343,8 +347,68 @@ def _scan_resource(
 
 
 @kernel(
+    "i64(u8[::1], i64, i64, i64, u64[::1], u64[::1], i64[::1], i32[:, ::1], i64[:, ::1],"
+    " u8[:, ::1],"
+    " Tuple((i64, i64[:, ::1], i32[::1], u8[::1], i32[:, ::1], u8[:, ::1], u64[:, ::1])),"
+    " i32[::1], u64[::1])",
+    allocates=False,
+)
+def _recall(
+    buffer: Bytes,
+    begin: int,
+    end: int,
+    message: int,
+    seeds: Words,
+    key: Words,
+    counts: Counts,
+    where: Where,
+    values: Values,
+    marks: Marks,
+    known: Known,
+    slots: NDArray[np.int32],
+    again: Words,
+) -> int:
+    """_RECALLED if the message is one that is known; 0 if it is to be read; POINTS_FULL.
+
+    If it is to be read and may be known the next time, ``again`` has its key.
+    """
+    _, templates, index, data, fields, kinds, _ = known
+    word = recurring_kernels.key_of(buffer, begin, end, seeds[0], seeds[1], key)
+    if word == u64(0):
+        return 0
+    row = recurring_kernels.find(
+        templates, index, i64(word), i64(seeds[0]), i64(seeds[1]), end - begin
+    )
+    again[message] = word
+    if row < 0:
+        return 0
+    template = templates[row]
+    template[recurring_kernels.USED] = 1
+    if template[recurring_kernels.DATA] == recurring_kernels.UNFIT:
+        again[message] = u64(0)
+        return 0
+    if counts[0] + template[recurring_kernels.POINTS] > where.shape[1]:
+        return POINTS_FULL
+    if recurring_kernels.replay(
+        buffer, begin, message, template, data, fields, kinds, counts[0], where, values, marks,
+        slots,
+    ):  # fmt: skip
+        counts[0] += template[recurring_kernels.POINTS]
+        template[recurring_kernels.MISSES] = 0
+        again[message] = u64(0)
+        return _RECALLED
+    template[recurring_kernels.MISSES] += 1
+    misses = template[recurring_kernels.MISSES]
+    if misses & (misses - 1) != 0:  # what varies where shapes do not show it: ever less often
+        again[message] = u64(0)
+    return 0
+
+
+@kernel(
     "i64(u8[::1], i64[:, ::1], u64[:, ::1], u64[::1], i64, i64[::1], i64[::1], i64[:, ::1],"
-    " i32[:, ::1], u64[:, ::1], i64[:, ::1], u8[:, ::1], i64[:, ::1])",
+    " i32[:, ::1], u64[:, ::1], i64[:, ::1], u8[:, ::1], i64[:, ::1],"
+    " Tuple((i64, i64[:, ::1], i32[::1], u8[::1], i32[:, ::1], u8[:, ::1], u64[:, ::1])),"
+    " i32[::1], u64[::1])",
     allocates=False,
 )
 def scan_requests(
@@ -361,6 +425,9 @@ def scan_requests(
     values: Values,
     marks: Marks,
     stack: Stack,
+    known: Known,
+    slots: NDArray[np.int32],
+    again: Words,
 ) -> int:
     """Scan messages from index ``message`` on; returns the index it stopped at.
 
@@ -368,6 +435,10 @@ def scan_requests(
     ``status`` i64[m] gets 0 or the code, in which case the columns hold nothing of the message.
     It stops early at a message for which columns have no room (its status says which): grow them
     and go on from there.
+
+    ``known``: what :class:`topologies.encodings.recurring.Recurring` knows, behind the least length
+    of a message that it may know; ``slots`` i32[n] gets the slots of its points, -1 for those of
+    other messages; ``again`` u64[m] the keys of messages that are worth keeping, 0 for the others.
     """
     while message < ranges.shape[0]:
         points_before = counts[0]
@@ -375,6 +446,16 @@ def scan_requests(
         end = ranges[message, 1]
         p = ranges[message, 0]
         code = 0
+        again[message] = u64(0)
+        if end - p >= known[0]:
+            code = _recall(
+                buffer, p, end, message, seeds[message], key, counts, where, values, marks,
+                known, slots, again,
+            )  # fmt: skip
+            if code == _RECALLED:
+                status[message] = 0
+                message += 1
+                continue
         while p < end and code == 0:
             tag, first, p = next_field(buffer, p, end)
             if tag < 0:
@@ -387,6 +468,16 @@ def scan_requests(
         if code != 0:
             counts[0] = points_before
             counts[1] = metrics_before
+        slots[points_before : counts[0]] = -1
+        if again[message] != u64(0):
+            shape = recurring_kernels.shape_of(
+                points_before, counts[0], where, fingerprint, marks, ranges[message, 0]
+            )
+            seen = known[6]
+            place = i64(again[message] >> u64(32)) & (seen.shape[0] - 1)
+            if code != 0 or seen[place, 0] != again[message] or seen[place, 1] != shape:
+                seen[place, 0], seen[place, 1] = again[message], shape
+                again[message] = u64(0)
         status[message] = code
         if code in (POINTS_FULL, METRICS_FULL):
             return message

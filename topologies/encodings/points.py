@@ -44,6 +44,7 @@ IS_INT, NO_RECORDED_VALUE, NO_VALUE = 1, 2, 4
     METRIC_END,
 ) = range(9)
 METRIC_COLUMNS = 9
+AGAIN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,10 @@ class Points:
     ``metrics`` i64[m, METRIC_COLUMNS]: every metric, also those of kinds that have no rows here
     (summaries: recognised, counted, not aggregated), with its byte ranges.
     ``malformed``: the messages of which nothing is in the columns.
+    ``slot`` i32[n]: of points of messages that were known by heart; -1 for the others. None: no
+    message was. Points that have one have no fingerprint, no metric (-1) and no bytes (0 to 0).
+    ``again`` i64[k, AGAIN]: the messages that are worth knowing by heart, in order: index, begin
+    and end in ``buffer``, what they are looked up by, the two seeds of their tenant.
     """
 
     messages: int
@@ -86,6 +91,8 @@ class Points:
     end: NDArray[np.int32]
     metrics: NDArray[np.int64]
     malformed: tuple[Malformed, ...]
+    slot: NDArray[np.int32] | None = None
+    again: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return self.time.shape[0]

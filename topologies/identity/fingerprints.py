@@ -38,7 +38,8 @@ def _place_of(entries: Entries, a: np.uint64, b: np.uint64) -> int:
 
 @kernel("i64(u64[:, ::1], u64[::1], u64[::1], i32[::1], i32[::1])", allocates=False)
 def look_up(entries: Entries, a: Words, b: Words, slots: NDArray[Any], missed: NDArray[Any]) -> int:
-    """The slot of each fingerprint (a[i], b[i]) into ``slots``, -1 where it is not known.
+    """The slot of each fingerprint (a[i], b[i]) into ``slots`` where that is -1, which it stays
+    where it is not known.
 
     Rows not known are listed in ``missed``, as long as ``slots``; returns how many those are.
     """
@@ -46,8 +47,10 @@ def look_up(entries: Entries, a: Words, b: Words, slots: NDArray[Any], missed: N
     rows = slots.shape[0]
     count = 0
     for row in range(rows):
-        if row + _AHEAD < rows:
+        if row + _AHEAD < rows and slots[row + _AHEAD] < 0:
             prefetch(entries, i64(a[row + _AHEAD]) & mask)
+        if slots[row] >= 0:
+            continue
         place = _place_of(entries, a[row], b[row])
         slot = i64(entries[place, 1] & _LOWER) - 1
         slots[row] = slot

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from topologies.encodings import points as columns
 from topologies.encodings.otlp import malformed
 from topologies.encodings.points import Malformed, Points
+from topologies.encodings.recurring import Recurring
 from topologies.encodings.schema import validation_stack
 from topologies.identity import admission, canonical
 from topologies.identity.canonical_kernel import GROWTH, MOST_ATTRIBUTES, OVERHEAD
@@ -37,6 +38,8 @@ class SeriesTable:
     """
 
     def __init__(self, capacity: int = 1 << 12) -> None:
+        self.recurring = Recurring()
+        """The messages whose points' slots are known by heart; for the scanner."""
         self._known = FingerprintTable(capacity)
         self._streams = Interner(capacity)
         # Each numbers what continues those of the one before.
@@ -57,14 +60,15 @@ class SeriesTable:
         The second part are messages whose attributes turn out malformed: none of them has a slot
         (-1) and nothing of them is remembered.
         """
-        slots = np.empty(len(points), np.int32)
+        known = points.slot
+        slots = np.full(len(points), -1, np.int32) if known is None else known.copy()
         missed = np.empty(len(points), np.int32)
         count = look_up(
             self._known.entries, points.fingerprint[0], points.fingerprint[1], slots, missed
         )
-        if count == 0:
-            return slots, ()
-        return slots, self._admit(points, slots, missed[:count])
+        bad = self._admit(points, slots, missed[:count]) if count else ()
+        self.recurring.learn(points, slots)
+        return slots, bad
 
     def _admit(
         self, points: Points, slots: NDArray[np.int32], missed: NDArray[np.int32]
@@ -159,6 +163,7 @@ class SeriesTable:
         self._levels = made[0], made[1], made[2], made[3]
         self._streams = made[3]
         self._known = FingerprintTable(max(1 << 12, self._streams.count))
+        self.recurring.forget()
         self._scope = -1, self._scope[1]
         self._context = -1, self._context[1]
 

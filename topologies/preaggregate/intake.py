@@ -229,7 +229,9 @@ class Intake:
 
     def _scan(self, batch: Batch, messages: list[_Message]) -> None:
         scanned = self._scanner.scan(
-            [message.value for message in messages], [message.tenant for message in messages]
+            [message.value for message in messages],
+            [message.tenant for message in messages],
+            self.series.recurring,
         )
         slots, malformed = self.series.resolve(scanned)
         for bad in (*scanned.malformed, *malformed):

@@ -84,6 +84,43 @@ class Scanning:
         return Outcome(sum(each.refused is None for each in readings), differences)
 
 
+class Recalling:
+    """The same with messages that are known by heart: those of the corpus, and damaged ones."""
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._subject = otlp_reference.Subject(recalls=True)
+        for _ in range(3):
+            self._subject.read(self.corpus(), "acme")
+
+    def corpus(self) -> list[bytes]:
+        return [message for message in requests() if not _has_shapes(message)]
+
+    def check(self, messages: Sequence[bytes]) -> Outcome:
+        if len(self._subject.series) > _SERIES:
+            self._begin()
+        given = list(messages)
+        accepted, differences = 0, list[str]()
+        for _ in range(3):  # it comes, is kept, and is recalled
+            readings = self._subject.read(given, "acme")
+            accepted = sum(each.refused is None for each in readings)
+            for message, ours in zip(given, readings, strict=True):
+                if difference := otlp_reference.difference(message, ours, "acme"):
+                    differences.append(difference)
+        return Outcome(accepted, differences)
+
+
+def _has_shapes(message: bytes) -> bool:
+    return any(
+        metric.WhichOneof("data") not in ("gauge", "sum")
+        for resource in ExportMetricsServiceRequest.FromString(message).resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    )
+
+
 class Cutting:
     """`topologies.edge.cut`: pieces a resource, which together hold what the request held."""
 

@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from topologies.encodings import points as columns
 from topologies.encodings.otlp import Scanner
+from topologies.encodings.recurring import Recurring
 from topologies.identity.canonical import attribute_map, origin, text
 from topologies.identity.series import SeriesTable
 
@@ -131,14 +132,24 @@ def _signed(value: int) -> int:
 
 
 class Subject:
-    """The scanner with its series table, kept from call to call."""
+    """The scanner with its series table, kept from call to call.
 
-    def __init__(self, **sizes: int) -> None:
+    recalls: Whether messages of whatever size are known by heart when they come again; `recalled`
+    counts the points that were not read.
+    """
+
+    def __init__(self, recalls: bool = False, **sizes: int) -> None:
         self.scanner = Scanner(b"a key of 16 bytes or more", **sizes)
         self.series = SeriesTable()
+        self.series.recurring = Recurring(least=0)
+        self.recalls = recalls
+        self.recalled = 0
 
     def read(self, messages: list[bytes], tenant: str) -> list[Reading]:
-        points = self.scanner.scan(messages, [tenant] * len(messages))
+        known = self.series.recurring if self.recalls else None
+        points = self.scanner.scan(messages, [tenant] * len(messages), known)
+        if points.slot is not None:
+            self.recalled += int((points.slot >= 0).sum())
         slots, malformed = self.series.resolve(points)
         readings = [Reading() for _ in messages]
         for bad in (*points.malformed, *malformed):

@@ -10,7 +10,7 @@ KERNELS = """
 import sys
 import numpy as np
 from streams.kernels.compile import bounds_checked, kernel
-from streams.kernels.machine import byte_at, copy_bytes, i64, load_u64, store_u64
+from streams.kernels.machine import byte_at, copy_bytes, i64, load_u64, same_bytes, store_u64
 
 assert bounds_checked()
 
@@ -60,8 +60,12 @@ def stored(out):
 def copied(out):
     copy_bytes(out, i64(1), out, i64(0), i64(out.shape[0]))
 
+@kernel("bool_(u8[::1])", allocates=False)
+def compared(out):
+    return same_bytes(out, i64(1), out, i64(0), i64(out.shape[0]))
+
 given = {"second_axis": np.zeros((2, 16), np.int64)}
-for name in ("byte", "word", "stored", "copied"):
+for name in ("byte", "word", "stored", "copied", "compared"):
     given[name] = np.zeros(16, np.uint8)
 for name in sys.argv[1:]:
     try:
@@ -71,7 +75,7 @@ for name in sys.argv[1:]:
 """
 PLANTED = (
     "plain", "without_arrays", "inlined", "read", "second_axis", "far_below", "byte", "word",
-    "stored", "copied",
+    "stored", "copied", "compared",
 )  # fmt: skip
 
 
