@@ -55,6 +55,16 @@ class PointColumns:
             self.metas[mask],
         )
 
+    def slice(self, first: int, end: int) -> PointColumns:
+        """The points from `first` up to, without, `end`: views."""
+        return PointColumns(
+            self.slots[first:end],
+            self.times[first:end],
+            self.starts[first:end],
+            self.raws[first:end],
+            self.metas[first:end],
+        )
+
     @classmethod
     def join(cls, parts: Iterable[PointColumns]) -> PointColumns:
         """All points of the parts, in their order."""

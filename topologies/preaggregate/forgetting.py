@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.event_time.windows import EARLIEST, LATEST
+from streams.kernels.marks import mark
 
 if TYPE_CHECKING:
     from topologies.preaggregate.aggregation import Aggregation
@@ -78,7 +79,7 @@ class Forgetting:
             self._seen = grown
         self._seen[self._known : streams] = newest // self._tick
         self._known = max(self._known, streams)
-        self._seen[series] = newest // self._tick
+        mark(series, newest // self._tick, self._seen)
 
     def due(self, streams: int, time: int) -> bool:
         """Whether those that are gone should be looked for now: once a tick, while it watches."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,10 @@ class Counts:
     malformed: int = 0
     joined_late: int = 0
     contradictory: int = 0
+
+    def to_meta(self) -> dict[str, int]:
+        """By name; `asdict`, which copies each number, takes ten times as long."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Refusal(NamedTuple):
@@ -134,21 +138,22 @@ class Ledger:
     def body(self) -> dict[str, Any]:
         """Everything, for a row and for people."""
         accounts = {"refused": self.refusals.rows(), "resets": self.resets.rows()}
-        return {**asdict(self.counts), **accounts, "lateness": self.lateness.rows()}
+        return {**self.counts.to_meta(), **accounts, "lateness": self.lateness.rows()}
 
     def news(self, source: str, watermark: int) -> bytes | None:
         """The next row, if it says anything new."""
-        body = self.body()
-        digest = hashlib.blake2b(json.dumps(body).encode(), digest_size=16).hexdigest()
+        body = json.dumps(self.body())
+        digest = hashlib.blake2b(body.encode(), digest_size=16).hexdigest()
         if digest == self._told:
             return None
         self._told = digest
-        return json.dumps({"source": source, "watermark": watermark, **body}).encode()
+        who = json.dumps({"source": source, "watermark": watermark})
+        return f"{who[:-1]}, {body[1:]}".encode()
 
     def to_meta(self) -> dict[str, Any]:
         """For the state."""
         return {
-            "counts": asdict(self.counts),
+            "counts": self.counts.to_meta(),
             "refused": self.refusals.to_meta(),
             "resets": self.resets.rows(),
             "lateness": self.lateness.rows(),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.batch import encode_table
-from streams.event_time.windows import EARLIEST, LATEST, window_end
+from streams.event_time.windows import EARLIEST, LATEST
 from streams.queries.questions import Part, Question
 from streams.task.processor import InputRange, InputRecord, OutputRecord
 from topologies.deployment import Deployment
@@ -20,7 +20,7 @@ from topologies.epochs import Bounds, domain_of, first_bounds
 from topologies.partials import split, to_table
 from topologies.preaggregate import state
 from topologies.preaggregate.aggregation import Aggregation, Found, Publishes
-from topologies.preaggregate.columns import PaneKey, PointColumns
+from topologies.preaggregate.columns import PaneKey
 from topologies.preaggregate.config import PreaggregateConfig
 from topologies.preaggregate.contents import Contents
 from topologies.preaggregate.epochs import owned
@@ -32,6 +32,7 @@ from topologies.preaggregate.ledger import Ledger
 from topologies.preaggregate.members import carries, pane_keys
 from topologies.preaggregate.open_windows import open_windows
 from topologies.preaggregate.outward import Job
+from topologies.preaggregate.stops import Stops
 from topologies.queries.questions import part_of, question_of
 
 PARTIALS = "telemetry.partials"
@@ -156,6 +157,7 @@ class PreaggregateProcessor:
         batch = self._intake.read(records)
         self._known.learn(self.aggregations)
         before, after = self._watermarks(batch)
+        stops = self._stops()
         start = 0
         for index in range(batch.records):
             self.received = max(self.received, batch.received[index])
@@ -169,12 +171,14 @@ class PreaggregateProcessor:
                     self._adopt(batch.plans[index], records[index].offset)
                 else:
                     self._enter(batch.bounds[index])
+                stops = self._stops()
             marker = not self._live and batch.moves_to[index] != EARLIEST
-            if self._is_late(batch.oldest.get(index, LATEST)):
+            if batch.oldest.get(index, LATEST) <= stops.late:
                 # when late points settle must not depend on batches
                 self._apply(batch, records, start, index + 1, before)
                 start = index + 1
-            if not self._something_due(after[index], marker):
+                stops = self._stops()
+            if not stops.due(after[index], self.received, marker):
                 continue
             self._apply(batch, records, start, index + 1, before)
             start = index + 1
@@ -183,6 +187,7 @@ class PreaggregateProcessor:
             self._seal_and_revise(records[index].offset, batch.idle[index], marker)
             if self._jobs:
                 return start
+            stops = self._stops()
         self._apply(batch, records, start, batch.records, before)
         self.watermark = after[-1]
         self._position = records[-1].offset + 1
@@ -199,19 +204,8 @@ class PreaggregateProcessor:
         for aggregation in self.aggregations:
             aggregation.enter(bounds)
 
-    def _is_late(self, time: int) -> bool:
-        if time != LATEST and self.bounds.known:
-            time = max(time, self.bounds.since + 1)  # what is older sets a base line of the first
-        return time != LATEST and any(
-            window_end(time, aggregation.key.pane) <= aggregation.panes.frontier
-            for aggregation in self.aggregations
-        )
-
-    def _something_due(self, watermark: int, marker: bool) -> bool:
-        return any(
-            aggregation.due(watermark) is not None or self._settled(aggregation, marker)
-            for aggregation in self.aggregations
-        )
+    def _stops(self) -> Stops:
+        return Stops.of(self.aggregations, self.bounds, self._config.settle)
 
     def _settled(self, aggregation: Aggregation, marker: bool) -> bool:
         """Late points of a history settle with its next marker, live ones after a short time."""
@@ -231,27 +225,18 @@ class PreaggregateProcessor:
             return
         counts = self.ledger.counts
         counts.repeats += sum(start <= index < end for index in batch.repeats)
-        for index in range(start, end):
-            counts.rejected += batch.rejected.get(index, 0)
-            counts.negative += batch.negative.get(index, 0)
+        counts.rejected += sum(n for index, n in batch.rejected.items() if start <= index < end)
+        counts.negative += sum(n for index, n in batch.negative.items() if start <= index < end)
         for refused in batch.refused:
             if start <= refused.index < end:
                 counts.malformed += 1
                 self._dead_letter(records[refused.index], refused.code, refused.reason)
-        low, high = np.searchsorted(batch.record, (start, end)).tolist()
-        if low == high:
+        points, whose = batch.points, batch.record
+        if end - start < batch.records:
+            low, high = np.searchsorted(whose, (start, end)).tolist()
+            points, whose = points.slice(low, high), whose[low:high]
+        if not len(points):
             return
-        offsets = _offsets(records)
-        whose = batch.record[low:high]
-        every = batch.points
-        points = PointColumns(
-            every.slots[low:high],
-            every.times[low:high],
-            every.starts[low:high],
-            every.raws[low:high],
-            every.metas[low:high],
-        )
-        marks = np.array(watermarks, np.int64)
         self._known.forgetting.heard(points.slots, len(self._intake.series), self.newest)
         mine = points.slots[owned(points.times, self.bounds)]
         counts.points += len(mine)
@@ -260,6 +245,7 @@ class PreaggregateProcessor:
         if told:
             self._tell_contradictory(records, told)
         self._known.take(points, batch.scanned)
+        offsets, marks = _offsets(records), np.array(watermarks, np.int64)
         received = np.array(batch.received, np.int64)
         for aggregation in self.aggregations:
             late, beyond = aggregation.add(points, whose, offsets, marks, received)
@@ -359,15 +345,19 @@ class PreaggregateProcessor:
             "pane": aggregation.key.text(),
             **self._whose(),
         }
+        key = self._source.encode()
+        nothing: bytes | None = None  # says the same to all partitions without rows
         for partition, parts in split(rows, shards, self._config.shard_partitions):
             for number, part in enumerate(parts):
                 if meta["kind"] == "revision" and not len(part):
                     continue
                 last = number == len(parts) - 1
-                table = to_table(part, self.deployed.plan, {**common, "last": last})
-                self._outputs.append(
-                    OutputRecord(PARTIALS, partition, self._source.encode(), encode_table(table))
-                )
+                value = None if len(part) else nothing
+                if value is None:
+                    table = to_table(part, self.deployed.plan, {**common, "last": last})
+                    value = encode_table(table)
+                    nothing = nothing if len(part) else value
+                self._outputs.append(OutputRecord(PARTIALS, partition, key, value))
 
     def _whose(self) -> dict[str, Any]:
         """Who speaks, and how many there are of it."""

@@ -91,19 +91,29 @@ def request(rooms: int, host: str) -> bytes:
     return message.SerializeToString()
 
 
-def sealed(partition: int) -> list[OutputRecord]:
-    """What one source says of 45,000 groups that it sealed."""
+def sealed(partition: int, rooms: int = MORE, shard_partitions: int = 1) -> list[OutputRecord]:
+    """What one source says of so many groups that it sealed."""
     plan = compile_plan(check_files([SourceFile("load.yaml", DEFINITION)]).definitions)
     config = PreaggregateConfig(
-        deployed=Deployment(plan), sources=SOURCES, shard_partitions=1, key=bytes(16)
+        deployed=Deployment(plan), sources=SOURCES, shard_partitions=shard_partitions, key=bytes(16)
     )
     task = PreaggregateProcessor(config, "telemetry.raw", partition)
     headers = (("encoding", b"otlp"), ("tenant", b"t"), ("received", b"%d" % (6 * SECOND)))
-    task.process([InputRecord(0, 0, None, request(MORE, str(partition)), headers)])
+    task.process([InputRecord(0, 0, None, request(rooms, str(partition)), headers)])
     task.outputs()  # what ended before that record
     idle = (("control", b"idle"),)
     task.process([InputRecord(1, 0, None, b'{"time": %d}' % (10 * SECOND), idle)])
     return [output for output in task.outputs() if output.topic == "telemetry.partials"]
+
+
+def test_all_partitions_hear_of_a_seal_and_each_group_goes_to_one():
+    said = sealed(0, rooms=2, shard_partitions=8)
+    assert [output.partition for output in said] == list(range(8))
+    tables = [decode_table(output.value or b"") for output in said]
+    assert all((each.meta["until"], each.meta["last"]) == (10 * SECOND, True) for each in tables)
+    assert sum(each.rows for each in tables) == 2
+    named = [[one["name"] for one in each.meta["definitions"]] for each in tables]
+    assert named == [["rooms.load"] if each.rows else [] for each in tables]
 
 
 def test_a_window_of_many_messages_is_published_once_and_whole():
