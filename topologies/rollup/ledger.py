@@ -101,10 +101,12 @@ class Limits:
 
     def news(self, reducer: str) -> bytes | None:
         """The next row, if it says anything new."""
+        if not (self.accounts or self._told):
+            return None
         rows = self.rows()
         states = [(row["state"], row["windows"]) for row in rows]
         digest = hashlib.blake2b(json.dumps(states).encode(), digest_size=16).hexdigest()
-        if digest == self._told or not (rows or self._told):
+        if digest == self._told:
             return None
         self._told = digest
         return json.dumps({"reducer": reducer, "limits": rows}).encode()

@@ -99,9 +99,9 @@ class RollupProcessor:
         table = decode_table(value)
         meta = table.meta
         require((d["name"], d["over_points"]) for d in meta["definitions"] if d["over_points"])
-        rows = self._with_our_indexes(from_table(table), meta["definitions"])
         pane, source = meta["pane"], meta["source"]
-        if len(rows):
+        if table.rows:
+            rows = self._with_our_indexes(from_table(table), meta["definitions"])
             replaces = meta["kind"] == "revision"
             self._emit(self._windows.take(pane, source, rows, replaces, meta["offset"]))
             self._correct(meta["domain"])
@@ -173,11 +173,11 @@ class RollupProcessor:
 
     def _with_our_indexes(self, rows: PartialRows, described: list[dict[str, Any]]) -> PartialRows:
         ours = np.array([self._define(definition) for definition in described], np.uint16)
-        if not len(rows):
-            return rows
         return replace(rows, definition=ours[rows.definition])
 
     def _emit(self, publications: list[Publication]) -> None:
+        if not publications:
+            return
         self._published += sum(len(publication.rows) for publication in publications)
         for value in rollup_tables(publications, self._definitions):
             self._outputs.append(OutputRecord(ROLLUPS, self._partition, None, value))

@@ -11,20 +11,23 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.event_time.windows import EARLIEST, LATEST, SECOND
 from topologies.cardinality import Share
-from topologies.epochs import Epoch, Sealed, domain_of
+from topologies.epochs import Epoch, Sealed, domain_of, topic_of_source
 from topologies.epochs import frontier as frontier_of
-from topologies.epochs import topic_of_source as topic_of
 from topologies.partials import PartialRows
 from topologies.results import Histograms
 from topologies.rollup.groups import Published, in_order, merged, places, values, with_data
 from topologies.rollup.guard import Fill, bounded, fills
 from topologies.rollup.stored import States, Window
+
+topic_of = lru_cache(4096)(topic_of_source)
+"""Of a source; there are few, and each message names one."""
 
 SWEEP = 30 * SECOND
 """Windows past their horizon are dropped this much event time at a time."""
@@ -131,6 +134,14 @@ class Domain:
                 for (source, key), seals in self.seals.items()
                 if key == pane
             ),
+        )
+
+    def waits(self, pane: str, until: int) -> bool:
+        """Whether some source, by itself, keeps the frontier from passing `until`: most seals are
+        not the last that a window waits for. False: ask for the `frontier`.
+        """
+        return len(self.epochs) == 1 and any(
+            seals.frontier <= until for (_, key), seals in self.seals.items() if key == pane
         )
 
     def epoch_of(self, source: str) -> Epoch:
@@ -276,7 +287,7 @@ class Windows:
         if until != LATEST:
             state.told[pane] = max(until, state.told.get(pane, EARLIEST))
         before = state.closed.get(pane, EARLIEST)
-        frontier = state.frontier(pane)
+        frontier = before if state.waits(pane, before) else state.frontier(pane)
         if frontier <= before:
             return []
         state.closed[pane] = frontier
@@ -383,9 +394,11 @@ class Windows:
             return []
         gone: list[Window] = []
         for pane, closed in domain.closed.items():
-            mine = [seals for (_, key), seals in domain.seals.items() if key == pane]
+            swept = self.swept.get(pane, EARLIEST) + SWEEP
+            if closed in (EARLIEST, LATEST) or closed <= swept:
+                continue
             horizon = min(closed, domain.unrevisable(pane))
-            if closed in (EARLIEST, LATEST) or horizon <= self.swept.get(pane, EARLIEST) + SWEEP:
+            if horizon <= swept:
                 continue
             self.swept[pane] = horizon
             gone.extend(
@@ -397,8 +410,9 @@ class Windows:
             if dropped:
                 first, _ = self.forgotten.get(pane, (min(dropped), EARLIEST))
                 self.forgotten[pane] = (min(first, *dropped), horizon)
-            for seals in mine:
-                seals.forget(horizon)
+            for (_, key), seals in domain.seals.items():
+                if key == pane:
+                    seals.forget(horizon)
         for window in gone:
             del self.states[window]
         return gone
@@ -422,5 +436,6 @@ def _window(item: tuple[tuple[int, int], list[PartialRows]]) -> tuple[int, int]:
     return item[0]
 
 
+@lru_cache(4096)
 def _domain_of(source: str) -> str:
     return domain_of(topic_of(source))

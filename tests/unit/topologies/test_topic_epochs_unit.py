@@ -27,7 +27,7 @@ from topologies.epochs import Bounds, Epoch, Sealed, domain_of, frontier, number
 from topologies.manager.units import Manager, SourceSealed
 from topologies.partials import PartialRows
 from topologies.preaggregate.processor import PreaggregateConfig, PreaggregateProcessor
-from topologies.rollup.windows import Windows
+from topologies.rollup.windows import Domain, Seals, Windows
 
 SECOND = 1_000_000_000
 PANE = "10/0/100"
@@ -60,6 +60,25 @@ def test_windows_of_an_epoch_wait_until_the_one_before_has_come_to_its_end():
     assert reached((FIRST, 30, False), (FIRST, 25, False)) == 20  # what is later is the next one's
     assert reached((FIRST, 30, False), (FIRST, 20, False), (SECOND_TOPIC, 40, False)) == 40
     assert reached((FIRST, 30, True), (FIRST, 25, False), (SECOND_TOPIC, 40, False)) == 30
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_seal_that_others_wait_with_is_told_without_asking_for_the_frontier(seed: int):
+    dice = random.Random(seed)
+    epochs = dice.choice([{FIRST: Epoch(3)}, {FIRST: Epoch(3, until=20)}, EPOCHS])
+    domain = Domain(dict(epochs))
+    for topic in epochs:
+        for number in range(3):
+            for pane in (PANE, "20/0/100"):
+                if dice.random() < 0.9:
+                    seals = domain.seals.setdefault((f"{topic}/{number}", pane), Seals())
+                    seals.add(dice.randrange(0, 40), 1, False)
+                    seals.holds = dice.random() < 0.3
+    for until in (EARLIEST, *range(42)):
+        waits, passes = domain.waits(PANE, until), domain.frontier(PANE) > until
+        assert not (waits and passes), until
+        if len(epochs) == 1 and len(domain.seals) == 6 and until < 20:
+            assert waits != passes  # else nothing is saved
 
 
 def test_the_state_of_windows_is_dropped_though_a_topic_that_has_ended_says_no_more():
