@@ -10,6 +10,7 @@ from metric_registry.derived.resolved import ResolvedDerived
 from metric_registry.differences.derived import DerivedChange, derived_changes
 from metric_registry.differences.fields import FieldChange, field_changes
 from metric_registry.differences.history import Backfill, BaseLines, backfills, base_lines
+from metric_registry.differences.numbers import Numbers, groups_of_streams
 from metric_registry.differences.outcomes import Outcome, outcomes
 from metric_registry.plan import ResolvedDefinition, version_of
 
@@ -29,6 +30,7 @@ class Change:
         was: The name that it had, if it is renamed.
         fields: What differs; nothing of those that come or go.
         outcomes: Of its granularities, finer ones first.
+        groups: Whether the same streams fall into the same groups; empty where one side is none.
         base_lines: What its first increases begin with.
         backfills: Of granularities whose past is not there, or would have other numbers.
     """
@@ -40,6 +42,7 @@ class Change:
     was: str
     fields: tuple[FieldChange, ...]
     outcomes: tuple[Outcome, ...]
+    groups: Numbers
     base_lines: BaseLines
     backfills: tuple[Backfill, ...]
 
@@ -154,6 +157,7 @@ def _change(
         was=old_name,
         fields=() if was is None or now is None else tuple(field_changes(was, now)),
         outcomes=found,
+        groups="" if was is None or now is None else groups_of_streams(was, now),
         base_lines=base_lines(old, now) if anew and now is not None else "not needed",
         backfills=past,
     )

@@ -22,6 +22,10 @@ _COUNTED = (
     *("read_unit", "unit", "keep", "over_time", "over_space", "over_points"),
 )
 
+_GROUPED = (
+    *("sources", "patterns", "where", "attributes", "source_instrument", "keep", "series_limit"),
+)
+
 
 def in_tables(
     was: ResolvedDefinition, now: ResolvedDefinition, size: Granularity, other: Granularity
@@ -45,6 +49,12 @@ def on_the_final_topic(
     if is_cumulative(now) and began_anew(was, now):
         return "may differ"
     return _of_points_in_time(was, now, size, other)
+
+
+def groups_of_streams(was: ResolvedDefinition, now: ResolvedDefinition) -> Numbers:
+    """Whether the groups that have rows are the same: of the same streams, by the same labels."""
+    same = all(getattr(was, field) == getattr(now, field) for field in _GROUPED)
+    return "same" if same else "may differ"
 
 
 def began_anew(was: ResolvedDefinition, now: ResolvedDefinition) -> bool:

@@ -50,7 +50,7 @@ def to_dict(found: Differences) -> dict[str, Any]:
 
 
 def _change(one: Change) -> Iterator[str]:
-    yield f"{one.name}: {_HEADS[one.kind].format(one=one)} ({_VERDICTS[one.verdict]})"
+    yield f"{one.name}: {_HEADS[one.kind].format(one=one)} ({_verdict(one)})"
     for field in one.fields:
         yield f"  {field.field}: {field.before} -> {field.after}"
         yield f"    {field.effect}"
@@ -62,6 +62,12 @@ def _change(one: Change) -> Iterator[str]:
             yield f"    rollups: {_rollups(outcome)}"
     yield from (f"  {sentence}" for sentence in (*_readers(one), *_boundary(one)))
     yield from _past(one)
+
+
+def _verdict(one: Change) -> str:
+    if one.verdict == "numbers" and one.groups == "may differ":
+        return "groups may come and go, other numbers"
+    return _VERDICTS[one.verdict]
 
 
 def _together(found: Sequence[Outcome]) -> Iterator[tuple[list[str], Outcome]]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import pytest
 
-from metric_registry.differences.compare import differences
+from metric_registry.differences.compare import Differences, differences
 from metric_registry.differences.history import BaseLines
+from metric_registry.differences.report import text
 from tests.simulation.change_runs import (
     OVERFLOW,
     Window,
@@ -91,6 +92,43 @@ def test_numbers_are_the_same_where_that_is_said_and_else_differ(name: str):
         )
         assert old
         assert (old == new) == (outcome.numbers == "same"), (change.name, outcome.granularity)
+
+
+@every_scenario
+def test_the_same_groups_have_rows_where_that_is_said(name: str):
+    found = shown(name)
+    for change, outcome in each_change(found):
+        if not outcome.numbers or change.verdict != "numbers":
+            continue
+        old, new = (
+            windows_of(rows_of(outputs, change.name, outcome), found.log.since).keys()
+            for outputs in (found.before, found.after)
+        )
+        said = text(Differences((change,), 0)).splitlines()[0]
+        assert said.endswith(f"({HEADS[change.groups]})")
+        if change.groups == "same":
+            assert old == new, outcome.granularity
+        if name in OTHER_GROUPS:
+            assert change.groups == "may differ"
+            assert old != new, outcome.granularity
+
+
+HEADS = {
+    "same": "same rows, other numbers",
+    "may differ": "groups may come and go, other numbers",
+}
+OTHER_GROUPS = (
+    "another map",
+    "a table with another row",
+    "a table that says something else of a host",
+    "another column",
+    "a map becomes a table of more",
+)
+"""Scenarios in which groups of the run itself come or go."""
+
+
+def test_scenarios_of_other_groups_are_there():
+    assert set(OTHER_GROUPS) <= {one.name for one in SCENARIOS}
 
 
 def windows_of(rows: dict[RowKey, Row], since: int) -> dict[Window, tuple[str, int]]:
