@@ -35,6 +35,12 @@ class InputBuffer:
         return len(self._records) >= settings.buffer_records or self._bytes > settings.buffer_bytes
 
     @property
+    def behind(self) -> bool:
+        """Another whole batch waits: the task is behind its input."""
+        settings = self._settings
+        return len(self._records) >= settings.batch_records or self._bytes >= settings.batch_bytes
+
+    @property
     def ahead(self) -> int:
         """The offset of the first record, or where the consumer stands when there is none."""
         return self._records[0].offset if self._records else self.next_offset

@@ -398,7 +398,8 @@ class Task:
         if self.phase is not Phase.RUNNING or not self._dirty or "log" in self._flight:
             return False
         waited = self._now - self._last_commit >= self.settings.commit_interval_ms
-        return self._urgent or bool(self._dead_by_now()) or waited
+        at_once = self._urgent and not self._input.behind  # else it is late in any case
+        return at_once or bool(self._dead_by_now()) or waited
 
     def _dead_by_now(self) -> list[int]:
         """Offsets of dead letters that the next transaction carries."""

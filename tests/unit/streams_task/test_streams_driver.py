@@ -16,6 +16,8 @@ from streams.testing import MemoryLog, TaskDriver
 class Totals:
     """Running totals of numbers by key; emits each new total."""
 
+    is_urgent = False
+
     def __init__(self) -> None:
         self.totals: dict[bytes, int] = {}
         self.changed: set[bytes] = set()
@@ -56,7 +58,7 @@ class Totals:
         return out
 
     def urgent(self) -> bool:
-        return False
+        return self.is_urgent and bool(self.out)
 
     def before_commit(self, position: int) -> list[OutputRecord]:
         self.commits.append(position)
@@ -94,6 +96,35 @@ def test_outputs_appear_with_the_commit_and_not_before():
     assert totals(log) == []
     driver.advance(250)
     assert totals(log) == [b"1"]
+
+
+class Urgent(Totals):
+    is_urgent = True
+
+
+def urgent(**settings: Any) -> tuple[MemoryLog, TaskDriver]:
+    log = MemoryLog({"numbers": 1, "totals": 1, "progress": 1})
+    topology = Topology(
+        "totals", lambda _t, _p: Urgent(), ("numbers",), settings=TaskSettings(**settings)
+    )
+    return log, TaskDriver(log, topology, "numbers")
+
+
+def test_what_is_urgent_is_committed_at_once():
+    log, driver = urgent(batch_records=4)
+    for number in (1, 2, 3):
+        log.append("numbers", 0, b"%d" % number)
+    driver.run()
+    assert totals(log) == [b"1", b"3", b"6"]
+
+
+def test_of_a_task_that_is_behind_what_is_urgent_waits_for_more_or_for_the_interval():
+    log, driver = urgent(batch_records=4)
+    for _ in range(18):
+        log.append("numbers", 0, b"1")
+    driver.run()
+    assert totals(log) == [b"%d" % number for number in range(1, 19)]
+    assert [record.value for record in log.read("progress")] == [b"16", b"18"]
 
 
 def test_a_crash_after_the_commit_repeats_nothing():
