@@ -3,8 +3,8 @@
 An agent that reports at an interval sends the same bytes each time, but for the times and the
 values of its points, and OTLP writes each of these in eight bytes. So a message that came twice is
 kept; one like it is compared with it, byte by byte but for those eight, and its points are read
-from where they were: a quarter of what it takes to parse, hash and look them up. What differs
-anywhere else is parsed as ever, so nothing depends on what was seen before.
+from where they were: half of what it takes to parse, hash and look them up. What differs anywhere
+else is parsed as ever, so nothing depends on what was seen before.
 """
 
 from __future__ import annotations
