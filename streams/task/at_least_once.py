@@ -41,11 +41,12 @@ class AtLeastOnceTask(Task):
         self.error = None
         self._patience.committed()
 
-    def _commit_due(self) -> bool:
-        if super()._commit_due():
-            return True
-        free = self.phase is Phase.RUNNING and "log" not in self._flight
-        return free and self._behind and self._snapshot_due()
+    def _commit_due_ms(self) -> int | None:
+        due = super()._commit_due_ms()
+        if self.phase is not Phase.RUNNING or not self._behind or "log" in self._flight:
+            return due
+        position = self._last_snapshot + self.settings.snapshot_interval_ms
+        return position if due is None else min(due, position)
 
     def _wind_down(self) -> None:
         self._dirty = self._dirty or self._behind

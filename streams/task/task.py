@@ -98,6 +98,22 @@ class Task:
             and not self._input.full
         )
 
+    def due_ms(self) -> int | None:
+        """When a `Tick` would change something if no other event comes first; None: it would not.
+
+        To be asked anew after every event.
+        """
+        if self.phase in (*ENDED, Phase.CLOSING, Phase.SUSPENDED) or self._goal is not None:
+            return None
+        if self._retry is not None:
+            return self._retry[2]
+        if self.phase is Phase.RESTARTING:
+            return None if self._flight else self._restart_at
+        if self.phase not in PROCESSING or "compute" in self._flight:
+            return None
+        times = [at for at in (self._idle_at, self._commit_due_ms()) if at is not None]
+        return min(times, default=None)
+
     @property
     def ended(self) -> bool:
         return self.phase in ENDED
@@ -362,6 +378,7 @@ class Task:
             if self._needs is not None:
                 self._read_range(self._needs)
                 return
+            self._pass_skipped()
             if self.phase is Phase.REPLAYING and self._replayed():
                 self.phase = Phase.RUNNING
                 self._last_commit = self._last_snapshot = self._now
@@ -395,11 +412,18 @@ class Task:
         return True
 
     def _commit_due(self) -> bool:
-        if self.phase is not Phase.RUNNING or not self._dirty or "log" in self._flight:
-            return False
-        waited = self._now - self._last_commit >= self.settings.commit_interval_ms
+        due = self._commit_due_ms()
+        if due is None or self._now >= due:
+            return due is not None
         at_once = self._urgent and not self._input.behind  # else it is late in any case
-        return at_once or bool(self._dead_by_now()) or waited
+        return self._dirty and (at_once or bool(self._dead_by_now()))
+
+    def _commit_due_ms(self) -> int | None:
+        """When a commit waits no longer for more to go with it; None: there is nothing to commit,
+        or the last one is still on its way."""
+        if self.phase is not Phase.RUNNING or not self._dirty or "log" in self._flight:
+            return None
+        return self._last_commit + self.settings.commit_interval_ms
 
     def _dead_by_now(self) -> list[int]:
         """Offsets of dead letters that the next transaction carries."""
@@ -420,10 +444,12 @@ class Task:
             self._last_snapshot = self._now
         self._order("compute", ev.PrepareCommit(position, snapshot, extra))
 
-    def _process_next(self) -> None:
+    def _pass_skipped(self) -> None:
         if (behind := self._input.pass_skipped()) is not None:
             self.position = behind
             self._dirty = self._dirty or not self._muted()
+
+    def _process_next(self) -> None:
         if self._input:
             committed = self.committed
             stops = () if committed is None else (committed.offset, committed.snapshot or 0)

@@ -120,7 +120,9 @@ class TaskDriver:
         """Let time pass, and do what falls due."""
         self.now_ms += ms
         self.wall_clock_ms += ms
-        self.step(ev.Tick())
+        due = self.task.due_ms()
+        if due is not None and due <= self.now_ms:
+            self.step(ev.Tick())
         self.run()
 
     def settle(self) -> None:

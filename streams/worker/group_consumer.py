@@ -58,7 +58,7 @@ class GroupConsumer(PieceConsumer):
         self, config: WorkerConfig, group: str, assignor: Assignor, codec: Executor
     ) -> None:
         consumer = AIOKafkaConsumer(
-            **common(config),
+            **common(config, config.metadata_max_age_ms),
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="none",

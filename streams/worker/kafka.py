@@ -54,6 +54,9 @@ Partition = tuple[str, int]
 
 _STOP_SECONDS = 3.0
 NEVER_MS = 2**31 - 1
+_METADATA_MS = 30_000
+"""Between two looks at the partitions and their leaders; an error makes a client look at once. Only
+members of groups have to notice new partitions, and a worker has a dozen clients beside them."""
 
 
 async def bounded(work: Awaitable[Any], seconds: float = _STOP_SECONDS) -> bool:
@@ -77,12 +80,12 @@ async def bounded(work: Awaitable[Any], seconds: float = _STOP_SECONDS) -> bool:
     return True
 
 
-def common(config: WorkerConfig) -> dict[str, Any]:
+def common(config: WorkerConfig, metadata_ms: int = _METADATA_MS) -> dict[str, Any]:
     return {
         "bootstrap_servers": config.bootstrap_servers,
         "client_id": config.client_id,
         "request_timeout_ms": config.request_timeout_ms,
-        "metadata_max_age_ms": config.metadata_max_age_ms,
+        "metadata_max_age_ms": metadata_ms,
     }
 
 

@@ -13,7 +13,7 @@ partition stands is counted here, and sought again when something fails in betwe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -26,6 +26,9 @@ from streams.errors import Retriable
 from streams.task.processor import InputRecord
 from streams.worker.kafka import Partition, bounded, reader, started
 from streams.worker.unpacking import FetchedBatches, read_with
+
+REASSIGNED_SECONDS = 0.02
+"""Between two looks whether partitions are being given away: nothing is fetched meanwhile."""
 
 
 class Piece(NamedTuple):
@@ -59,6 +62,7 @@ class PieceConsumer:
         self._codec = codec
         self._reading: Any = None
         """The fetcher whose batches are ours."""
+        self._waiter: asyncio.Future[None] | None = None
         self._handed_out: dict[TopicPartition, int] = {}
         """By partition the offset that the next piece begins with."""
         self._fetches: dict[TopicPartition, int] = {}
@@ -72,24 +76,23 @@ class PieceConsumer:
         self._consumer.seek(at, offset)
         self._consumer.resume(at)
 
-    async def poll(self, ready: Iterable[Partition], timeout_ms: int) -> dict[Partition, Piece]:
+    async def poll(self, ready: Iterable[Partition], seconds: float) -> dict[Partition, Piece]:
         """What was fetched for these partitions. Raises `OffsetsGone`, `Retriable`.
 
-        Pieces follow each other without a hole from `fetch_from` on; one may be without records.
-        Whoever calls takes them in before it waits for anything: after another `fetch_from` they
-        are of no use.
+        Waits for an answer of the log, for `wake_up`, or so long, unless something is there. Pieces
+        follow each other without a hole from `fetch_from` on; one may be without records. Whoever
+        calls takes them in before it waits for anything: after another `fetch_from` they are of no
+        use.
         """
         partitions = [TopicPartition(*at) for at in ready]
         taken: dict[TopicPartition, _Taken] = {}
         try:
-            await self._wait(partitions, timeout_ms / 1000)
+            await self._wait(partitions, seconds)
             self._consumer._coordinator.check_errors()
             for at in partitions:
                 if (found := self._take(at)) is not None:
                     taken[at] = found
-            packed = [each.packed for each in taken.values()]
-            loop = asyncio.get_running_loop()
-            unpacked = await loop.run_in_executor(self._codec, _unpacked, packed)
+            unpacked = await self._unpack([each.packed for each in taken.values()])
         except OffsetOutOfRangeError as error:
             self._go_back(partitions)
             raise OffsetsGone([(at.topic, at.partition) for at in error.args[0]]) from error
@@ -108,21 +111,32 @@ class PieceConsumer:
                 self._handed_out[at] = each.next_offset
         return pieces
 
+    def wake_up(self) -> None:
+        """End the wait of a `poll`."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     async def _wait(self, partitions: Iterable[TopicPartition], seconds: float) -> None:
-        """Until something was fetched for one of these, or for so long."""
+        """Until something was fetched for one of these, the log answered, or for so long."""
         fetcher = self._consumer._fetcher
         if fetcher is not self._reading:
             read_with(fetcher)
             self._reading = fetcher
         if self._consumer._subscription.reassignment_in_progress:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(min(seconds, REASSIGNED_SECONDS))
         elif not any(at in fetcher._records for at in partitions):
-            waiter = fetcher._create_fetch_waiter()
+            waiter = self._waiter = fetcher._create_fetch_waiter()
             await asyncio.wait([waiter], timeout=seconds)
             if waiter.done():
                 waiter.result()
             else:
                 waiter.cancel()
+
+    async def _unpack(self, packed: Sequence[Any]) -> list[list[InputRecord]]:
+        if not any(packed):
+            return [[] for _ in packed]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._codec, _unpacked, packed)
 
     def _take(self, at: TopicPartition) -> _Taken | None:
         """What was fetched of a partition, whose position moves behind it. Raises `KafkaError`."""

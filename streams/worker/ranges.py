@@ -32,7 +32,7 @@ class RangeReader:
         """
         try:
             consumer = await self._sought(partition, start)
-            pieces = await consumer.poll([partition], 1_000)
+            pieces = await consumer.poll([partition], 1.0)
         except OffsetsGone:
             # trimmed by retention meanwhile: what is left of the range begins later
             await self.close()

@@ -228,7 +228,7 @@ class Standbys:
             await self._rest(REST_SECONDS)
             return
         try:
-            pieces = await consumer.poll(ready, int(REST_SECONDS * 1000))
+            pieces = await consumer.poll(ready, REST_SECONDS)
         except OffsetsGone as gone:
             for changelog in gone.partitions:
                 for runner in self._followers(changelog):

@@ -84,6 +84,7 @@ class TaskRunner:
         self._input_reader = RangeReader(config, threads.codec)
         self._at_work: set[asyncio.Task[None]] = set()
         self._abandoned = False
+        self._due_ms: int | None = None
         self._told = 0.0
 
     def feed(self, event: Event) -> None:
@@ -96,8 +97,15 @@ class TaskRunner:
             self.settled.set()
         else:
             self.settled.clear()
+        self._due_ms = self.task.due_ms()
+        self._owner.progressed()
         if isinstance(event, ev.ChangelogRead | ev.ProcessorLoaded):
             self._tell_restore(done=isinstance(event, ev.ProcessorLoaded))
+
+    def tick(self, now_ms: int) -> None:
+        """Let the task do what it waited for, if it is time. now_ms: monotonic."""
+        if self._due_ms is not None and self._due_ms <= now_ms:
+            self.feed(ev.Tick())
 
     def _tell_restore(self, *, done: bool) -> None:
         """Say how far a restore is, every few seconds, and when it is over."""
@@ -163,7 +171,6 @@ class TaskRunner:
         if isinstance(event, ev.Answered):
             self.desk.hand_out(event.replies)
         self.feed(event)
-        self._owner.progressed()
 
     async def _do(self, effect: Effect) -> Event:
         match effect:

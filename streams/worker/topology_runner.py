@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -33,6 +34,8 @@ from streams.worker.threads import Threads
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.02
+WAIT_SECONDS = 1.0
+"""For records or for a task that wants some; what happens ends the wait, and not the clock."""
 OFFSETS_SECONDS = 5.0
 MAX_REJOINS = 20
 CHANGELOG_SETTINGS = {
@@ -67,6 +70,8 @@ class TopologyRunner:
         self._stopping = asyncio.Event()
         self._rejoin = False
         self._wake = asyncio.Event()
+        self._polled: Collection[Partition] = ()
+        """The tasks that wait for records by now; any other that wants some ends the wait."""
         self._changelogs: dict[str, int] = {}
         self._mine: set[Partition] = set()
         self._where: Mapping[Partition, str] = {}
@@ -118,7 +123,7 @@ class TopologyRunner:
     def stop(self) -> None:
         """Ask `run` to commit, close the tasks, leave the group and return."""
         self._stopping.set()
-        self._wake.set()
+        self._wake_up()
 
     async def abandon(self) -> None:
         """Let go of everything at once, without commits."""
@@ -290,7 +295,7 @@ class TopologyRunner:
             changelog,
             self._lookup,
             self._threads,
-            TaskOwner(self._seek, self._wake.set, self._fenced, self._failed),
+            TaskOwner(self._seek, self._progressed, self._fenced, self._failed),
         )
         self._tasks[at] = runner
         runner.feed(ev.Assigned())
@@ -342,20 +347,34 @@ class TopologyRunner:
     def _fenced(self, error: StreamsError) -> None:
         log.warning("%s; joining anew", error)
         self._rejoin = True
+        self._wake_up()
+
+    def _progressed(self) -> None:
+        """A task took an event."""
+        if not self._wake.is_set() and any(
+            at not in self._polled and runner.task.wants_records()
+            for at, runner in self._tasks.items()
+        ):
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        """Poll anew."""
         self._wake.set()
+        if self._consumer is not None:
+            self._consumer.wake_up()
 
     # ------------------------------------------------------------ the loop
 
     async def _poll(self, consumer: GroupConsumer) -> None:
         ready = [at for at, runner in self._tasks.items() if runner.task.wants_records()]
+        self._polled = ready
+        self._wake.clear()
         if not ready:
-            self._wake.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), TICK_SECONDS)
+                await asyncio.wait_for(self._wake.wait(), WAIT_SECONDS)
             return
-        timeout_ms = 50 if len(ready) == len(self._tasks) else 10
         try:
-            got = await consumer.poll(ready, timeout_ms)
+            got = await consumer.poll(ready, WAIT_SECONDS)
         except OffsetsGone as gone:
             for at in gone.partitions:
                 if at in self._tasks:
@@ -382,8 +401,9 @@ class TopologyRunner:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            now_ms = time.monotonic_ns() // 1_000_000
             for runner in [*self._tasks.values(), *self._closing.values()]:
-                runner.feed(ev.Tick())
+                runner.tick(now_ms)
 
     async def _note_offsets(self, consumer: GroupConsumer) -> None:
         while True:
