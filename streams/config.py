@@ -100,6 +100,9 @@ class WorkerConfig:
     `standby_replicas`: how many other processes keep a copy of each task's state, as far as there
     are so many; needs a `state_dir`.
     `heartbeat_interval_ms`: so long a member may go on before it hears of a rebalance.
+    `metadata_max_age_ms`: so long a member of a group may not know of new partitions.
+    `fetch_max_wait_ms`: so long the log keeps a fetch for which it has nothing; 250 at least where
+    nothing came for two seconds.
     `guarantee`: of what is written. With `at_least_once` outputs are written outside transactions,
     seen at once, and after a crash again: those since the last snapshot. See `streams/task`.
     """

@@ -27,7 +27,7 @@ from streams.task.processor import InputRecord
 from streams.worker.kafka import Partition, bounded, reader, started
 from streams.worker.unpacking import FetchedBatches, read_with
 
-REASSIGNED_SECONDS = 0.02
+_REASSIGNED_SECONDS = 0.02
 """Between two looks whether partitions are being given away: nothing is fetched meanwhile."""
 
 
@@ -123,7 +123,7 @@ class PieceConsumer:
             read_with(fetcher)
             self._reading = fetcher
         if self._consumer._subscription.reassignment_in_progress:
-            await asyncio.sleep(min(seconds, REASSIGNED_SECONDS))
+            await asyncio.sleep(min(seconds, _REASSIGNED_SECONDS))
         elif not any(at in fetcher._records for at in partitions):
             waiter = self._waiter = fetcher._create_fetch_waiter()
             await asyncio.wait([waiter], timeout=seconds)

@@ -84,7 +84,6 @@ class TaskRunner:
         self._input_reader = RangeReader(config, threads.codec)
         self._at_work: set[asyncio.Task[None]] = set()
         self._abandoned = False
-        self._due_ms: int | None = None
         self._told = 0.0
 
     def feed(self, event: Event) -> None:
@@ -97,14 +96,14 @@ class TaskRunner:
             self.settled.set()
         else:
             self.settled.clear()
-        self._due_ms = self.task.due_ms()
         self._owner.progressed()
         if isinstance(event, ev.ChangelogRead | ev.ProcessorLoaded):
             self._tell_restore(done=isinstance(event, ev.ProcessorLoaded))
 
     def tick(self, now_ms: int) -> None:
         """Let the task do what it waited for, if it is time. now_ms: monotonic."""
-        if self._due_ms is not None and self._due_ms <= now_ms:
+        due = self.task.due_ms()
+        if due is not None and due <= now_ms:
             self.feed(ev.Tick())
 
     def _tell_restore(self, *, done: bool) -> None:

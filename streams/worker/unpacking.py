@@ -47,8 +47,8 @@ _SNAPPY_FRAMED = b"\x82SNAPPY\0" + b"\0\0\0\1" * 2
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _NO_ROOM = ("failed to write whole buffer", "smaller than required")
 """How cramjam says that memory, and not the content, is what was wrong."""
-_QUIET_S = 2.0
-_QUIET_WAIT_MS = 250
+QUIET_S = 2.0
+QUIET_WAIT_MS = 250
 _KEPT = 16 << 20
 """Bytes of memory for unpacking that a thread keeps."""
 
@@ -119,33 +119,34 @@ def read_with(fetcher: Any) -> None:
     names = {**plain.__globals__, "MemoryRecords": FetchedBatches}
     own = FunctionType(plain.__code__, names, plain.__name__, plain.__defaults__, plain.__closure__)
 
+    waits = FetchWaits(fetcher._fetch_max_wait_ms, time.monotonic())
+
     async def answered(fetcher: Any, assignment: Any, node: Any, request: Any) -> bool:
         came: bool = await own(fetcher, assignment, node, request)
-        fetcher._fetch_max_wait_ms = fetch_waits.after(came)
+        fetcher._fetch_max_wait_ms = waits.after(came, time.monotonic())
         return True
 
-    fetch_waits = _FetchWaits(fetcher._fetch_max_wait_ms)
     fetcher._proc_fetch_request = MethodType(answered, fetcher)
 
 
-class _FetchWaits:
-    """How long the log may wait for records before it answers, ms.
+class FetchWaits:
+    """How long the log may wait for records before it answers a fetch, ms.
 
     A fetch that is on its way holds up what the next one would ask for: a partition whose task has
     room again. Where nothing came for a while there is no such partition.
     """
 
-    def __init__(self, busy_ms: int) -> None:
+    def __init__(self, busy_ms: int, now: float) -> None:
+        """busy_ms: While records come. now: seconds, monotonic."""
         self._busy_ms = busy_ms
-        self._came = time.monotonic()
+        self._came = now
 
-    def after(self, came: bool) -> int:
+    def after(self, came: bool, now: float) -> int:
         """For the next fetch, by whether records came with this one."""
-        now = time.monotonic()
         if came:
             self._came = now
-        quiet = now - self._came >= _QUIET_S
-        return max(self._busy_ms, _QUIET_WAIT_MS) if quiet else self._busy_ms
+        quiet = now - self._came >= QUIET_S
+        return max(self._busy_ms, QUIET_WAIT_MS) if quiet else self._busy_ms
 
 
 def _is_new(batch: memoryview) -> bool:

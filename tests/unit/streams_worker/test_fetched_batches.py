@@ -11,7 +11,13 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from crc32c import crc32c
 
-from streams.worker.unpacking import MOST_UNPACKED, FetchedBatches
+from streams.worker.unpacking import (
+    MOST_UNPACKED,
+    QUIET_S,
+    QUIET_WAIT_MS,
+    FetchedBatches,
+    FetchWaits,
+)
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 
@@ -154,3 +160,13 @@ def test_damaged_content_behind_a_right_checksum_is_refused() -> None:
     for codec in (1, 2, 3, 4):
         with pytest.raises(CorruptRecordException, match="offset 9"):
             FetchedBatches(with_records(plain, codec, b"no such thing")).next_batch()
+
+
+def test_fetches_wait_longer_where_nothing_came_for_a_while_and_never_less_than_asked():
+    waits = FetchWaits(100, now=10.0)
+    assert waits.after(False, 10.0 + QUIET_S / 2) == 100
+    assert waits.after(False, 10.0 + QUIET_S) == QUIET_WAIT_MS
+    assert waits.after(True, 20.0) == 100
+    assert waits.after(False, 20.0 + QUIET_S / 2) == 100
+    assert waits.after(False, 20.0 + QUIET_S) == QUIET_WAIT_MS
+    assert FetchWaits(QUIET_WAIT_MS * 2, now=0.0).after(False, 100.0) == QUIET_WAIT_MS * 2
