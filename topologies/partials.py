@@ -194,7 +194,12 @@ def columns_of(rows: PartialRows) -> dict[str, Column]:
 
 
 def to_table(rows: PartialRows, plan: Plan, meta: dict[str, Any]) -> Table:
-    """The rows as a message; `definition` indexes the list `definitions` that its meta gains."""
+    """The rows as a message; `definition` indexes the list `definitions` that its meta gains.
+
+    Without rows it has no columns: most seals are of windows in which nothing was.
+    """
+    if not len(rows):
+        return Table({}, {**meta, "definitions": []})
     used = np.zeros(len(plan.definitions), np.bool_)
     used[rows.definition] = True
     dense = (np.cumsum(used) - 1).astype(np.uint16)
@@ -227,6 +232,8 @@ def describe(definition: ResolvedDefinition) -> dict[str, Any]:
 
 def from_table(table: Table) -> PartialRows:
     """The rows of a table; `definition` indexes the table's own list in its meta."""
+    if not table.rows:
+        return PartialRows.join([])
     rows = np.empty((table.rows, GROUP_WIDTH), np.int64)
     for column, name in enumerate(GROUP_COLUMNS):
         rows[:, column] = table.array(name)

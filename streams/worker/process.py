@@ -21,6 +21,7 @@ MIB = 1 << 20
 _MALLOPT = {
     -8: 1,  # M_ARENA_MAX: a thread's own arena can't hold what is larger than 32 MiB
     -3: 32 * MIB,  # M_MMAP_THRESHOLD: its most
+    -4: 0,  # M_MMAP_MAX: nor is what is larger given back, as far as there is room
     -1: 1024 * MIB,  # M_TRIM_THRESHOLD: so much that is free is kept
     -2: 128 * MIB,  # M_TOP_PAD: and so much is asked for at once; what is not touched takes nothing
 }

@@ -19,6 +19,7 @@ from streams.task.at_least_once import AtLeastOnceTask
 from streams.task.events import Effect, Event, TaskId, lane_of
 from streams.task.host import TaskHost
 from streams.task.task import Task
+from streams.worker.alarm import Alarm
 from streams.worker.desk import Desk
 from streams.worker.kafka import OffsetLookup, Partition, TransactionalProducer
 from streams.worker.ranges import RangeReader
@@ -84,27 +85,24 @@ class TaskRunner:
         self._input_reader = RangeReader(config, threads.codec)
         self._at_work: set[asyncio.Task[None]] = set()
         self._abandoned = False
+        self._alarm = Alarm(lambda: self.feed(ev.Tick()))
         self._told = 0.0
 
     def feed(self, event: Event) -> None:
         """Give the task an event and start what it orders; nothing once it was abandoned."""
         if self._abandoned:
             return
-        for effect in self.task.step(event, time.monotonic_ns() // 1_000_000):
+        now_ms = time.monotonic_ns() // 1_000_000
+        for effect in self.task.step(event, now_ms):
             self._start(effect)
         if self.task.settled:
             self.settled.set()
         else:
             self.settled.clear()
+        self._alarm.set(self.task.due_ms(), now_ms)
         self._owner.progressed()
         if isinstance(event, ev.ChangelogRead | ev.ProcessorLoaded):
             self._tell_restore(done=isinstance(event, ev.ProcessorLoaded))
-
-    def tick(self, now_ms: int) -> None:
-        """Let the task do what it waited for, if it is time. now_ms: monotonic."""
-        due = self.task.due_ms()
-        if due is not None and due <= now_ms:
-            self.feed(ev.Tick())
 
     def _tell_restore(self, *, done: bool) -> None:
         """Say how far a restore is, every few seconds, and when it is over."""
@@ -128,6 +126,7 @@ class TaskRunner:
     async def abandon(self) -> None:
         """Let go of everything without a commit; the next owner fences what is open."""
         self._abandoned = True
+        self._alarm.set(None, 0)
         self.desk.close()
         for work in list(self._at_work):
             work.cancel()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
@@ -33,7 +32,7 @@ from streams.worker.threads import Threads
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.02
+_RETRY_SECONDS = 0.02
 WAIT_SECONDS = 1.0
 """For records or for a task that wants some; what happens ends the wait, and not the clock."""
 OFFSETS_SECONDS = 5.0
@@ -103,7 +102,6 @@ class TopologyRunner:
     async def run(self) -> None:
         """Join, work, and join anew after being fenced, until `stop`. Raises `Fatal`."""
         rejoins = 0
-        ticker = asyncio.create_task(self._tick())
         self._spawn(self._standbys.run())
         try:
             while not self._stopping.is_set():
@@ -116,7 +114,6 @@ class TopologyRunner:
                         "Does another worker run under the same app name outside the group?",
                     )
         finally:
-            ticker.cancel()
             await self._standbys.stop()
             await self._lookup.stop()
 
@@ -383,7 +380,7 @@ class TopologyRunner:
             return
         except Retriable as error:
             log.warning("%s", error)
-            await self._pause(TICK_SECONDS)
+            await self._pause(_RETRY_SECONDS)
             return
         for at, piece in got.items():
             self._hand_over(at, piece)
@@ -397,13 +394,6 @@ class TopologyRunner:
             return
         self._seen[at] = progress
         runner.feed(ev.Fetched(runner.fetch, *piece))
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_SECONDS)
-            now_ms = time.monotonic_ns() // 1_000_000
-            for runner in [*self._tasks.values(), *self._closing.values()]:
-                runner.tick(now_ms)
 
     async def _note_offsets(self, consumer: GroupConsumer) -> None:
         while True:

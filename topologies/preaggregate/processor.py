@@ -233,7 +233,8 @@ class PreaggregateProcessor:
                 self._dead_letter(records[refused.index], refused.code, refused.reason)
         points, whose = batch.points, batch.record
         if end - start < batch.records:
-            low, high = np.searchsorted(whose, (start, end)).tolist()
+            # of the same type, or all of `whose` would be cast first
+            low, high = np.searchsorted(whose, np.array((start, end), whose.dtype)).tolist()
             points, whose = points.slice(low, high), whose[low:high]
         if not len(points):
             return

@@ -117,7 +117,7 @@ class RollupProcessor:
             self._close(meta["domain"], pane, before)
             self._tell(meta["domain"], pane, before, published)
             self._tell_ledger(meta["domain"], pane)
-            for window in self._windows.forget(self._live):
+            for window in self._windows.forget(self._live, pane):
                 self._dropped.add(block_of(window))
 
     def _correct(self, domain: str) -> None:

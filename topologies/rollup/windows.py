@@ -387,32 +387,34 @@ class Windows:
                     idle.append(source)
         return dict(sorted(offsets.items())), sorted(idle)
 
-    def forget(self, live: str) -> list[Window]:
-        """Drop windows past their correction horizon in the live domain; returns them."""
+    def forget(self, live: str, pane: str) -> list[Window]:
+        """Drop the pane's windows past their correction horizon in the live domain; returns them.
+
+        For when a source has sealed more of the pane: nothing else moves the horizon on.
+        """
         domain = self.domains.get(live)
         if domain is None:
             return []
-        gone: list[Window] = []
-        for pane, closed in domain.closed.items():
-            swept = self.swept.get(pane, EARLIEST) + SWEEP
-            if closed in (EARLIEST, LATEST) or closed <= swept:
-                continue
-            horizon = min(closed, domain.unrevisable(pane))
-            if horizon <= swept:
-                continue
-            self.swept[pane] = horizon
-            gone.extend(
-                window
-                for window in self.states
-                if window[0] == pane and window[2] <= horizon and self.states.only_of(window, live)
-            )
-            dropped = [window[2] for window in gone if window[0] == pane]
-            if dropped:
-                first, _ = self.forgotten.get(pane, (min(dropped), EARLIEST))
-                self.forgotten[pane] = (min(first, *dropped), horizon)
-            for (_, key), seals in domain.seals.items():
-                if key == pane:
-                    seals.forget(horizon)
+        closed = self.closed(live, pane)
+        swept = self.swept.get(pane, EARLIEST) + SWEEP
+        if closed in (EARLIEST, LATEST) or closed <= swept:
+            return []
+        horizon = min(closed, domain.unrevisable(pane))
+        if horizon <= swept:
+            return []
+        self.swept[pane] = horizon
+        gone = [
+            window
+            for window in self.states
+            if window[0] == pane and window[2] <= horizon and self.states.only_of(window, live)
+        ]
+        dropped = [window[2] for window in gone]
+        if dropped:
+            first, _ = self.forgotten.get(pane, (min(dropped), EARLIEST))
+            self.forgotten[pane] = (min(first, *dropped), horizon)
+        for (_, key), seals in domain.seals.items():
+            if key == pane:
+                seals.forget(horizon)
         for window in gone:
             del self.states[window]
         return gone

@@ -37,7 +37,8 @@ from topologies.sink.store import Kept, Store, StoreAddress, StoreUnreachable
 
 log = logging.getLogger(__name__)
 
-_POLL_MS = 100
+_WAIT_MS = 1_000
+"""For records, if nothing else happens."""
 _RETRY_S = 1.0
 _DRAIN_S = 3.0
 _HANDOVER_S = 10.0
@@ -88,6 +89,7 @@ class SinkService:
     def __init__(self, config: SinkConfig) -> None:
         self._config = config
         self._core = SinkCore(config.topic, config.limits)
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="sink-read")
         self._member = GroupMember(
             config.bootstrap_servers,
             config.topic,
@@ -96,6 +98,7 @@ class SinkService:
             config.session_timeout_ms,
             self._on_revoked,
             self._on_assigned,
+            self._reading,
         )
         self._reader = MessageReader()
         self._inserting = ThreadPoolExecutor(
@@ -110,6 +113,7 @@ class SinkService:
         self._fault: BaseException | None = None
         self._kept = Kept(config.schema.retention_days)
         self._changed = asyncio.Event()
+        self._awake = False
         self.status = SinkStatus()
 
     def keep(self, kept: Kept) -> None:
@@ -125,45 +129,59 @@ class SinkService:
             StoreMismatch: The store's tables or rights are not what is needed.
             SchemaTooNew: A later version of this program made the tables.
         """
-        reading = ThreadPoolExecutor(1, thread_name_prefix="sink-read")
-        keeping: asyncio.Task[None] | None = None
+        beside: list[asyncio.Task[None]] = []
         try:
             await self._retried("store", self._open_store, stop)
-            keeping = asyncio.create_task(self._keep_up(stop))
+            beside.append(asyncio.create_task(self._keep_up(stop)))
+            beside.append(asyncio.create_task(self._wake_up_at(stop)))
             await self._retried("log", self._member.start, stop)
             while not stop.is_set() and self._fault is None:
                 try:
-                    await self._turn(reading)
+                    await self._turn()
                 except LogUnreachable as error:
                     self._is_away(error)
                     await asyncio.sleep(_RETRY_S)
             await self._finish_tasks(set(self._tasks), _DRAIN_S)
         finally:
-            if keeping is not None:
-                keeping.cancel()
+            for task in beside:
+                task.cancel()
             await self._member.stop()
-            reading.shutdown(wait=False, cancel_futures=True)
+            self._reading.shutdown(wait=False, cancel_futures=True)
             self._inserting.shutdown(wait=False, cancel_futures=True)
             if self._store is not None:
                 await asyncio.to_thread(self._store.close)
         if self._fault is not None:
             raise self._fault
 
-    async def _turn(self, reading: ThreadPoolExecutor) -> None:
+    async def _turn(self) -> None:
         """Read once, and let time pass."""
+        self._awake = False
         for partition in sorted(self._new):
             await self._adopt(partition)
-        wakeup = self._core.wakeup_ms()
-        wait = _POLL_MS if wakeup is None else max(0, min(_POLL_MS, wakeup - self._now()))
         ready = [p for p in self._assignments if self._core.wants(p)]
-        for partition, values in (await self._member.read(ready, wait)).items():
+        for partition, values in (await self._member.read(ready, self._wait_ms())).items():
             assignment = self._assignments.get(partition)
             messages = await asyncio.get_running_loop().run_in_executor(
-                reading, self._read, partition, values
+                self._reading, self._read, partition, values
             )
             if messages and assignment is not None:
                 self._arrived(partition, assignment, messages)
         self._tell(Tick())
+
+    def _wait_ms(self) -> int:
+        """How long nothing is to be done, unless something happens."""
+        wakeup = self._core.wakeup_ms()
+        wait = _WAIT_MS if wakeup is None else max(0, min(_WAIT_MS, wakeup - self._now()))
+        return 0 if self._awake else wait
+
+    def _wake_up(self) -> None:
+        """Something happened: whether more is wanted, and when, is to be asked anew."""
+        self._awake = True
+        self._member.wake_up()
+
+    async def _wake_up_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._wake_up()
 
     def _read(self, partition: int, values: list[tuple[int, bytes]]) -> list[Message]:
         return [self._reader.read(partition, offset, raw) for offset, raw in values]
@@ -222,6 +240,7 @@ class SinkService:
 
     def _on_assigned(self, partitions: set[int]) -> None:
         self._new |= partitions
+        self._wake_up()
 
     # Effects -------------------------------------------------------------------------------------
 
@@ -259,6 +278,7 @@ class SinkService:
         else:
             self._is_back("log" if isinstance(effect, Commit) else "store")
             self._tell(Done(effect.partition, effect.assignment))
+        self._wake_up()
 
     async def _commit(self, effect: Commit) -> None:
         await self._member.commit(effect.partition, effect.committed)
@@ -324,6 +344,7 @@ class SinkService:
                 await self._retried("store", keep, stop)
             except Exception as error:
                 self._fault = error
+                self._wake_up()
                 return
 
     async def _retried(

@@ -1,5 +1,8 @@
 """The one typed door to aiokafka: a member of the sink's consumer group.
 
+What it reads is unpacked on a thread, as a worker's tasks read (`streams.worker.pieces`): with
+100,000 rows a second to store, unpacking takes a third of what an event loop can do.
+
 Bounds ride as the metadata of the group's offset, not in a topic of their own: the commit is
 durable when it is answered, is fenced by the group's generation (a member that was expelled cannot
 overwrite its successor's bounds), and costs no producer, no topic and no reading at the start.
@@ -10,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import aiokafka  # pyright: ignore[reportMissingTypeStubs]
 from aiokafka.admin import AIOKafkaAdminClient  # pyright: ignore[reportMissingTypeStubs]
@@ -20,6 +24,9 @@ from aiokafka.errors import (  # pyright: ignore[reportMissingTypeStubs]
     MessageSizeTooLargeError,
 )
 
+from streams.errors import Retriable
+from streams.worker.kafka import NEVER_MS
+from streams.worker.pieces import PieceConsumer
 from topologies.sink.events import Committed
 
 _STOP_S = 2.0
@@ -43,7 +50,8 @@ class GroupMember:
     """Reads one topic, read_committed, with partitions shared out by the group.
 
     ``revoked`` and ``assigned`` are awaited within a rebalance: the first must end what is going
-    on; the second must return at once, since no heartbeat is sent meanwhile.
+    on; the second must return at once, since no heartbeat is sent meanwhile. ``unpacking``: runs
+    what takes long.
     """
 
     def __init__(
@@ -55,6 +63,7 @@ class GroupMember:
         session_timeout_ms: int,
         revoked: Callable[[set[int]], Awaitable[None]],
         assigned: Callable[[set[int]], None],
+        unpacking: Executor,
     ) -> None:
         self._topic = topic
         self._group = group
@@ -62,7 +71,8 @@ class GroupMember:
         self._client_id = client_id
         self._session_timeout_ms = session_timeout_ms
         self._listener = _Listener(revoked, assigned)
-        self._next: dict[int, int] = {}
+        self._unpacking = unpacking
+        self._pieces: PieceConsumer | None = None
         self._consumer: Any = None
         self._admin: Any = None
         self._producer: Any = None
@@ -79,6 +89,7 @@ class GroupMember:
             session_timeout_ms=self._session_timeout_ms,
             heartbeat_interval_ms=self._session_timeout_ms // 4,
             rebalance_timeout_ms=60_000,
+            max_poll_interval_ms=NEVER_MS,  # while the store is away nothing is read
             metadata_max_age_ms=5_000,
             max_partition_fetch_bytes=8 << 20,
         )
@@ -89,6 +100,7 @@ class GroupMember:
             await self._admin.start()
             self._consumer.subscribe([self._topic], listener=self._listener)
             await self._consumer.start()
+            self._pieces = PieceConsumer(self._consumer, self._unpacking)
         except KafkaError as error:
             await self.stop()
             raise LogUnreachable(f"the log at {self._servers} did not answer: {error}") from error
@@ -103,7 +115,7 @@ class GroupMember:
             if part is not None:
                 with contextlib.suppress(KafkaError, TimeoutError, OSError):
                     await asyncio.wait_for(getattr(part, close)(), _STOP_S)
-        self._consumer = self._admin = self._producer = None
+        self._pieces = self._consumer = self._admin = self._producer = None
 
     async def place(self, partition: int) -> Place:
         """Where a partition stands. Raises LogUnreachable."""
@@ -121,8 +133,8 @@ class GroupMember:
         return Place(committed, int(start[where]), int(end[where]))
 
     def seek(self, partition: int, offset: int) -> None:
-        self._next[partition] = offset
-        self._consumer.seek(self._partition(partition), offset)
+        if self._pieces is not None:
+            self._pieces.fetch_from((self._topic, partition), offset)
 
     def holds(self, partition: int) -> bool:
         """Whether the group still gives this member the partition."""
@@ -131,26 +143,27 @@ class GroupMember:
     async def read(
         self, partitions: Iterable[int], wait_ms: int
     ) -> dict[int, list[tuple[int, bytes]]]:
-        """Offsets and values that came for these partitions; nothing when none did in time."""
-        wanted = [self._partition(p) for p in partitions if self.holds(p)]
-        if not wanted:
-            await asyncio.sleep(wait_ms / 1000)
+        """Offsets and values that came for these partitions; nothing when none did in time.
+
+        `wake_up` ends the wait. Raises LogUnreachable.
+        """
+        if self._pieces is None:
             return {}
+        wanted = [(self._topic, p) for p in partitions if self.holds(p)]
         try:
-            found = await self._consumer.getmany(*wanted, timeout_ms=wait_ms)
-        except KafkaError as error:
-            # what it took out of other partitions is lost, and their positions have moved
-            for where in wanted:
-                if self.holds(where.partition) and where.partition in self._next:
-                    self._consumer.seek(where, self._next[where.partition])
+            found = await self._pieces.poll(wanted, wait_ms / 1000)
+        except Retriable as error:
             raise LogUnreachable(f"reading failed: {error}") from error
-        batches = cast("dict[Any, list[Any]]", found)
-        read = {
-            int(where.partition): [(int(r.offset), r.value or b"") for r in records]
-            for where, records in batches.items()
+        return {
+            partition: [(r.offset, r.value or b"") for r in piece.records]
+            for (_, partition), piece in found.items()
+            if piece.records
         }
-        self._next.update((p, records[-1][0] + 1) for p, records in read.items() if records)
-        return read
+
+    def wake_up(self) -> None:
+        """End the wait of a `read`."""
+        if self._pieces is not None:
+            self._pieces.wake_up()
 
     async def commit(self, partition: int, committed: Committed) -> None:
         """Keep this, durably and fenced. Raises LogUnreachable."""

@@ -112,6 +112,8 @@ def test_all_partitions_hear_of_a_seal_and_each_group_goes_to_one():
     tables = [decode_table(output.value or b"") for output in said]
     assert all((each.meta["until"], each.meta["last"]) == (10 * SECOND, True) for each in tables)
     assert sum(each.rows for each in tables) == 2
+    assert all(bool(each.columns) == bool(each.rows) for each in tables)
+    assert all(len(from_table(each)) == each.rows for each in tables)
     named = [[one["name"] for one in each.meta["definitions"]] for each in tables]
     assert named == [["rooms.load"] if each.rows else [] for each in tables]
 

@@ -89,9 +89,9 @@ def test_the_state_of_windows_is_dropped_though_a_topic_that_has_ended_says_no_m
     windows.sealed(old, f"{FIRST}/0", PANE, 20 * hour, 1, False, 18 * hour)
     windows.take(PANE, f"{SECOND_TOPIC}/0", rows(end=21 * hour), False)
     windows.sealed(new, f"{SECOND_TOPIC}/0", PANE, 30 * hour, 1, False, 28 * hour)
-    assert windows.forget(FIRST) == []  # the old topic may still revise
+    assert windows.forget(FIRST, PANE) == []  # the old topic may still revise
     windows.sealed(old, f"{FIRST}/0", PANE, 22 * hour, 2, True, 20 * hour + 1)
-    gone = windows.forget(FIRST)
+    gone = windows.forget(FIRST, PANE)
     assert sorted(end for _, _, end in gone) == [19 * hour, 21 * hour]
 
 
