@@ -107,6 +107,11 @@ def processes(
     sums = [sum(each.cpu.values()) / each.points * 1e9 for each in steady]
     print(f"    {'all processes':28}{spread(sums)} CPU ns a point")
     print(f"    {'two cores, all theirs':28}{spread([2e9 / each for each in sums])} points/s")
+    for name, shares in (
+        ("the machine's cores: idle", [each.idle for each in steady]),
+        ("taken by other guests", [each.stolen for each in steady]),
+    ):
+        print(f"    {name:28}{spread([100 * share for share in shares], 1)} %")
     cold = [run.cold.seconds for run in found]
     print(f"    {'first two rounds':28}{spread(cold, 1)} s")
 

@@ -33,27 +33,42 @@ DRAWN_S = 8
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the processes had done by `wall` (monotonic seconds)."""
+    """What the processes had done by `wall` (monotonic seconds).
+
+    `idle`, `stolen`: seconds of the machine's cores without work, and taken by other guests.
+    """
 
     wall: float
     cpu: dict[str, float]
     points: int
     rows: int
+    idle: float
+    stolen: float
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A stretch of a run: seconds of wall and of CPU by process, and what was done in it."""
+    """A stretch of a run: seconds of wall and of CPU by process, and what was done in it.
+
+    `idle`, `stolen`: shares of the machine's cores.
+    """
 
     seconds: float
     cpu: dict[str, float]
     points: int
     rows: int
+    idle: float
+    stolen: float
 
     @classmethod
     def between(cls, a: Sample, b: Sample) -> Measured:
         cpu = {name: used - a.cpu[name] for name, used in b.cpu.items()}
-        return cls(b.wall - a.wall, cpu, b.points - a.points, b.rows - a.rows)
+        seconds = b.wall - a.wall
+        cores = seconds * (psutil.cpu_count() or 1)
+        return cls(
+            seconds, cpu, b.points - a.points, b.rows - a.rows,
+            (b.idle - a.idle) / cores, (b.stolen - a.stolen) / cores,
+        )  # fmt: skip
 
 
 def prepare(folder: Path, profile: Profile, workers: int, partitions: int) -> Settings:
@@ -143,7 +158,9 @@ async def _sample(settings: Settings, pids: dict[str, int]) -> Sample:
             for task in tasks.get("preaggregate", {}).values():
                 points += (task["committed"] or 0) * POINTS_A_MESSAGE
             rows += (await probe.get_json(f"{base}/sink", 10)).get("rows", 0)
-    return Sample(time.monotonic(), _cpu(pids), points, rows)
+    machine: Any = psutil.cpu_times()
+    idle, stolen = machine.idle, getattr(machine, "steal", 0.0)
+    return Sample(time.monotonic(), _cpu(pids), points, rows, idle, stolen)
 
 
 @dataclass(frozen=True, slots=True)
