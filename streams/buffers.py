@@ -1,7 +1,8 @@
-"""`bytes` whose content is written where it stands.
+"""`bytes` whose content is written, or read, where it stands.
 
-A kernel writes into an array, and what travels is `bytes`: made of the array it is another copy, in
-pages that were never touched (a tenth of the roll-up's time with a million groups).
+A kernel works on arrays, and what travels is `bytes`. Made of an array it is another copy, in pages
+that were never touched (a tenth of the roll-up's time with a million groups); put into one array
+with others, to be read, it is one more.
 """
 
 from __future__ import annotations
@@ -33,3 +34,8 @@ def bytes_to_fill(size: int) -> tuple[bytes, npt.NDArray[np.uint8]]:
         return b"", np.empty(0, np.uint8)
     made: bytes = _made(None, size)
     return made, np.frombuffer(_view(_address(made), size, _WRITABLE), np.uint8)
+
+
+def address_of(content: bytes) -> int:
+    """Where the first byte is, for `streams.kernels.machine.bytes_at`; as long as it lives."""
+    return _address(content)

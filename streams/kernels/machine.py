@@ -40,6 +40,27 @@ def _address(
     return builder.gep(made.data, [first])
 
 
+@intrinsic
+def bytes_at(typing_context: Any, address: Any, size: Any) -> Any:
+    """``bytes_at(address, size)``: u8[size], the memory that begins there; nothing is copied.
+
+    Whoever gives the address keeps what lies there alive and unchanged meanwhile; see
+    :func:`streams.buffers.address_of`.
+    """
+    types, ir = _types(), _ir()
+    kind = types.Array(types.uint8, 1, "C")
+    populate: Any = importlib.import_module("numba.np.arrayobj").populate_array
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        made = context.make_array(kind)(context, builder)
+        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        one = ir.Constant(args[1].type, 1)
+        populate(made, pointer, [args[1]], [one], one, None)
+        return made._getvalue()  # pyright: ignore[reportPrivateUsage]
+
+    return kind(types.int64, types.int64), codegen
+
+
 def _loader(width: int) -> Any:
     """The code that loads ``width`` bits at a byte's index, checked only in checked kernels."""
 

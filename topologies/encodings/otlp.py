@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.buffers import address_of
 from streams.event_time.windows import EARLIEST, LATEST
 from topologies.encodings.fingerprint import Words, key_words, seed_words
 from topologies.encodings.otlp_kernels import scan_requests
@@ -69,7 +70,7 @@ class Scanner:
 
         Raises ``ValueError`` if the messages are 2 GiB or more together.
         """
-        ranges = self._copy(messages)
+        ranges, addresses = self._place(messages)
         seeds = np.empty((len(messages), 2), np.uint64)
         for index, tenant in enumerate(tenants):
             seeds[index] = self._seed(tenant)
@@ -80,9 +81,9 @@ class Scanner:
         message = 0
         while True:
             message = scan_requests(
-                self._buffer, ranges, seeds, self._words, message, status, counts, self._metrics,
-                self._where, self._fingerprint, self._values, self._marks, self._stack,
-                by_heart, self._slots, again,
+                self._buffer, ranges, addresses, seeds, self._words, message, status, counts,
+                self._metrics, self._where, self._fingerprint, self._values, self._marks,
+                self._stack, by_heart, self._slots, again,
             )  # fmt: skip
             if message == len(messages):
                 break
@@ -104,23 +105,22 @@ class Scanner:
             wanted[:, 3], wanted[:, 4:] = again[worth].view(np.int64), seeds[worth].view(np.int64)
         return self._points(points, int(counts[1]), tuple(tenants), bad, slots, wanted)
 
-    def _copy(self, messages: Sequence[bytes]) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-        """Put the messages behind one another, the padding of zeros behind them."""
-        ranges = np.zeros((len(messages), 2), np.int64)
-        total = sum(map(len, messages))
+    def _place(self, messages: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the messages are to lie behind one another, and where they are now.
+
+        They are put there as they are read: one that is known by heart need not be. The padding of
+        zeros is behind the last.
+        """
+        ends = np.cumsum([len(message) for message in messages], dtype=np.int64)
+        total = int(ends[-1]) if len(ends) else 0
         if total > LARGEST_BATCH:
             raise ValueError(f"a micro-batch of {total} bytes is too large: cut it below 2 GiB")
         if total + PADDING > self._buffer.shape[0]:
             self._buffer = np.zeros(total + total // 4 + PADDING, np.uint8)
-        into = self._buffer.data
-        offset = 0
-        for index, message in enumerate(messages):
-            after = offset + len(message)
-            into[offset:after] = message
-            ranges[index] = offset, after
-            offset = after
-        self._buffer[offset : offset + PADDING] = 0
-        return ranges
+        self._buffer[total : total + PADDING] = 0
+        ranges = np.zeros((len(messages), 2), np.int64)
+        ranges[1:, 0], ranges[:, 1] = ends[:-1], ends
+        return ranges, np.array([address_of(message) for message in messages], np.int64)
 
     def _seed(self, tenant: str) -> Words:
         found = self._seeds.get(tenant)

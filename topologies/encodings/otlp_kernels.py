@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.kernels.compile import kernel
-from streams.kernels.machine import byte_at, i64, u64
+from streams.kernels.machine import byte_at, bytes_at, copy_bytes, i64, u64
 from topologies.encodings import points, recurring_kernels, schema
 from topologies.encodings.fingerprint import Words, absorb_span, fold
 from topologies.encodings.otlp_points import (
@@ -347,16 +347,13 @@ def _scan_resource(
 
 
 @kernel(
-    "i64(u8[::1], i64, i64, i64, u64[::1], u64[::1], i64[::1], i32[:, ::1], i64[:, ::1],"
-    " u8[:, ::1],"
+    "i64(u8[::1], i64, u64[::1], u64[::1], i64[::1], i32[:, ::1], i64[:, ::1], u8[:, ::1],"
     " Tuple((i64, i64[:, ::1], i32[::1], u8[::1], i32[:, ::1], u8[:, ::1], u64[:, ::1])),"
     " i32[::1], u64[::1])",
     allocates=False,
 )
 def _recall(
-    buffer: Bytes,
-    begin: int,
-    end: int,
+    content: Bytes,
     message: int,
     seeds: Words,
     key: Words,
@@ -368,17 +365,17 @@ def _recall(
     slots: NDArray[np.int32],
     again: Words,
 ) -> int:
-    """_RECALLED if the message is one that is known; 0 if it is to be read; POINTS_FULL.
+    """_RECALLED if the message, of this content, is one that is known; 0 if it is to be read;
+    POINTS_FULL.
 
     If it is to be read and may be known the next time, ``again`` has its key.
     """
     _, templates, index, data, fields, kinds, _ = known
-    word = recurring_kernels.key_of(buffer, begin, end, seeds[0], seeds[1], key)
+    size = i64(content.shape[0])
+    word = recurring_kernels.key_of(content, 0, size, seeds[0], seeds[1], key)
     if word == u64(0):
         return 0
-    row = recurring_kernels.find(
-        templates, index, i64(word), i64(seeds[0]), i64(seeds[1]), end - begin
-    )
+    row = recurring_kernels.find(templates, index, i64(word), i64(seeds[0]), i64(seeds[1]), size)
     again[message] = word
     if row < 0:
         return 0
@@ -390,8 +387,7 @@ def _recall(
     if counts[0] + template[recurring_kernels.POINTS] > where.shape[1]:
         return POINTS_FULL
     if recurring_kernels.replay(
-        buffer, begin, message, template, data, fields, kinds, counts[0], where, values, marks,
-        slots,
+        content, 0, message, template, data, fields, kinds, counts[0], where, values, marks, slots
     ):  # fmt: skip
         counts[0] += template[recurring_kernels.POINTS]
         template[recurring_kernels.MISSES] = 0
@@ -405,8 +401,8 @@ def _recall(
 
 
 @kernel(
-    "i64(u8[::1], i64[:, ::1], u64[:, ::1], u64[::1], i64, i64[::1], i64[::1], i64[:, ::1],"
-    " i32[:, ::1], u64[:, ::1], i64[:, ::1], u8[:, ::1], i64[:, ::1],"
+    "i64(u8[::1], i64[:, ::1], i64[::1], u64[:, ::1], u64[::1], i64, i64[::1], i64[::1],"
+    " i64[:, ::1], i32[:, ::1], u64[:, ::1], i64[:, ::1], u8[:, ::1], i64[:, ::1],"
     " Tuple((i64, i64[:, ::1], i32[::1], u8[::1], i32[:, ::1], u8[:, ::1], u64[:, ::1])),"
     " i32[::1], u64[::1])",
     allocates=False,
@@ -414,6 +410,7 @@ def _recall(
 def scan_requests(
     buffer: Bytes,
     ranges: NDArray[np.int64],
+    addresses: NDArray[np.int64],
     seeds: Words,
     key: Words,
     message: int,
@@ -431,7 +428,9 @@ def scan_requests(
 ) -> int:
     """Scan messages from index ``message`` on; returns the index it stopped at.
 
-    ``ranges`` i64[m, 2]: begin and end of each message. ``seeds`` u64[m, 2]: of its tenant.
+    ``ranges`` i64[m, 2]: begin and end of each message in ``buffer``. ``addresses`` i64[m]: where
+    its bytes are instead, from where those that are not known by heart are put into the buffer; 0:
+    they are there. ``seeds`` u64[m, 2]: of its tenant.
     ``status`` i64[m] gets 0 or the code, in which case the columns hold nothing of the message.
     It stops early at a message for which columns have no room (its status says which): grow them
     and go on from there.
@@ -447,15 +446,20 @@ def scan_requests(
         p = ranges[message, 0]
         code = 0
         again[message] = u64(0)
+        content = buffer[p:end]
+        if addresses[message] != 0:
+            content = bytes_at(addresses[message], end - p)
         if end - p >= known[0]:
             code = _recall(
-                buffer, p, end, message, seeds[message], key, counts, where, values, marks,
-                known, slots, again,
+                content, message, seeds[message], key, counts, where, values, marks, known, slots,
+                again,
             )  # fmt: skip
             if code == _RECALLED:
                 status[message] = 0
                 message += 1
                 continue
+        if addresses[message] != 0:
+            copy_bytes(buffer, p, content, 0, end - p)
         while p < end and code == 0:
             tag, first, p = next_field(buffer, p, end)
             if tag < 0:

@@ -37,8 +37,10 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 def key_of(buffer: Array, begin: int, end: int, a: Any, b: Any, key: Array) -> Any:
     """What a message is looked up by: tenant, length, resource, first metric, first attributes.
 
-    0 where its first metric has no number point.
+    0 where its first metric has no number point, or where these are the last that the buffer has:
+    16 bytes are read behind them.
     """
+    last = i64(buffer.shape[0]) - 16
     length = u64(end - begin)
     level = 0
     p = begin
@@ -56,6 +58,8 @@ def key_of(buffer: Array, begin: int, end: int, a: Any, b: Any, key: Array) -> A
                 break
             continue
         if tag == 10:  # the resource, the scope, the metric's name
+            if after > last:
+                return u64(0)
             a, b = absorb_span(buffer, first, after, a, b, key)
         p = after
     if level < 5:
@@ -65,6 +69,8 @@ def key_of(buffer: Array, begin: int, end: int, a: Any, b: Any, key: Array) -> A
         if tag < 0:
             return u64(0)
         if tag == _ATTRIBUTES:
+            if after > last:
+                return u64(0)
             a, b = absorb_span(buffer, first, after, a, b, key)
         p = after
     found = a ^ (length * _ODD)

@@ -113,6 +113,21 @@ def test_bytes_that_differ_between_fields_are_noticed_where_the_rest_is_the_same
     assert subject.recalled == 40
 
 
+@pytest.mark.parametrize("behind", [0, 15, 16, 17])
+def test_a_message_that_ends_with_what_it_is_looked_up_by_is_read(behind: int) -> None:
+    """Sixteen bytes behind the first attributes are read with them: nothing behind the message."""
+    made = ExportMetricsServiceRequest()
+    resource = made.resource_metrics.add(schema_url="u" * max(0, behind - 2))
+    metric = resource.scope_metrics.add().metrics.add(name="m")
+    point = metric.gauge.data_points.add(time_unix_nano=5, as_double=1.5)
+    attribute(point.attributes, "key", "value" * 40)
+    message = made.SerializeToString()
+    subject = Subject(recalls=True)
+    for _ in range(4):
+        assert differences(subject, [message]) == []
+    assert subject.recalled == (2 if behind >= 16 else 0)
+
+
 def test_the_same_bytes_of_another_tenant_are_other_streams() -> None:
     message = request(3, random.Random(1), points=2)
     subject = known(lambda: message)

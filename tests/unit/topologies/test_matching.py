@@ -178,6 +178,18 @@ def test_streams_belong_to_what_the_plain_form_says(definitions, early, late):
     assert anew == plainly(plan, table, 0, last)
 
 
+def test_every_text_is_written_into_labels_as_the_plain_form_writes_it():
+    plan = Plan((replace(BASE, keep=("a",)),))
+    table, groups = SeriesTable(), Groups()
+    marks = [AnyValue(string_value=f"a{chr(number)}b") for number in range(0x100)]
+    points = [{"a": value} for value in [*VALUES, *marks]]
+    table.resolve(Scanner(b"0" * 16).scan([message({}, {}, "m", "s", KINDS[0], points)], ["t"]))
+    rows, refusals = compiled(Matcher(plan, table, groups), groups, 0, len(table))
+    assert (rows, refusals) == plainly(plan, table, 0, len(table))
+    written = {json.loads(row[4])["a"] for row in rows}
+    assert written >= {each.string_value for each in marks}
+
+
 def test_many_groups_with_long_labels_find_room():
     plan = Plan((replace(BASE, keep=("a", "b")),))
     table, groups = SeriesTable(), Groups()
