@@ -229,7 +229,7 @@ class Partials:
                 "definition": rows.definition.tolist(), "end": rows.end.tolist(),
                 "high": rows.high.tolist(), "labels": list(rows.labels),
             }  # fmt: skip
-            theirs = {name: columns[name] for name in ours}
+            theirs = {name: columns.get(name, []) for name in ours}  # none: no rows
             if ours != theirs:
                 differences.append(shown(message, ours, theirs))
         return Outcome(accepted, differences)
