@@ -428,9 +428,8 @@ def scan_requests(
 ) -> int:
     """Scan messages from index ``message`` on; returns the index it stopped at.
 
-    ``ranges`` i64[m, 2]: begin and end of each message in ``buffer``. ``addresses`` i64[m]: where
-    its bytes are instead, from where those that are not known by heart are put into the buffer; 0:
-    they are there. ``seeds`` u64[m, 2]: of its tenant.
+    ``addresses`` i64[m]: where the bytes of each message are; ``ranges`` i64[m, 2]: where in
+    ``buffer`` those are put that are not known by heart. ``seeds`` u64[m, 2]: of its tenant.
     ``status`` i64[m] gets 0 or the code, in which case the columns hold nothing of the message.
     It stops early at a message for which columns have no room (its status says which): grow them
     and go on from there.
@@ -446,9 +445,7 @@ def scan_requests(
         p = ranges[message, 0]
         code = 0
         again[message] = u64(0)
-        content = buffer[p:end]
-        if addresses[message] != 0:
-            content = bytes_at(addresses[message], end - p)
+        content = bytes_at(addresses[message], end - p)
         if end - p >= known[0]:
             code = _recall(
                 content, message, seeds[message], key, counts, where, values, marks, known, slots,
@@ -458,8 +455,7 @@ def scan_requests(
                 status[message] = 0
                 message += 1
                 continue
-        if addresses[message] != 0:
-            copy_bytes(buffer, p, content, 0, end - p)
+        copy_bytes(buffer, p, content, 0, end - p)
         while p < end and code == 0:
             tag, first, p = next_field(buffer, p, end)
             if tag < 0:
